@@ -217,6 +217,38 @@ func (p *Planner) landed(t *subscribed) {
 	t.flight, t.stale = nil, true
 }
 
+// TypeState is what a stream knows of one type, for the debug pages.
+type TypeState struct {
+	Type string
+	// Sent and Acked are the nonces of the newest response and of the newest
+	// one that was accepted; empty when there was none.
+	Sent, Acked string
+	// Error is the client's newest refusal, empty when it has accepted since.
+	Error string
+	// Have is what the client holds, as far as it has acknowledged.
+	Have *mesh.Table
+}
+
+// State lists the types that the client has asked for, in order.
+func (p *Planner) State() []TypeState {
+	var out []TypeState
+	for _, t := range p.types {
+		out = append(out, TypeState{Type: t.url, Sent: t.lastNonce, Acked: t.ackedNonce, Error: t.lastError, Have: t.have})
+	}
+	return out
+}
+
+// Quiet reports whether nothing is in flight and nothing is to be sent.
+func (p *Planner) Quiet() bool {
+	for _, t := range p.types {
+		d := t.difference(p.table(t.url))
+		if t.flight != nil || len(d.changed)+len(d.removed) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // typed finds the state of a type; nil before its first request.
 func (p *Planner) typed(url string) *subscribed {
 	for _, t := range p.types {
