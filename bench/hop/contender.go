@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A contender is one proxy process under measurement.
+type contender struct {
+	name, program, address string
+	config, text           string // a file and what is written to it
+	args                   []string
+
+	process    *exec.Cmd
+	loader     *loader
+	perRequest []float64 // CPU microseconds, a value a round
+	rate       []float64 // requests a second, a value a round
+}
+
+// start runs the process and waits until it accepts.
+func (c *contender) start(ctx context.Context) error {
+	if err := os.WriteFile(c.config, []byte(c.text), 0o600); err != nil {
+		return err
+	}
+	c.process = exec.CommandContext(ctx, c.program, append(c.args, c.config)...)
+	c.process.Stderr = os.Stderr
+	c.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := c.process.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", c.name, err)
+	}
+	for range 200 {
+		conn, err := net.Dial("tcp", c.address)
+		if err == nil {
+			return conn.Close()
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return fmt.Errorf("start %s: nothing accepts on %s", c.name, c.address)
+}
+
+func (c *contender) stop() {
+	if c.process != nil {
+		_ = c.process.Process.Kill()
+		_ = c.process.Wait()
+		c.process = nil
+	}
+}
+
+// tick is the unit of /proc/PID/stat: USER_HZ is 100 on every Linux that Go
+// runs on.
+const tick = 10 * time.Millisecond
+
+// cpu is the time that the process has used, in user and kernel mode.
+func (c *contender) cpu() time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.process.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	// Fields 14 and 15, counted behind the name, which may hold spaces.
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * tick
+}
+
+// rss is the resident memory in megabytes.
+func (c *contender) rss() float64 {
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", c.process.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	pages, _ := strconv.Atoi(strings.Fields(string(statm))[1])
+	return float64(pages*os.Getpagesize()) / 1e6
+}
