@@ -86,8 +86,12 @@ func clusters(t *testing.T, names ...string) *mesh.Snapshot {
 // start serves c in memory and gives a client.
 func start(t *testing.T, c Config) discovery.AggregatedDiscoveryServiceClient {
 	t.Helper()
-	s := NewServer(c)
-	g := grpc.NewServer(grpc.ForceServerCodecV2(Codec()))
+	return startServer(t, NewServer(c), grpc.ForceServerCodecV2(Codec()))
+}
+
+func startServer(t *testing.T, s *Server, options ...grpc.ServerOption) discovery.AggregatedDiscoveryServiceClient {
+	t.Helper()
+	g := grpc.NewServer(options...)
 	discovery.RegisterAggregatedDiscoveryServiceServer(g, s)
 	listener := bufconn.Listen(1 << 20)
 	ctx, cancel := context.WithCancel(t.Context())
