@@ -1,0 +1,101 @@
+// Package ads asks a control plane for configuration over Envoy's aggregated
+// discovery service: one gRPC stream, delta (the default) or state of the
+// world.
+//
+// It stands at the start of a config change inside the proxy: what arrives goes
+// to a [Sink], whose answer becomes the ack or nack. The protocols themselves
+// are values without I/O (delta.go, sotw.go); [Client] carries their messages.
+package ads
+
+import (
+	"slices"
+
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// The type URLs of the resources that a proxy asks for, in the order in which
+// they are asked for and answered: make before break.
+const (
+	ClusterType  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+	EndpointType = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+	ListenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
+	RouteType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+	SecretType   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+)
+
+// Types lists the type URLs in their order.
+var Types = [...]string{ClusterType, EndpointType, ListenerType, RouteType, SecretType}
+
+// order is the place of a type among [Types]; unknown types come last.
+func order(typeURL string) int {
+	if i := slices.Index(Types[:], typeURL); i >= 0 {
+		return i
+	}
+	return len(Types)
+}
+
+// Resource is one named piece of configuration.
+type Resource struct {
+	// Name is the resource's name; empty in the state of the world, where the
+	// body alone says it.
+	Name    string
+	Version string
+	Body    *anypb.Any
+}
+
+// Update is what one response says.
+type Update struct {
+	Type    string // type URL
+	Version string // of the response as a whole; informational in delta
+	Set     []Resource
+	// Removed names what is gone; only delta says it.
+	Removed []string
+	// Full is true in the state of the world: of clusters and listeners, those
+	// that are not in Set are gone.
+	Full bool
+}
+
+// Sink takes updates. Its method is called from the one goroutine of
+// [Client.Run].
+type Sink interface {
+	// Update applies what it can. An error becomes a nack with its text, which
+	// names the resource and the field; what was in force for the refused
+	// resource before stays.
+	Update(Update) error
+}
+
+// message is one request that a protocol wants sent: exactly the fields that
+// both variants share, and their own.
+type message struct {
+	typeURL     string
+	nonce       string // answers this response; empty otherwise
+	problem     string // makes it a nack
+	subscribe   []string
+	unsubscribe []string
+	initial     map[string]string // resources held from before: name to version
+	version     string            // state of the world: last accepted version
+	names       []string          // state of the world: all names asked for
+}
+
+// response is one answer of the server, of either variant.
+type response struct {
+	typeURL string
+	nonce   string
+	update  Update
+}
+
+// protocol is one variant's rules, without I/O: what is wanted and what was
+// heard go in, messages to send come out.
+type protocol interface {
+	// open starts a new stream: all that is wanted is asked for again.
+	open() []message
+	// want replaces the names asked for; none is a wildcard when it is the
+	// type's first call and the type is listeners or clusters.
+	want(typeURL string, names []string) []message
+	// answer acknowledges a response, or refuses it when err is not nil.
+	answer(r response, err error) message
+}
+
+// wildcard types are asked for without names: the server knows what a proxy
+// needs.
+func wildcard(typeURL string) bool { return typeURL == ClusterType || typeURL == ListenerType }

@@ -1,0 +1,271 @@
+package ads
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+)
+
+// Config says whom to ask and as whom.
+type Config struct {
+	// Node is who asks; it goes with the first request of each stream.
+	Node *core.Node
+	// SotW asks for the state of the world instead of delta.
+	SotW bool
+	// Server is where the control plane is and how to reach it.
+	Server Server
+	// Sink takes what arrives.
+	Sink Sink
+	// Backoff is the first pause after a lost stream; it doubles up to
+	// MaxBackoff, and each pause is jittered. Default 500 ms up to 15 s.
+	Backoff, MaxBackoff time.Duration
+	Log                 *slog.Logger
+}
+
+// Status is how the conversation goes.
+type Status struct {
+	Connected bool
+	// Server is the control plane's name for itself, when it told.
+	Server string
+	// Error is why there is no connection.
+	Error error
+	Types map[string]TypeStatus // by type URL
+}
+
+// TypeStatus is how one type of resource goes.
+type TypeStatus struct {
+	Version            string // of the last accepted response
+	Accepted, Rejected uint64 // responses
+	// Nack is the text of the last refusal when the last response was refused.
+	Nack string
+	// Updated is when a response was last accepted.
+	Updated time.Time
+}
+
+// Client keeps one stream to the control plane. While there is none, what the
+// sink has stays in force.
+type Client struct {
+	config Config
+	proto  protocol // owned by Run's goroutine
+	woken  chan struct{}
+
+	mu     sync.Mutex          // guards what follows
+	wanted map[string][]string // by type URL
+	dirty  map[string]bool     // types whose wish changed and was not sent yet
+	status Status
+}
+
+// New makes a client; Run starts it.
+func New(c Config) *Client {
+	if c.Backoff == 0 {
+		c.Backoff = 500 * time.Millisecond
+	}
+	if c.MaxBackoff == 0 {
+		c.MaxBackoff = 15 * time.Second
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	client := &Client{
+		config: c, proto: newDelta(), woken: make(chan struct{}, 1),
+		wanted: map[string][]string{}, dirty: map[string]bool{},
+		status: Status{Types: map[string]TypeStatus{}},
+	}
+	if c.SotW {
+		client.proto = newSotW()
+	}
+	return client
+}
+
+// Want replaces the names of a type that are asked for; of clusters and
+// listeners, no names means all. It may be called from any goroutine, also
+// from the sink.
+func (c *Client) Want(typeURL string, names []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old, known := c.wanted[typeURL]; known && slices.Equal(old, names) {
+		return
+	}
+	c.wanted[typeURL] = slices.Clone(names)
+	c.dirty[typeURL] = true
+	select {
+	case c.woken <- struct{}{}:
+	default:
+	}
+}
+
+// Status tells how the conversation goes.
+func (c *Client) Status() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.status
+	s.Types = maps.Clone(s.Types)
+	return s
+}
+
+// Run keeps a stream up until ctx ends, and returns its error then.
+func (c *Client) Run(ctx context.Context) error {
+	pause := backoff{first: c.config.Backoff, most: c.config.MaxBackoff}
+	for {
+		heard, err := c.converse(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if heard {
+			pause.reset()
+		}
+		wait := pause.next()
+		c.disconnected(err)
+		c.config.Log.Warn("control plane lost, configuration stays as it is",
+			"address", c.config.Server.Address, "error", err, "retry", wait)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// converse holds one stream until it breaks. It reports whether anything was
+// heard on it.
+func (c *Client) converse(ctx context.Context) (heard bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	conn, err := c.config.Server.dial()
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	w, err := openWire(ctx, conn, c.config.Node, c.config.SotW)
+	if err != nil {
+		return false, err
+	}
+	responses, failed := receive(ctx, w)
+	defer func() { cancel(); <-failed }()
+	if err := c.open(w); err != nil {
+		return false, err
+	}
+	for {
+		select {
+		case r := <-responses:
+			if !heard {
+				heard = true
+				c.connected(r.server)
+			}
+			if err := c.handle(w, r.response); err != nil {
+				return heard, err
+			}
+		case <-c.woken:
+		case err := <-failed:
+			failed <- nil // for the deferred wait
+			if err == nil {
+				err = errors.New("the control plane ended the stream")
+			}
+			return heard, err
+		}
+		if err := c.sendWishes(w); err != nil {
+			return heard, err
+		}
+	}
+}
+
+type arrived struct {
+	response
+	server string
+}
+
+// receive reads w in a goroutine of its own, which ends when w does or ctx is
+// cancelled and then reports why on failed.
+func receive(ctx context.Context, w wire) (<-chan arrived, chan error) {
+	responses, failed := make(chan arrived), make(chan error, 1)
+	go func() {
+		for {
+			r, server, err := w.receive()
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case responses <- arrived{r, server}:
+			case <-ctx.Done():
+				failed <- ctx.Err()
+				return
+			}
+		}
+	}()
+	return responses, failed
+}
+
+// open asks a new stream for everything that is wanted.
+func (c *Client) open(w wire) error {
+	for _, m := range c.proto.open() {
+		if err := w.send(m); err != nil {
+			return err
+		}
+	}
+	return c.sendWishes(w)
+}
+
+// sendWishes tells the server what Want changed since the last time.
+func (c *Client) sendWishes(w wire) error {
+	for {
+		url, names, ok := c.nextWish()
+		if !ok {
+			return nil
+		}
+		for _, m := range c.proto.want(url, names) {
+			if err := w.send(m); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (c *Client) nextWish() (url string, names []string, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.dirty) == 0 {
+		return "", nil, false
+	}
+	url = slices.MinFunc(slices.Collect(maps.Keys(c.dirty)), byOrder)
+	delete(c.dirty, url)
+	return url, c.wanted[url], true
+}
+
+// handle gives a response to the sink and answers the server.
+func (c *Client) handle(w wire, r response) error {
+	err := c.config.Sink.Update(r.update)
+	m := c.proto.answer(r, err)
+	c.mu.Lock()
+	t := c.status.Types[r.typeURL]
+	if err == nil {
+		t.Accepted, t.Version, t.Nack, t.Updated = t.Accepted+1, r.update.Version, "", time.Now()
+	} else {
+		t.Rejected, t.Nack = t.Rejected+1, err.Error()
+	}
+	c.status.Types[r.typeURL] = t
+	c.mu.Unlock()
+	if err != nil {
+		c.config.Log.Warn("configuration refused", "type", r.typeURL, "error", err)
+	}
+	return w.send(m)
+}
+
+func (c *Client) connected(server string) {
+	c.mu.Lock()
+	c.status.Connected, c.status.Server, c.status.Error = true, server, nil
+	c.mu.Unlock()
+	c.config.Log.Info("control plane connected", "address", c.config.Server.Address, "server", server)
+}
+
+func (c *Client) disconnected(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Connected, c.status.Error = false, err
+}
