@@ -1,0 +1,108 @@
+package bootstrap
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+)
+
+const static = `
+node: {id: here}
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: 9901}}}
+dynamic_resources:
+  ads_config: {api_type: DELTA_GRPC, grpc_services: [{envoy_grpc: {cluster_name: xds}}]}
+  cds_config: {ads: {}}
+static_resources:
+  listeners:
+  - name: web
+    address: {socket_address: {address: 0.0.0.0, port_value: 8080}}
+  clusters:
+  - name: xds
+    type: STATIC
+    load_assignment:
+      cluster_name: xds
+      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 10.0.0.1, port_value: 18000}}}}]}]
+`
+
+// A bootstrap's control plane is reached where its cluster says.
+func TestParse(t *testing.T) {
+	c, err := Parse([]byte(static))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Node.GetId() != "here" || c.Admin != netip.MustParseAddrPort("127.0.0.1:9901") || len(c.Listeners) != 1 {
+		t.Errorf("got node %v, admin %v, %d listeners", c.Node, c.Admin, len(c.Listeners))
+	}
+	want := ADS{Clusters: true, Address: "10.0.0.1:18000", Plaintext: true}
+	if c.ADS == nil || *c.ADS != want {
+		t.Errorf("got control plane %+v, want %+v", c.ADS, want)
+	}
+}
+
+// What is not understood is refused by name, and the old API with what to
+// write now.
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct{ name, in, want string }{
+		{"a field that does not exist", "nodes: {}", `unknown field "nodes"`},
+		{"a field that is not supported", "overload_manager: {refresh_interval: 1s}", "overload_manager: is not supported"},
+		{"a filesystem subscription", "dynamic_resources: {cds_config: {path_config_source: {path: /a}}}", "dynamic_resources.cds_config.path_config_source: is not supported"},
+		{"v2 filter name", "static_resources: {listeners: [{filter_chains: [{filters: [{name: envoy.tcp_proxy, config: {}}]}]}]}",
+			"static_resources.listeners[0].filter_chains[0].filters[0].name: \"envoy.tcp_proxy\" is Envoy's v2 name; write envoy.filters.network.tcp_proxy"},
+		{"v2 config", "static_resources: {listeners: [{filter_chains: [{filters: [{name: x, config: {}}]}]}]}", "filters[0].config: is Envoy's v2 API; write typed_config"},
+		{"v2 hosts", "static_resources: {clusters: [{name: a, connect_timeout: 1s, hosts: []}]}", "clusters[0].hosts: is Envoy's v2 API; write load_assignment"},
+		{"v2 TLS", "static_resources: {clusters: [{name: a, tls_context: {}}]}", "clusters[0].tls_context: is Envoy's v2 API; write transport_socket"},
+		{"v2 type", `static_resources: {clusters: [{"@type": type.googleapis.com/envoy.api.v2.Cluster}]}`, "write the v3 message"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Parse([]byte(c.in))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want an error with %q", err, c.want)
+			}
+		})
+	}
+}
+
+// The id is the one that Istio's control plane reads.
+func TestSidecar(t *testing.T) {
+	c, err := Sidecar(Settings{
+		IP: netip.MustParseAddr("10.0.0.7"), Pod: "cart-1", Namespace: "shop", ServiceAccount: "cart",
+		Labels: map[string]string{"app": "cart"}, HTTPProxyPort: 15080, Metadata: map[string]any{"INTERCEPTION_MODE": "REDIRECT"},
+		ADS: ADS{Address: "istiod.istio-system.svc:15012"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.Node.GetId(), "sidecar~10.0.0.7~cart-1.shop~shop.svc.cluster.local"; got != want {
+		t.Errorf("got id %s, want %s", got, want)
+	}
+	meta := c.Node.GetMetadata().GetFields()
+	for key, want := range map[string]string{"NAMESPACE": "shop", "SERVICE_ACCOUNT": "cart", "HTTP_PROXY_PORT": "15080", "INTERCEPTION_MODE": "REDIRECT", "INSTANCE_IPS": "10.0.0.7"} {
+		if got := meta[key].GetStringValue(); got != want {
+			t.Errorf("got metadata %s %q, want %q", key, got, want)
+		}
+	}
+	if got := meta["LABELS"].GetStructValue().GetFields()["app"].GetStringValue(); got != "cart" {
+		t.Errorf("got label app %q, want cart", got)
+	}
+	if !c.ADS.Clusters || !c.ADS.Listeners {
+		t.Error("a sidecar asks for clusters and listeners")
+	}
+}
+
+// The table of understood fields names only fields that exist.
+func TestFieldTable(t *testing.T) {
+	if wrong := fields.Unknown(find); len(wrong) > 0 {
+		t.Errorf("no such fields: %v", wrong)
+	}
+}
+
+func find(n protoreflect.FullName) protoreflect.MessageDescriptor {
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(n)
+	if err != nil {
+		return nil
+	}
+	return d.(protoreflect.MessageDescriptor)
+}

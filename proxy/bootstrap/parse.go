@@ -1,0 +1,91 @@
+package bootstrap
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"sigs.k8s.io/yaml"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+)
+
+// Load reads an Envoy bootstrap file, YAML or JSON.
+func Load(file string) (*Config, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read bootstrap: %w", err)
+	}
+	c, err := Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("read bootstrap %s: %w", file, err)
+	}
+	return c, nil
+}
+
+// Parse reads an Envoy v3 bootstrap, YAML or JSON. A field that does not exist
+// or is not supported is an error that names it; for spellings of Envoy's v2
+// API the error says what to write instead.
+func Parse(text []byte) (*Config, error) {
+	asJSON, err := yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		return nil, err
+	}
+	if err := refuseV2(asJSON); err != nil {
+		return nil, err
+	}
+	b := &bootstrapv3.Bootstrap{}
+	if err := protojson.Unmarshal(asJSON, b); err != nil {
+		return nil, plain(err)
+	}
+	return From(b)
+}
+
+// plain drops the prefix that the decoder puts before each message.
+func plain(err error) error {
+	return fmt.Errorf("%s", strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: "))
+}
+
+// From takes a bootstrap message.
+func From(b *bootstrapv3.Bootstrap) (*Config, error) {
+	if err := fields.Check(b); err != nil {
+		return nil, err
+	}
+	c := &Config{
+		Node:      b.GetNode(),
+		Listeners: b.GetStaticResources().GetListeners(),
+		Clusters:  b.GetStaticResources().GetClusters(),
+		Secrets:   b.GetStaticResources().GetSecrets(),
+		Source:    b,
+	}
+	if c.Node == nil {
+		c.Node = &corev3.Node{}
+	}
+	var err error
+	if a := b.GetAdmin().GetAddress(); a != nil {
+		if c.Admin, err = socketAddress(a); err != nil {
+			return nil, fieldcheck.At("admin.address", err)
+		}
+	}
+	if c.ADS, err = controlPlane(b); err != nil {
+		return nil, fieldcheck.At("dynamic_resources", err)
+	}
+	return c, nil
+}
+
+// socketAddress reads an address that must be an IP and a port.
+func socketAddress(a *corev3.Address) (netip.AddrPort, error) {
+	s := a.GetSocketAddress()
+	if s == nil {
+		return netip.AddrPort{}, fmt.Errorf("only socket_address is supported")
+	}
+	ip, err := netip.ParseAddr(s.GetAddress())
+	if err != nil {
+		return netip.AddrPort{}, fieldcheck.Refuse("socket_address.address", "%q is not an IP address", s.GetAddress())
+	}
+	return netip.AddrPortFrom(ip, uint16(s.GetPortValue())), nil
+}
