@@ -79,7 +79,7 @@ func (s *Server) applyObject(ctx context.Context, r *request, wanted *unstructur
 		if r.subresource != "" {
 			return nil, 0, r.notFound()
 		}
-		empty := map[string]any{"apiVersion": r.kind.GVK(r.kind.Storage).GroupVersion().String(), "kind": r.kind.Kind}
+		empty := map[string]any{"apiVersion": r.kind.StorageVersion().String(), "kind": r.kind.Kind}
 		obj, err := applied(r, empty, wanted, force)
 		if err != nil {
 			return nil, 0, err
@@ -147,15 +147,14 @@ func storedForm(r *request, obj runtime.Object) (map[string]any, error) {
 	if err != nil {
 		return nil, notHandled(r, err.Error())
 	}
-	gvk := r.kind.GVK(r.kind.Storage)
-	out["apiVersion"], out["kind"] = gvk.GroupVersion().String(), gvk.Kind
+	out["apiVersion"], out["kind"] = r.kind.StorageVersion().String(), r.kind.Kind
 	return out, nil
 }
 
 func fieldManager(r *request) (*managedfields.FieldManager, error) {
 	objects := versions{r.kind}
 	gvk := r.kind.GVK(r.version)
-	hub := r.kind.GVK(r.kind.Storage).GroupVersion()
+	hub := r.kind.StorageVersion()
 	make := managedfields.NewDefaultFieldManager
 	if r.kind.Rules.New(r.version) == nil {
 		make = managedfields.NewDefaultCRDFieldManager
@@ -175,9 +174,16 @@ func (v versions) ConvertToVersion(in runtime.Object, gv runtime.GroupVersioner)
 		return nil, fmt.Errorf("convert %s to %s: no such version", v.kind.Kind, gv)
 	}
 	u := in.(*unstructured.Unstructured)
-	from := u.GroupVersionKind().Version
-	if from == target.Version {
+	if u.GroupVersionKind().GroupVersion() == target.GroupVersion() {
 		return u, nil
+	}
+	if target.GroupVersion() == v.kind.StorageVersion() {
+		stored, err := v.kind.Stored(u.GroupVersionKind().Version, u.Object)
+		return &unstructured.Unstructured{Object: stored}, err
+	}
+	from := u.GroupVersionKind().Version
+	if u.GroupVersionKind().GroupVersion() == v.kind.StorageVersion() {
+		from = v.kind.Storage
 	}
 	stored, err := v.kind.Stored(from, u.Object)
 	if err != nil {

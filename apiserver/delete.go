@@ -259,7 +259,7 @@ func (s *Server) deleteCollection(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	objects, _ := s.store.List(r.kind.GroupResource(), r.namespace)
+	objects, _ := s.store.List(r.kind.StorageResource(), r.namespace)
 	for _, o := range objects {
 		if !sel.matches(o) {
 			continue

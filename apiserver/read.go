@@ -36,7 +36,7 @@ func (s *Server) list(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	objects, rev := s.store.List(r.kind.GroupResource(), r.namespace)
+	objects, rev := s.store.List(r.kind.StorageResource(), r.namespace)
 	objects = slices.DeleteFunc(objects, func(o *store.Object) bool { return !sel.matches(o) })
 	meta := metav1.ListMeta{ResourceVersion: strconv.FormatUint(rev, 10)}
 	if err := page(r, &objects, &meta); err != nil {
@@ -69,7 +69,7 @@ func page(r *request, objects *[]*store.Object, meta *metav1.ListMeta) error {
 			return apierrors.NewBadRequest(fmt.Sprintf("continue key is not valid: %v", err))
 		}
 		meta.ResourceVersion = from.Revision
-		start := store.Key{Resource: r.kind.GroupResource(), Namespace: from.Namespace, Name: from.Name}
+		start := store.Key{Resource: r.kind.StorageResource(), Namespace: from.Namespace, Name: from.Name}
 		*objects = slices.DeleteFunc(*objects, func(o *store.Object) bool { return o.Key.Compare(start) <= 0 })
 	}
 	if limit <= 0 || int64(len(*objects)) <= limit {

@@ -77,7 +77,7 @@ func (s *Server) newRequest(h *http.Request, user authenticationv1.UserInfo, p r
 
 // key names the object of the request in the store.
 func (r *request) key() store.Key {
-	return store.Key{Resource: r.kind.GroupResource(), Namespace: r.namespace, Name: r.name}
+	return store.Key{Resource: r.kind.StorageResource(), Namespace: r.namespace, Name: r.name}
 }
 
 // warn sends the client a message beside the answer.

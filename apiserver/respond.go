@@ -21,7 +21,7 @@ func (r *request) format() (codec.Format, error) {
 	f, ok := codec.Choose(r.http.Header.Get("Accept"), func(f codec.Format) bool {
 		switch f.As {
 		case "", "PartialObjectMetadata", "PartialObjectMetadataList":
-			return f.Media != codec.Protobuf || f.As != "" || r.kind.Rules.New(r.version) != nil
+			return f.Media != codec.Protobuf || f.As != "" || kind.Scheme().Recognizes(r.kind.GVK(r.version))
 		case "Table":
 			return f.Media != codec.Protobuf && f.Group == metav1.GroupName
 		default:

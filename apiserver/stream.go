@@ -68,6 +68,9 @@ func (s *Server) stream(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	if err := checkWebSocket(r.http); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(r.http.Context())
 	defer cancel()
 	defer context.AfterFunc(s.stop, cancel)()
@@ -100,6 +103,23 @@ func (s *Server) stream(w http.ResponseWriter, r *request) error {
 	}
 	remotecommand.ServeExec(w, h, streams, pod.Name, uid, name, command, opts, streamIdle, 30*time.Second, remotecommand.SupportedStreamingProtocols)
 	return nil
+}
+
+// webSocketProtocols are those that carry streams over WebSocket here. kubectl asks for
+// newer ones first and falls back to SPDY when they are refused.
+var webSocketProtocols = []string{"", "channel.k8s.io", "base64.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io"}
+
+func checkWebSocket(h *http.Request) error {
+	if !strings.EqualFold(h.Header.Get("Upgrade"), "websocket") {
+		return nil
+	}
+	asked := h.Header.Get("Sec-WebSocket-Protocol")
+	for _, p := range strings.Split(asked, ",") {
+		if slices.Contains(webSocketProtocols, strings.TrimSpace(p)) {
+			return nil
+		}
+	}
+	return apierrors.NewBadRequest(fmt.Sprintf("unable to upgrade: unsupported WebSocket protocol %q", asked))
 }
 
 func remoteOptions(r *request) (*remotecommand.Options, error) {

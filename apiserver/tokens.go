@@ -36,11 +36,11 @@ type claims struct {
 }
 
 type kubernetesClaims struct {
-	Namespace      string     `json:"namespace"`
-	ServiceAccount boundTo    `json:"serviceaccount"`
-	Pod            *boundTo   `json:"pod,omitempty"`
-	Secret         *boundTo   `json:"secret,omitempty"`
-	Node           *boundTo   `json:"node,omitempty"`
+	Namespace      string   `json:"namespace"`
+	ServiceAccount boundTo  `json:"serviceaccount"`
+	Pod            *boundTo `json:"pod,omitempty"`
+	Secret         *boundTo `json:"secret,omitempty"`
+	Node           *boundTo `json:"node,omitempty"`
 }
 
 type boundTo struct {
@@ -195,4 +195,3 @@ func (s *Server) serveIssuer(w http.ResponseWriter, path string) error {
 	})
 	return nil
 }
-

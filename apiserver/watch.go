@@ -79,7 +79,7 @@ func isTrue(v string) bool { return v == "true" || v == "1" }
 // begin settles where the stream starts: with the current objects, or after a revision.
 func (wt *watch) begin() ([]*store.Object, *store.Watcher, uint64, error) {
 	s, r := wt.server, wt.request
-	gr := r.kind.GroupResource()
+	gr := r.kind.StorageResource()
 	from := r.query.Get("resourceVersion")
 	wantsInitial := isTrue(r.query.Get("sendInitialEvents"))
 	if wantsInitial && r.query.Get("resourceVersionMatch") != string(metav1.ResourceVersionMatchNotOlderThan) {

@@ -181,12 +181,31 @@ func elsewhere(chain []Node, steps []step, name string, near match) string {
 		if len(below) == 0 {
 			continue
 		}
-		if len(below) > 1 && len(below[0]) == len(below[1]) {
-			return "" // two equally near places: a guess would mislead
+		place := plainest(below)
+		if place == nil {
+			return "" // several equally near places: a guess would mislead
 		}
-		return join(append(slices.Clone(here), below[0]...))
+		return join(append(slices.Clone(here), place...))
 	}
 	return ""
+}
+
+// plainest picks among equally near places the one that the others are variants
+// of, such as containers among initContainers and ephemeralContainers; nil if there is none.
+func plainest(places [][]step) []step {
+	for _, p := range places {
+		if len(p) > len(places[0]) {
+			continue
+		}
+		base := strings.ToLower(p[0].name)
+		variant := func(o []step) bool {
+			return len(o) > len(p) || strings.HasSuffix(strings.ToLower(o[0].name), base)
+		}
+		if !slices.ContainsFunc(places, func(o []step) bool { return !variant(o) }) {
+			return p
+		}
+	}
+	return nil
 }
 
 // search lists the ways from n down to fields of that name, the shortest first.

@@ -52,7 +52,7 @@ func (e entry[T]) row() *Kind {
 		ShortNames: e.short, Categories: e.categories, Namespaced: !e.cluster,
 		Generation: e.generation, Status: e.status, Scale: e.scale, Connect: e.connect,
 		Virtual: e.virtual, NameIs: e.name, Fields: e.fields, View: e.view,
-		Rules:   &typed[T]{gv: e.gv, defaults: e.defaults, validate: e.validate, others: e.others},
+		Rules: &typed[T]{gv: e.gv, defaults: e.defaults, validate: e.validate, others: e.others},
 	}
 	if k.Versions == nil {
 		k.Versions = []string{e.gv.Version}

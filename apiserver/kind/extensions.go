@@ -5,6 +5,9 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+
+	"github.com/lateenmesh/lateen/apiserver/defaults"
+	"github.com/lateenmesh/lateen/apiserver/table"
 )
 
 // extensions are the kinds that change the API itself. Webhook configurations
@@ -13,12 +16,15 @@ func extensions() []*Kind {
 	adm := admissionregistrationv1.SchemeGroupVersion
 	return []*Kind{
 		entry[apiextensionsv1.CustomResourceDefinition]{gv: apiextensionsv1.SchemeGroupVersion, kind: "CustomResourceDefinition",
-			plural: "customresourcedefinitions", short: []string{"crd", "crds"}, categories: []string{"api-extensions"},
+			plural: "customresourcedefinitions",
+			table:  table.CustomResourceDefinition, short: []string{"crd", "crds"}, categories: []string{"api-extensions"},
 			cluster: true, generation: true, status: true}.row(),
 		entry[admissionregistrationv1.MutatingWebhookConfiguration]{gv: adm, kind: "MutatingWebhookConfiguration",
-			plural: "mutatingwebhookconfigurations", categories: []string{"api-extensions"}, cluster: true, generation: true}.row(),
+			plural:   "mutatingwebhookconfigurations",
+			defaults: defaults.MutatingWebhooks, table: table.MutatingWebhooks, categories: []string{"api-extensions"}, cluster: true, generation: true}.row(),
 		entry[admissionregistrationv1.ValidatingWebhookConfiguration]{gv: adm, kind: "ValidatingWebhookConfiguration",
-			plural: "validatingwebhookconfigurations", categories: []string{"api-extensions"}, cluster: true, generation: true}.row(),
+			plural:   "validatingwebhookconfigurations",
+			defaults: defaults.ValidatingWebhooks, table: table.ValidatingWebhooks, categories: []string{"api-extensions"}, cluster: true, generation: true}.row(),
 		entry[admissionregistrationv1.ValidatingAdmissionPolicy]{gv: adm, kind: "ValidatingAdmissionPolicy",
 			plural: "validatingadmissionpolicies", categories: []string{"api-extensions"}, cluster: true, generation: true, status: true}.row(),
 		entry[admissionregistrationv1.ValidatingAdmissionPolicyBinding]{gv: adm, kind: "ValidatingAdmissionPolicyBinding",

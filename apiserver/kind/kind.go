@@ -22,6 +22,8 @@ type Kind struct {
 	Versions []string
 	// Storage is the version that objects are kept in.
 	Storage string
+	// StoredAs is set when the objects are those of another resource.
+	StoredAs *schema.GroupVersionResource
 
 	Kind       string
 	Plural     string
@@ -104,6 +106,22 @@ type Rules interface {
 // GroupResource names the resource without its version.
 func (k *Kind) GroupResource() schema.GroupResource {
 	return schema.GroupResource{Group: k.Group, Resource: k.Plural}
+}
+
+// StorageResource names the resource that the objects are stored under.
+func (k *Kind) StorageResource() schema.GroupResource {
+	if k.StoredAs != nil {
+		return k.StoredAs.GroupResource()
+	}
+	return k.GroupResource()
+}
+
+// StorageVersion is the group and version that stored objects carry.
+func (k *Kind) StorageVersion() schema.GroupVersion {
+	if k.StoredAs != nil {
+		return k.StoredAs.GroupVersion()
+	}
+	return schema.GroupVersion{Group: k.Group, Version: k.Storage}
 }
 
 // GVK names the kind in a version.
