@@ -1,0 +1,191 @@
+package credential
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+)
+
+// common is what both ends' TLS contexts say.
+type common struct {
+	store *Store
+	// fixed are the certificates given in place, names those by secret.
+	fixed []tls.Certificate
+	names []string
+	// trustName is the secret that says whom to trust; empty when rules or
+	// nothing does.
+	trustName string
+	// own is the validation context given in place; nil when there is none.
+	own      *Material
+	sans     []sanMatch
+	accept   bool // ACCEPT_UNTRUSTED
+	alpn     []string
+	min, max uint16
+	curves   []tls.CurveID
+	suites   []uint16
+}
+
+func newCommon(store *Store, c *tlsv3.CommonTlsContext) (*common, error) {
+	out := &common{store: store, alpn: c.GetAlpnProtocols()}
+	for i, cert := range c.GetTlsCertificates() {
+		m, err := fromCertificate(cert)
+		if err == nil && m.Certificate == nil {
+			err = errors.New("has no certificate")
+		}
+		if err != nil {
+			return nil, fieldcheck.At(fmt.Sprintf("tls_certificates[%d]", i), err)
+		}
+		out.fixed = append(out.fixed, *m.Certificate)
+	}
+	for _, s := range c.GetTlsCertificateSdsSecretConfigs() {
+		out.names = append(out.names, s.GetName())
+	}
+	if err := out.validation(c); err != nil {
+		return nil, err
+	}
+	if err := out.parameters(c.GetTlsParams()); err != nil {
+		return nil, fieldcheck.At("tls_params", err)
+	}
+	return out, nil
+}
+
+func (c *common) validation(t *tlsv3.CommonTlsContext) error {
+	rules, at := t.GetValidationContext(), "validation_context"
+	if s := t.GetValidationContextSdsSecretConfig(); s != nil {
+		c.trustName = s.GetName()
+	}
+	if both := t.GetCombinedValidationContext(); both != nil {
+		rules, at = both.GetDefaultValidationContext(), "combined_validation_context.default_validation_context"
+		c.trustName = both.GetValidationContextSdsSecretConfig().GetName()
+	}
+	if rules == nil {
+		return nil
+	}
+	var err error
+	if c.own, err = fromValidation(rules); err != nil {
+		return fieldcheck.At(at, err)
+	}
+	c.accept = rules.GetTrustChainVerification() == tlsv3.CertificateValidationContext_ACCEPT_UNTRUSTED
+	c.sans, err = sanMatches(rules)
+	return fieldcheck.At(at, err)
+}
+
+var versions = map[tlsv3.TlsParameters_TlsProtocol]uint16{
+	tlsv3.TlsParameters_TLS_AUTO: 0,
+	tlsv3.TlsParameters_TLSv1_0:  tls.VersionTLS10,
+	tlsv3.TlsParameters_TLSv1_1:  tls.VersionTLS11,
+	tlsv3.TlsParameters_TLSv1_2:  tls.VersionTLS12,
+	tlsv3.TlsParameters_TLSv1_3:  tls.VersionTLS13,
+}
+
+var curves = map[string]tls.CurveID{
+	"P-256": tls.CurveP256, "P-384": tls.CurveP384, "P-521": tls.CurveP521, "X25519": tls.X25519, "X25519MLKEM768": tls.X25519MLKEM768,
+}
+
+func (c *common) parameters(p *tlsv3.TlsParameters) error {
+	c.min, c.max = versions[p.GetTlsMinimumProtocolVersion()], versions[p.GetTlsMaximumProtocolVersion()]
+	if c.min == 0 {
+		c.min = tls.VersionTLS12
+	}
+	// P-256 first: its key generation is the cheapest, and hybrid key shares
+	// do not fit into one packet.
+	c.curves = []tls.CurveID{tls.CurveP256, tls.X25519, tls.CurveP384}
+	if len(p.GetEcdhCurves()) > 0 {
+		c.curves = nil
+	}
+	for i, name := range p.GetEcdhCurves() {
+		id, ok := curves[name]
+		if !ok {
+			return fieldcheck.Refuse(fmt.Sprintf("ecdh_curves[%d]", i), "%q is not supported", name)
+		}
+		c.curves = append(c.curves, id)
+	}
+	for i, name := range p.GetCipherSuites() {
+		id, ok := suites[name]
+		if !ok {
+			return fieldcheck.Refuse(fmt.Sprintf("cipher_suites[%d]", i), "%q is not supported", name)
+		}
+		c.suites = append(c.suites, id)
+	}
+	return nil
+}
+
+// suites maps the names of cipher suites, which only matter below TLS 1.3, to
+// their numbers.
+var suites = map[string]uint16{
+	"ECDHE-ECDSA-AES128-GCM-SHA256": tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+	"ECDHE-ECDSA-AES256-GCM-SHA384": tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+	"ECDHE-ECDSA-CHACHA20-POLY1305": tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+	"ECDHE-RSA-AES128-GCM-SHA256":   tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	"ECDHE-RSA-AES256-GCM-SHA384":   tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	"ECDHE-RSA-CHACHA20-POLY1305":   tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	"ECDHE-ECDSA-AES128-SHA":        tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA,
+	"ECDHE-ECDSA-AES256-SHA":        tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA,
+	"ECDHE-RSA-AES128-SHA":          tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA,
+	"ECDHE-RSA-AES256-SHA":          tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA,
+	"AES128-GCM-SHA256":             tls.TLS_RSA_WITH_AES_128_GCM_SHA256,
+	"AES256-GCM-SHA384":             tls.TLS_RSA_WITH_AES_256_GCM_SHA384,
+	"AES128-SHA":                    tls.TLS_RSA_WITH_AES_128_CBC_SHA,
+	"AES256-SHA":                    tls.TLS_RSA_WITH_AES_256_CBC_SHA,
+}
+
+// secrets names the secrets that must be there before the context can serve.
+func (c *common) secrets() []string {
+	all := slices.Clone(c.names)
+	if c.trustName != "" {
+		all = append(all, c.trustName)
+	}
+	return all
+}
+
+// certificates are what to show now.
+func (c *common) certificates() ([]tls.Certificate, error) {
+	certs := slices.Clone(c.fixed)
+	for _, name := range c.names {
+		m, ok := c.store.Get(name)
+		if !ok || m.Certificate == nil {
+			return nil, fmt.Errorf("secret %q has not arrived or has no certificate", name)
+		}
+		certs = append(certs, *m.Certificate)
+	}
+	return certs, nil
+}
+
+// verifier is whom to trust now; nil when the peer is not checked.
+func (c *common) verifier() (*verifier, error) {
+	v := &verifier{names: c.sans}
+	if c.own != nil {
+		v.roots = c.own.Roots
+	}
+	if c.trustName != "" {
+		m, ok := c.store.Get(c.trustName)
+		if !ok || m.Roots == nil {
+			return nil, fmt.Errorf("secret %q has not arrived or has no trusted_ca", c.trustName)
+		}
+		v.roots = m.Roots
+		more, err := sanMatches(m.Rules)
+		if err != nil {
+			return nil, err
+		}
+		v.names = append(slices.Clone(v.names), more...)
+	}
+	if c.accept {
+		v.roots = nil
+	}
+	if v.roots == nil && len(v.names) == 0 {
+		return nil, nil
+	}
+	return v, nil
+}
+
+func (c *common) base() *tls.Config {
+	return &tls.Config{
+		MinVersion: c.min, MaxVersion: c.max, CurvePreferences: c.curves, CipherSuites: c.suites,
+		DynamicRecordSizingDisabled: true,
+	}
+}
