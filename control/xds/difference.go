@@ -3,6 +3,7 @@ package xds
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"slices"
 
 	"github.com/lateenmesh/lateen/control/mesh"
 )
@@ -30,19 +31,26 @@ func (t *subscribed) difference(table *mesh.Table) difference {
 	return t.diff
 }
 
-// compare walks both tables side by side.
+// compare walks both tables side by side, in the order of their names.
 func (t *subscribed) compare() {
 	d := &t.diff
+	held := slices.Collect(t.have.All())
 	for r := range d.target.All() {
-		held, ok := t.have.Get(r.Name)
-		if t.owed[r.Name] || !ok || held != r && held.Version != r.Version {
+		for len(held) > 0 && held[0].Name < r.Name {
+			d.removed = append(d.removed, held[0].Name)
+			held = held[1:]
+		}
+		same := false
+		if len(held) > 0 && held[0].Name == r.Name {
+			same = held[0] == r || held[0].Version == r.Version
+			held = held[1:]
+		}
+		if !same || t.owed[r.Name] {
 			d.changed = append(d.changed, r)
 		}
 	}
-	for r := range t.have.All() {
-		if _, ok := d.target.Get(r.Name); !ok {
-			d.removed = append(d.removed, r.Name)
-		}
+	for _, r := range held {
+		d.removed = append(d.removed, r.Name)
 	}
 	for name := range t.owed {
 		if _, ok := d.target.Get(name); ok {

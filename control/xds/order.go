@@ -30,7 +30,7 @@ func (p *Planner) updatesHeld(t *subscribed) bool {
 func (p *Planner) removalsHeld(t *subscribed) bool {
 	switch t.url {
 	case mesh.ClusterType:
-		return p.pending(mesh.ListenerType) || p.pending(mesh.RouteType)
+		return p.returning || p.pending(mesh.ListenerType) || p.pending(mesh.RouteType)
 	case mesh.EndpointType:
 		return p.pending(mesh.ClusterType)
 	}
@@ -43,10 +43,19 @@ func (p *Planner) unsettled(url string) bool {
 	if t == nil {
 		return false
 	}
-	if t.flight != nil && len(t.flight.changed) > 0 {
+	d := t.difference(p.table(url))
+	if len(d.changed) > 0 || t.flight != nil && len(t.flight.changed) > 0 {
 		return true
 	}
-	return len(t.difference(p.table(url)).changed) > 0
+	if t.flight == nil {
+		return false
+	}
+	for _, name := range t.flight.removed {
+		if _, back := d.target.Get(name); back {
+			return true // on its way out, and to be sent again
+		}
+	}
+	return false
 }
 
 // pending reports whether the client does not hold exactly what it should of a
@@ -66,15 +75,12 @@ func (p *Planner) pending(url string) bool {
 // there is no change in endpoints."
 func (p *Planner) warm(clusters []*mesh.Resource) {
 	eds := p.typed(mesh.EndpointType)
-	if eds == nil {
-		return // the client will ask, and be answered, when it is ready
-	}
 	for _, c := range clusters {
 		if _, ok := p.table(mesh.EndpointType).Get(c.Name); !ok {
 			continue
 		}
-		p.warming[c.Name] = true
-		if eds.covers(c.Name) {
+		p.warming[c.Name] = p.nonce
+		if eds != nil && eds.covers(c.Name) {
 			eds.owed[c.Name] = true
 			eds.stale = true
 		}
@@ -84,33 +90,40 @@ func (p *Planner) warm(clusters []*mesh.Resource) {
 // forgetWarm drops clusters whose endpoints will not be sent: they are gone,
 // or the client refused them.
 func (p *Planner) forgetWarm() {
+	eds := p.typed(mesh.EndpointType)
 	for name := range p.warming {
 		_, cluster := p.table(mesh.ClusterType).Get(name)
 		eps, ok := p.table(mesh.EndpointType).Get(name)
-		if !cluster || !ok || p.typed(mesh.EndpointType).refused[name] == eps.Version {
+		if !cluster || !ok || eds != nil && eds.refused[name] == eps.Version {
 			delete(p.warming, name)
 		}
 	}
 }
 
-// Waiting reports whether listeners or routes wait for the client to ask for
-// the endpoints of a new cluster. Envoy asks as soon as it has processed the
-// cluster; for a client that never does, call [Planner.StopWaiting].
+// Waiting reports whether something is held back until the client has spoken:
+// listeners or routes until it asks for the endpoints of a new cluster, or the
+// removal of clusters until a client that comes back has said what else it
+// holds. Envoy does both at once; for a client that never does, call
+// [Planner.StopWaiting].
 func (p *Planner) Waiting() bool {
+	if p.returning {
+		return true
+	}
 	eds := p.typed(mesh.EndpointType)
 	for name := range p.warming {
-		if !eds.covers(name) {
+		if eds == nil || !eds.covers(name) {
 			return true
 		}
 	}
 	return false
 }
 
-// StopWaiting gives up on endpoints that the client did not ask for.
+// StopWaiting gives up on what the client did not say.
 func (p *Planner) StopWaiting() {
+	p.returning = false
 	eds := p.typed(mesh.EndpointType)
 	for name := range p.warming {
-		if !eds.covers(name) {
+		if eds == nil || !eds.covers(name) {
 			delete(p.warming, name)
 		}
 	}

@@ -74,13 +74,17 @@ type Planner struct {
 	types   []*subscribed // in the order in which they are served
 	nonce   int
 	// warming are the clusters that were sent and whose endpoints were not
-	// acknowledged since: routes to them must wait.
-	warming map[string]bool
+	// acknowledged since: routes to them must wait. The value is the number of
+	// the response that carried the cluster.
+	warming map[string]int
+	// returning is true from the moment that a client comes back with clusters
+	// until it has said which listeners and routes it holds.
+	returning bool
 }
 
 // NewPlanner starts a stream for a client that should have what snap says.
 func NewPlanner(v Variant, snap *mesh.Snapshot) *Planner {
-	return &Planner{variant: v, snap: snap, warming: map[string]bool{}}
+	return &Planner{variant: v, snap: snap, warming: map[string]int{}}
 }
 
 // Snapshot tells the planner what the client should have from now on.
@@ -188,7 +192,7 @@ func (p *Planner) send(t *subscribed, b batch) Response {
 		}
 		r.Version = setVersion(r.Resources)
 	}
-	t.sent(r, b)
+	t.sent(r, b, p.nonce)
 	if t.url == mesh.ClusterType {
 		p.warm(b.changed)
 	}
@@ -209,7 +213,9 @@ func (p *Planner) acked(t *subscribed) {
 func (p *Planner) landed(t *subscribed) {
 	if t.url == mesh.EndpointType {
 		for _, r := range t.flight.changed {
-			if !t.owed[r.Name] {
+			// Endpoints from before the cluster, or that the client has
+			// unsubscribed from since, do not warm it.
+			if t.flight.number > p.warming[r.Name] && t.covers(r.Name) && !t.owed[r.Name] {
 				delete(p.warming, r.Name)
 			}
 		}

@@ -127,7 +127,22 @@ func TestDelta(t *testing.T) {
 		{"who reconnects is sent only differences", `
 			= CDS a@1 b@2 d@1
 			> CDS have a@1 b@1 c@1
-			< CDS#1 b@2 d@1 -c`},
+			< CDS#1 b@2 d@1
+			> CDS ack 1
+			// what is removed goes when it is known that no listener or route needs it
+			> LDS have l@1
+			< LDS#2 -l
+			> RDS
+			> LDS ack 2
+			< CDS#3 -c`},
+		{"who reconnects and has no routes is waited for only so long", `
+			= CDS a@1
+			> CDS have a@1 b@1
+			> LDS
+			< LDS#1
+			> LDS ack 1
+			~
+			< CDS#2 -b`},
 		{"who reconnects and has everything is sent nothing", `
 			= CDS a@1 b@1
 			= EDS a@1 b@1

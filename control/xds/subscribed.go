@@ -41,10 +41,11 @@ type subscribed struct {
 type flight struct {
 	Response
 	batch
+	number int // the nonce
 }
 
-func (t *subscribed) sent(r Response, b batch) {
-	t.flight = &flight{Response: r, batch: b}
+func (t *subscribed) sent(r Response, b batch, number int) {
+	t.flight = &flight{Response: r, batch: b, number: number}
 	t.lastNonce, t.answer, t.stale = r.Nonce, false, true
 	for _, res := range b.changed {
 		delete(t.owed, res.Name)
@@ -94,7 +95,18 @@ func (p *Planner) add(r Request) {
 		}
 		delete(t.owed, name) // unchanged resources need not be repeated to a client that reconnects
 	}
+	for name := range p.warming {
+		if t.url == mesh.EndpointType && t.covers(name) {
+			t.owed[name] = true // its cluster was just sent, and needs them anew
+		}
+	}
 	t.have = mesh.NewTable(held)
+	if t.url == mesh.ClusterType && len(held) > 0 {
+		p.returning = true
+	}
+	if p.typed(mesh.ListenerType) != nil && p.typed(mesh.RouteType) != nil {
+		p.returning = false
+	}
 }
 
 // covers reports whether the client asked for a name.
