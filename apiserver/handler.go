@@ -83,7 +83,11 @@ func (s *Server) serve(w http.ResponseWriter, h *http.Request, user authenticati
 	if err != nil {
 		return err
 	}
-	return s.route(w, r)
+	if err := s.route(w, r); err != nil {
+		r.sendWarnings(w) // they may say why
+		return err
+	}
+	return nil
 }
 
 func unknownPath() error {

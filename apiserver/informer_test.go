@@ -390,4 +390,3 @@ func TestPlainDiscovery(t *testing.T) {
 		}
 	}
 }
-
