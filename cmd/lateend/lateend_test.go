@@ -34,7 +34,6 @@ import (
 
 	"github.com/lateenmesh/lateen/agent/certs"
 	"github.com/lateenmesh/lateen/control/mesh"
-	"github.com/lateenmesh/lateen/control/xds"
 )
 
 // still is a pipeline that has one snapshot and never changes.
@@ -47,7 +46,6 @@ func (s still) Close()                               {}
 func (s still) Run(ctx context.Context) error        { <-ctx.Done(); return nil }
 func (s still) Ready() bool                          { return true }
 func (s still) MeshConfig() *mesh.Config             { return &mesh.Config{} }
-func (s still) Rejected(mesh.Proxy, xds.Rejection)   {}
 func (s still) Validate(*unstructured.Unstructured) ([]string, error) {
 	return nil, nil
 }

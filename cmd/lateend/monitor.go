@@ -58,6 +58,9 @@ func (p *program) metrics(w http.ResponseWriter, _ *http.Request) {
 	p.service.WriteMetrics(w)
 	p.inject.WriteMetrics(w)
 	p.admit.WriteMetrics(w)
+	if p.status != nil {
+		p.status.WriteMetrics(w)
+	}
 	promtext.Gauges(w, "pilot_info", "version", "Version of the control plane.", map[string]float64{version(): 1})
 	promtext.Gauge(w, "istiod_uptime_seconds", "Seconds since the start.", time.Since(p.started).Seconds())
 	var m runtime.MemStats

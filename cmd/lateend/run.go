@@ -16,12 +16,14 @@ import (
 	"google.golang.org/grpc/keepalive"
 	securityapi "istio.io/api/security/v1alpha1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/lateenmesh/lateen/control/admit"
 	"github.com/lateenmesh/lateen/control/ca"
 	"github.com/lateenmesh/lateen/control/inject"
 	"github.com/lateenmesh/lateen/control/mesh"
+	"github.com/lateenmesh/lateen/control/status"
 	"github.com/lateenmesh/lateen/control/xds"
 	"github.com/lateenmesh/lateen/model"
 )
@@ -49,6 +51,7 @@ type program struct {
 	service  *ca.Service
 	inject   *inject.Webhook
 	admit    *admit.Webhook
+	status   *status.Writer // nil when status is not written
 	started  time.Time
 }
 
@@ -76,6 +79,13 @@ func run(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
+	if s.Status {
+		objects, err := dynamic.NewForConfig(config)
+		if err != nil {
+			return fmt.Errorf("make a client of the API server: %w", err)
+		}
+		p.status = status.NewWriter(objects, log)
+	}
 	return p.serve(ctx)
 }
 
@@ -98,7 +108,7 @@ func assemble(ctx context.Context, s settings, client kubernetes.Interface, pipe
 	}
 	p.callers = ca.NewCallers(client, s.TrustDomain)
 	p.service = ca.NewService(p.keeper.Authority, p.callers.Identify, log)
-	p.xds = xds.NewServer(xds.Config{Publisher: pipeline, Authenticate: p.authenticate, Rejected: pipeline.Rejected, Log: log})
+	p.xds = xds.NewServer(xds.Config{Publisher: pipeline, Authenticate: p.authenticate, Rejected: p.rejected, Relented: p.relented, Log: log})
 	p.inject = inject.NewWebhook(p.injection, p.namespaceLabels, log)
 	p.admit = admit.NewWebhook(pipeline.Validate, log)
 	return p, nil
@@ -143,6 +153,9 @@ func (p *program) serve(ctx context.Context) error {
 	group.Go(func() error { return p.xds.Run(ctx) })
 	group.Go(func() error { return p.keeper.Run(ctx) })
 	group.Go(func() error { return ca.NewPublisher(p.client, p.keeper, p.log).Run(ctx) })
+	if p.status != nil {
+		group.Go(func() error { return p.status.Run(ctx) })
+	}
 	if p.settings.Webhooks {
 		group.Go(func() error { return p.keepWebhooks(ctx) })
 	}
@@ -200,6 +213,4 @@ type pipeline interface {
 	MeshConfig() *mesh.Config
 	// Validate checks one object by itself.
 	Validate(*unstructured.Unstructured) (warnings []string, err error)
-	// Rejected is told when a proxy refuses something.
-	Rejected(mesh.Proxy, xds.Rejection)
 }

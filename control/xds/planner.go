@@ -77,6 +77,9 @@ type Planner struct {
 	// acknowledged since: routes to them must wait. The value is the number of
 	// the response that carried the cluster.
 	warming map[string]int
+	// relented are resources of which the client took a newer version after
+	// it had refused one; until the caller asks.
+	relented []*mesh.Resource
 	// returning is true from the moment that a client comes back with clusters
 	// until it has said which listeners and routes it holds.
 	returning bool
@@ -123,6 +126,14 @@ func (p *Planner) Request(r Request) (rejected *Rejection, stale bool) {
 	}
 	p.resubscribe(t, r)
 	return rejected, stale
+}
+
+// Relented lists the resources that the client had refused and that it took in
+// a newer version since the last call.
+func (p *Planner) Relented() []*mesh.Resource {
+	rs := p.relented
+	p.relented = nil
+	return rs
 }
 
 // Next is the next response to send. It is false when there is nothing to
@@ -204,7 +215,10 @@ func (p *Planner) acked(t *subscribed) {
 	t.have, t.limit = t.flight.after, 2*t.limit
 	t.ackedNonce, t.lastError = t.flight.Nonce, ""
 	for _, r := range t.flight.changed {
-		delete(t.refused, r.Name) // it took a newer one
+		if _, ok := t.refused[r.Name]; ok {
+			delete(t.refused, r.Name)
+			p.relented = append(p.relented, r)
+		}
 	}
 	p.landed(t)
 }

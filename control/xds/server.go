@@ -29,6 +29,9 @@ type Config struct {
 	Authenticate func(context.Context) (model.Identity, error)
 	// Rejected is told of every refusal; nil is nobody.
 	Rejected func(mesh.Proxy, Rejection)
+	// Relented is told when a proxy takes newer versions of resources that it
+	// had refused; nil is nobody.
+	Relented func(mesh.Proxy, []*mesh.Resource)
 	// Patience is how long listeners and routes wait for a client to ask for
 	// the endpoints of a new cluster; 0 is one second.
 	Patience time.Duration

@@ -191,12 +191,15 @@ func TestRestartResendsNothing(t *testing.T) {
 	}
 }
 
-// A refusal is reported with the resource and the client's words.
+// A refusal is reported with the resource and the client's words, and so is
+// its end.
 func TestRejected(t *testing.T) {
-	told := make(chan Rejection, 1)
+	told, relented := make(chan Rejection, 1), make(chan []*mesh.Resource, 1)
+	b := &board{snap: clusters(t, "a", "b")}
 	c := delta(t, start(t, Config{
-		Publisher: &board{snap: clusters(t, "a", "b")},
+		Publisher: b,
 		Rejected:  func(_ mesh.Proxy, r Rejection) { told <- r },
+		Relented:  func(_ mesh.Proxy, rs []*mesh.Resource) { relented <- rs },
 	}))
 	c.send(&discovery.DeltaDiscoveryRequest{})
 	_, nonce, _ := c.receive()
@@ -205,8 +208,16 @@ func TestRejected(t *testing.T) {
 	if r.Text != "cluster b: no" || len(r.Culprits) != 1 || r.Culprits[0].Name != "b" {
 		t.Errorf("told %+v, want cluster b refused in the client's words", r)
 	}
-	if names, _, _ := c.receive(); len(names) != 1 || names[0] != "a" {
+	names, nonce, _ := c.receive()
+	if len(names) != 1 || names[0] != "a" {
 		t.Errorf("then sent %v, want a alone", names)
+	}
+	c.send(&discovery.DeltaDiscoveryRequest{ResponseNonce: nonce})
+	b.set(clusters(t, "a", "b*"))
+	_, nonce, _ = c.receive()
+	c.send(&discovery.DeltaDiscoveryRequest{ResponseNonce: nonce})
+	if rs := <-relented; len(rs) != 1 || rs[0].Name != "b" {
+		t.Errorf("relented %v, want b", rs)
 	}
 }
 

@@ -92,12 +92,19 @@ func (st *stream) request(r Request) error {
 	}
 	var rejected *Rejection
 	var stale bool
-	st.locked(func(p *Planner) { rejected, stale = p.Request(r) })
+	var relented []*mesh.Resource
+	st.locked(func(p *Planner) {
+		rejected, stale = p.Request(r)
+		relented = p.Relented()
+	})
 	if stale {
 		st.server.metrics.staleNonces.Inc(kind(r.Type))
 	}
 	if rejected != nil {
 		st.report(*rejected)
+	}
+	if len(relented) > 0 && st.server.config.Relented != nil {
+		st.server.config.Relented(st.proxy, relented)
 	}
 	return st.flush()
 }
