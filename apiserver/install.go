@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -110,4 +111,32 @@ func (s *Server) install(gvr schema.GroupVersionResource, namespace string, obj 
 		return fmt.Errorf("create %s: %w", r.key(), err)
 	}
 	return nil
+}
+
+// announce lets the API's own service lead to where Run listens.
+func (s *Server) announce() error {
+	if !s.cfg.ServiceCIDR.IsValid() {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(s.Address())
+	if err != nil {
+		return fmt.Errorf("announce the api: %w", err)
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	gvr := schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}
+	endpoints := []any{map[string]any{"addresses": []any{host}, "conditions": map[string]any{"ready": true}}}
+	ports := []any{map[string]any{"name": "https", "port": int64(s.port()), "protocol": "TCP"}}
+	key := store.Key{Resource: gvr.GroupResource(), Namespace: "default", Name: "kubernetes"}
+	if old, ok := s.store.Get(key); ok {
+		next := old.Copy()
+		next["endpoints"], next["ports"] = endpoints, ports
+		_, err := s.store.Update(old, next)
+		return err
+	}
+	return s.install(gvr, "default", map[string]any{
+		"metadata":    map[string]any{"name": "kubernetes", "labels": map[string]any{"kubernetes.io/service-name": "kubernetes"}},
+		"addressType": "IPv4", "endpoints": endpoints, "ports": ports,
+	})
 }

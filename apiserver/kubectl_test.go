@@ -195,3 +195,42 @@ func TestKubectlPortForward(t *testing.T) {
 		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
 }
+
+// kubectl get -w prints what is there and then every change.
+func TestKubectlWatch(t *testing.T) {
+	path := kubectl(t)
+	s, config := serve(t, t.TempDir(), apiserver.Config{})
+	createPod(t, s, "first")
+	cmd := exec.Command(path, "--kubeconfig", config, "get", "pods", "-w", "--output-watch-events")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}()
+	lines := bufio.NewScanner(out)
+	expect := func(want string) {
+		t.Helper()
+		if !lines.Scan() {
+			t.Fatalf("kubectl ended: %v", lines.Err())
+		}
+		if got := strings.Join(strings.Fields(lines.Text())[:5], " "); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	expect("EVENT NAME READY STATUS RESTARTS")
+	expect("ADDED first 0/1 Running 0")
+	if err := clientset(t, s).CoreV1().Pods("default").Delete(context.Background(), "first", seconds(30)); err != nil {
+		t.Fatal(err)
+	}
+	expect("MODIFIED first 0/1 Terminating 0")
+	if err := clientset(t, s).CoreV1().Pods("default").Delete(context.Background(), "first", seconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	expect("DELETED first 0/1 Terminating 0")
+}

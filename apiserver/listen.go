@@ -23,7 +23,6 @@ func (s *Server) listen() (net.Listener, *tls.Config, error) {
 	}
 	address := listener.Addr().String()
 	s.address.Store(&address)
-	close(s.started)
 	return listener, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
 }
 

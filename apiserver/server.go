@@ -98,11 +98,23 @@ func (s *Server) prepare() error {
 // Run serves HTTPS and keeps the journal until ctx is done, then ends all
 // watches, waits for requests in flight, and closes the journal.
 func (s *Server) Run(ctx context.Context) error {
+	return errors.Join(s.run(ctx), s.Close())
+}
+
+func (s *Server) run(ctx context.Context) error {
 	listener, config, err := s.listen()
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: s.Handler(), TLSConfig: config, ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	if err := s.announce(); err != nil {
+		listener.Close()
+		return err
+	}
+	close(s.started)
+	server := &http.Server{
+		Handler: s.Handler(), TLSConfig: config, ReadHeaderTimeout: 30 * time.Second,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		if err := server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
@@ -121,7 +133,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	return errors.Join(group.Wait(), s.Close())
+	return group.Wait()
 }
 
 // Close ends all watches and closes the journal. Run does so by itself.

@@ -82,3 +82,16 @@ func TestServiceAllotment(t *testing.T) {
 		t.Errorf("the API's own service: got %v, %v", k.Spec.ClusterIP, err)
 	}
 }
+
+// The API's own service leads to where it listens.
+func TestOwnEndpoints(t *testing.T) {
+	s, _ := serve(t, t.TempDir(), apiserver.Config{ServiceCIDR: netip.MustParsePrefix("127.64.128.0/17")})
+	slice, err := clientset(t, s).DiscoveryV1().EndpointSlices("default").Get(context.Background(), "kubernetes", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprintf("%s:%d", slice.Endpoints[0].Addresses[0], *slice.Ports[0].Port)
+	if got != s.Address() {
+		t.Errorf("got %s, want %s", got, s.Address())
+	}
+}

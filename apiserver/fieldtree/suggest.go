@@ -16,7 +16,7 @@ const searchWidth = 4096
 // spelling here, or the right place for it. It is "" when nothing is near.
 // path is a field path such as spec.http[0].retry.
 func Hint(root Node, path string) string {
-	steps := Parse(path)
+	steps := parse(path)
 	if len(steps) == 0 {
 		return ""
 	}
@@ -48,8 +48,8 @@ type step struct {
 	index string // as written, with brackets
 }
 
-// Parse splits a field path into its steps.
-func Parse(path string) []step {
+// parse splits a field path into its steps.
+func parse(path string) []step {
 	var steps []step
 	for path != "" {
 		switch {
