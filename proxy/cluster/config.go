@@ -1,0 +1,113 @@
+// Package cluster picks an endpoint for a request, and keeps what is known of
+// the endpoints' health: the sixth step of a request.
+package cluster
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/lateenmesh/lateen/model"
+	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Kind says where a cluster's endpoints come from.
+type Kind uint8
+
+// The kinds, after Envoy's cluster types.
+const (
+	Static      Kind = iota // STATIC and EDS: set by SetEndpoints
+	StrictDNS               // every address of every name
+	LogicalDNS              // the first address of the one name
+	OriginalDst             // where the downstream connection wanted to go
+)
+
+// Policy is how an endpoint is chosen among equals.
+type Policy uint8
+
+// The policies, after Envoy's.
+const (
+	RoundRobin Policy = iota
+	LeastRequest
+	Random
+	RingHash
+	Maglev
+)
+
+// Config is a cluster in runtime form.
+type Config struct {
+	Name string
+	// StatName is its name in statistics; empty is Name.
+	StatName string
+	Kind     Kind
+	Policy   Policy
+	// RingMin and RingMax bound a hash ring's size (1024 and 8 Mi by default);
+	// TableSize is Maglev's (65537).
+	RingMin, RingMax, TableSize uint64
+	// Choices is how many endpoints LEAST_REQUEST compares; default 2.
+	Choices uint32
+	// Panic is the percentage of healthy endpoints below which all are used;
+	// negative is Envoy's default of 50, 0 never.
+	Panic float64
+	// LocalityWeighted balances over localities by their weights first.
+	LocalityWeighted bool
+	Limits           Limits
+	Outlier          *Outlier // nil: none is ejected
+	Pool             pool.Config
+	// TLS of endpoints that have none of their own; nil is plain text.
+	TLS pool.TLS
+	// DNSRefresh is how often names are resolved again; default 5 s.
+	DNSRefresh time.Duration
+	// OriginalPort replaces the original destination's port; 0 keeps it.
+	OriginalPort uint16
+	// AutoSNI sends the request's host as SNI, AutoSAN verifies it.
+	AutoSNI, AutoSAN bool
+	// HTTP2 says that endpoints are to be spoken to in HTTP/2.
+	HTTP2 bool
+	// KeepALPN is true when the cluster's ALPN must not be rewritten per request
+	// (metadata istio.alpn_override=false).
+	KeepALPN bool
+	// Service is what the cluster stands for, from its metadata; nil if unknown.
+	Service *stream.Service
+	// Endpoints at the start; EDS sets them later.
+	Endpoints []Endpoint
+}
+
+// Unlimited is a limit that is never reached.
+const Unlimited = 1<<32 - 1
+
+// Limits are the circuit breaker's. The zero value of one is Envoy's default:
+// 1024, and 3 retries.
+type Limits struct{ Connections, Pending, Requests, Retries uint32 }
+
+// Outlier says when an endpoint is taken out for misbehaving. Percentages of 0
+// for Enforce switch a detector off.
+type Outlier struct {
+	Consecutive5xx, ConsecutiveGateway, ConsecutiveLocal uint32
+	Enforce5xx, EnforceGateway, EnforceLocal             uint32
+	Interval, BaseEjection, MaxEjection                  time.Duration
+	MaxEjectionPercent                                   uint32
+	SplitLocal                                           bool // count failures to connect apart
+}
+
+// Endpoint is one address of a cluster.
+type Endpoint struct {
+	Address netip.AddrPort
+	// Name is the DNS name behind it for DNS clusters, with Address' port alone
+	// set before it has been resolved.
+	Name string
+	// Socket is a Unix socket's path, instead of Address.
+	Socket         string
+	Health         model.Health
+	Weight         uint32 // 0 means 1
+	Priority       uint32
+	Locality       model.Locality
+	LocalityWeight uint32
+	TLS            pool.TLS // resolved from transport socket matches; nil: the cluster's
+	// Plain is true when a transport socket match chose plain text.
+	Plain bool
+	// MTLS is true when TLS is the mesh's own.
+	MTLS bool
+	// Peer is what metadata tells of the workload; nil if nothing.
+	Peer *stream.Peer
+}

@@ -1,0 +1,46 @@
+// Package pool keeps connections to endpoints: the seventh step of a request. It
+// hands out a connection that nobody else uses, an idle one where it can.
+package pool
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"time"
+)
+
+// TLS makes the client's side of a handshake. Whoever compiles the
+// configuration implements it over secrets that rotate.
+type TLS interface {
+	Config(TLSRequest) (*tls.Config, error)
+}
+
+// TLSRequest is what a connection asks of its handshake beyond what the
+// cluster's settings say.
+type TLSRequest struct {
+	SNI        string   // empty: the settings' own
+	ALPN       []string // nil: the settings' own
+	VerifyName string   // a name that the certificate has to show, empty for none
+}
+
+// Config says how connections to one cluster's endpoints are made and kept.
+type Config struct {
+	ConnectTimeout time.Duration // default 5 s, as Envoy's
+	// IdleTimeout closes a connection that nobody used for so long; 0 never.
+	IdleTimeout time.Duration
+	// MaxRequests closes a connection after so many requests; 0 never.
+	MaxRequests uint32
+	// MaxDuration closes a connection that is older, once it is idle; 0 never.
+	MaxDuration time.Duration
+	// Source is the local address to dial from; the zero value lets the kernel
+	// choose.
+	Source netip.Addr
+	// Keepalive of TCP; the zero value leaves the kernel's.
+	Keepalive Keepalive
+}
+
+// Keepalive are TCP's probes on idle connections.
+type Keepalive struct {
+	Enabled        bool
+	Idle, Interval time.Duration
+	Probes         int
+}

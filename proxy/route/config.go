@@ -1,0 +1,255 @@
+// Package route matches a request to a route: the fourth step of a request.
+package route
+
+import (
+	"regexp"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Config is a route table before it is compiled by [New].
+type Config struct {
+	Name  string
+	Hosts []VirtualHost
+	// IgnorePort matches hosts without their port.
+	IgnorePort bool
+	Mutations  Mutations
+}
+
+// VirtualHost is the routes of some hosts.
+type VirtualHost struct {
+	Name string
+	// Domains are hosts: exact, "*.suffix", "prefix.*" or "*".
+	Domains []string
+	Routes  []*Route
+	// RequireTLS redirects plain-text requests to https.
+	RequireTLS bool
+	// AttemptCount tells upstreams the number of the try (x-envoy-attempt-count).
+	AttemptCount bool
+	Mutations    Mutations
+}
+
+// Route is one rule: the first whose match holds answers.
+type Route struct {
+	Name  string
+	Match Match
+	// Handler is what answers: the filters that have something to do on this
+	// route, then the router, a redirect, or a direct response.
+	Handler stream.Handler
+	// Operation names the request in traces.
+	Operation string
+	Mutations Mutations
+
+	// Set by New from what encloses the route.
+	Host *VirtualHost
+	all  []*Mutations // route, host, table: in the order of application
+}
+
+// PathKind is how a path is compared.
+type PathKind uint8
+
+// The ways to compare a path.
+const (
+	Prefix          PathKind = iota // plain string prefix
+	Exact                           // the whole path
+	SeparatedPrefix                 // prefix of whole segments
+	Regex                           // RE2, the whole path
+	AnyConnect                      // the method is CONNECT
+)
+
+// Match is when a route applies. All conditions must hold.
+type Match struct {
+	Path     PathKind
+	Value    string
+	Regex    *regexp.Regexp // anchored at both ends, for Regex
+	FoldCase bool
+	Headers  []HeaderMatch
+	Query    []QueryMatch
+	// Permille of a million of requests that match at all; 0 with HasFraction
+	// is none.
+	HasFraction bool
+	PerMillion  uint32
+}
+
+// StringKind is how a value is compared.
+type StringKind uint8
+
+// The ways to compare a value.
+const (
+	StringExact StringKind = iota
+	StringPrefix
+	StringSuffix
+	StringContains
+	StringRegex // RE2, the whole value
+	Present
+	Range // a decimal number in [Low, High)
+)
+
+// StringMatch compares a value.
+type StringMatch struct {
+	Kind      StringKind
+	Value     string
+	Regex     *regexp.Regexp
+	FoldCase  bool
+	Low, High int64
+}
+
+// HeaderMatch compares a header field, or ":method", ":authority", ":scheme",
+// ":path".
+type HeaderMatch struct {
+	Name   string
+	Match  StringMatch
+	Invert bool
+	// MissingAsEmpty compares an absent field as if it were empty.
+	MissingAsEmpty bool
+}
+
+// QueryMatch compares a query parameter.
+type QueryMatch struct {
+	Name  string
+	Match StringMatch
+}
+
+// Mutations change header fields.
+type Mutations struct {
+	Request, Response             []HeaderOp
+	RemoveRequest, RemoveResponse []string
+}
+
+// HeaderOp adds a field.
+type HeaderOp struct {
+	Name   string
+	Value  Value
+	Append AppendAction
+}
+
+// AppendAction says what happens to fields that are there already.
+type AppendAction uint8
+
+// The actions, after Envoy's.
+const (
+	AppendOrAdd AppendAction = iota
+	AddIfAbsent
+	OverwriteOrAdd
+	OverwriteIfExists
+)
+
+// Value is a field's value: literal text, or text with operators of the access
+// log's format language, compiled by whoever makes the configuration.
+type Value struct {
+	Literal string
+	Format  func(*stream.Request, *stream.Response) string // nil: Literal
+}
+
+// Forward sends a request to a cluster: what the router works from.
+type Forward struct {
+	Clusters []Weighted // with one entry the weight does not matter
+	// ClusterHeader names the field that names the cluster, resolved by Lookup.
+	ClusterHeader string
+	Lookup        func(string) *cluster.Handle
+	// NotFound is the status when the cluster does not exist; default 503.
+	NotFound int
+
+	Timeout      time.Duration // for the whole exchange; 0 is none
+	IdleTimeout  time.Duration // 0: the connection's own
+	Retry        *Retry
+	Mirrors      []Mirror
+	AttemptCount bool
+
+	// MatchedPrefix is what a rewrite replaces at the path's start.
+	PrefixRewrite string
+	MatchedPrefix string
+	RegexRewrite  *regexp.Regexp
+	Substitution  string // in Go's form: ${1}
+	HostRewrite   string
+	// HostFromEndpoint uses the endpoint's name as host.
+	HostFromEndpoint   bool
+	AppendForwardedFor bool // x-forwarded-host on a host rewrite
+	Hash               []HashPolicy
+}
+
+// Weighted is one of several clusters.
+type Weighted struct {
+	Cluster     *cluster.Handle
+	Weight      uint32
+	Mutations   Mutations
+	HostRewrite string
+}
+
+// Mirror is a copy of the traffic whose answers nobody waits for.
+type Mirror struct {
+	Cluster    *cluster.Handle
+	PerMillion uint32
+	// KeepHost leaves the host without the suffix "-shadow".
+	KeepHost bool
+}
+
+// HashPolicy makes the key that consistent balancing needs. Exactly one of the
+// names is set, or SourceIP.
+type HashPolicy struct {
+	Header, Query, Cookie string
+	CookieTTL             *time.Duration // a cookie is made when it is missing
+	CookiePath            string
+	SourceIP              bool
+	Terminal              bool
+}
+
+// RetryOn are conditions for a retry.
+type RetryOn uint32
+
+// The conditions, after Envoy's words.
+const (
+	On5xx RetryOn = 1 << iota
+	OnGatewayError
+	OnReset
+	OnResetBeforeRequest
+	OnConnectFailure
+	OnRefusedStream
+	OnRetriable4xx
+	OnRetriableStatus
+	OnRetriableHeaders
+	OnEnvoyRatelimited
+	OnHTTP3ConnectFailure
+	OnGRPCCancelled
+	OnGRPCDeadline
+	OnGRPCInternal
+	OnGRPCExhausted
+	OnGRPCUnavailable
+)
+
+// Retry says when and how a request is tried again.
+type Retry struct {
+	On          RetryOn
+	Statuses    []int
+	Headers     []HeaderMatch
+	Max         uint32 // beside the first try
+	PerTry      time.Duration
+	PerTryIdle  time.Duration
+	BaseBackoff time.Duration // default 25 ms
+	MaxBackoff  time.Duration // default 10 × base
+	// AvoidPrevious chooses an endpoint that was not tried, HostAttempts times
+	// at most.
+	AvoidPrevious bool
+	HostAttempts  int
+}
+
+// Redirect answers with another address.
+type Redirect struct {
+	Scheme, Host  string
+	Port          uint32 // 0 keeps it
+	Path          string // replaces path and query's path
+	Prefix        string // replaces MatchedPrefix
+	MatchedPrefix string
+	Regex         *regexp.Regexp
+	Substitution  string
+	Status        int // 301 by default
+	StripQuery    bool
+}
+
+// Direct answers by itself.
+type Direct struct {
+	Status int
+	Body   string
+}

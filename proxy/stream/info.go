@@ -1,0 +1,143 @@
+package stream
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Flags are Envoy's response flags: why a response is not simply the
+// upstream's.
+type Flags uint32
+
+// The flags, with the letters that logs and metrics show.
+const (
+	NoHealthyUpstream     Flags = 1 << iota // UH
+	UpstreamFailure                         // UF: could not connect
+	UpstreamOverflow                        // UO: circuit breaker
+	NoRoute                                 // NR
+	RetryLimit                              // URX
+	NoCluster                               // NC
+	DurationTimeout                         // DT
+	DownstreamTermination                   // DC
+	LocalReset                              // LR
+	UpstreamReset                           // UR
+	UpstreamTermination                     // UC
+	UpstreamTimeout                         // UT
+	StreamIdleTimeout                       // SI
+	Delayed                                 // DI
+	FaultInjected                           // FI
+	RateLimited                             // RL
+	Unauthorized                            // UAEX
+	DownstreamProtocol                      // DPE
+	UpstreamProtocol                        // UPE
+	UpstreamMaxDuration                     // UMSDR
+	OverloadManager                         // OM
+	DNSFailure                              // DF
+	RateLimitServiceError                   // RLSE
+	InvalidEnvoyHeaders                     // IH
+	FailedHealthCheck                       // LH
+)
+
+var flagNames = [...]struct{ short, long string }{
+	{"UH", "NoHealthyUpstream"}, {"UF", "UpstreamConnectionFailure"}, {"UO", "UpstreamOverflow"}, {"NR", "NoRouteFound"},
+	{"URX", "UpstreamRetryLimitExceeded"}, {"NC", "NoClusterFound"}, {"DT", "DurationTimeout"}, {"DC", "DownstreamConnectionTermination"},
+	{"LR", "LocalReset"}, {"UR", "UpstreamRemoteReset"}, {"UC", "UpstreamConnectionTermination"}, {"UT", "UpstreamRequestTimeout"},
+	{"SI", "StreamIdleTimeout"}, {"DI", "DelayInjected"}, {"FI", "FaultInjected"}, {"RL", "RateLimited"}, {"UAEX", "UnauthorizedExternalService"},
+	{"DPE", "DownstreamProtocolError"}, {"UPE", "UpstreamProtocolError"}, {"UMSDR", "UpstreamMaxStreamDurationReached"}, {"OM", "OverloadManagerTerminated"},
+	{"DF", "DnsResolutionFailed"}, {"RLSE", "RateLimitServiceError"}, {"IH", "InvalidEnvoyRequestHeaders"}, {"LH", "FailedLocalHealthCheck"},
+}
+
+// String gives the short names joined by ",", "-" for none. A single flag does
+// not allocate.
+func (f Flags) String() string { return f.join(func(i int) string { return flagNames[i].short }) }
+
+// Long gives the long names.
+func (f Flags) Long() string { return f.join(func(i int) string { return flagNames[i].long }) }
+
+func (f Flags) join(name func(int) string) string {
+	if f == 0 {
+		return "-"
+	}
+	var names []string
+	for i := range flagNames {
+		if bit := Flags(1) << i; f&bit != 0 {
+			if f == bit {
+				return name(i)
+			}
+			names = append(names, name(i))
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// Info is what is noted about one request while it is handled, for the access
+// log and the metrics. It belongs to the connection and is reset between
+// requests.
+type Info struct {
+	Start        time.Time // the request's first byte was seen
+	RequestDone  time.Time // its last byte was read; zero when it was not
+	UpstreamSent time.Time // the last try's request was written
+	UpstreamRecv time.Time // the last try's response head was read
+	End          time.Time
+
+	BytesReceived, BytesSent int64 // of bodies
+	HeadReceived, HeadSent   int64 // of heads, as they were on the wire
+
+	// Path is the path before a rewrite, empty when it was not rewritten.
+	OriginalPath string
+	Status       int // 0 when nothing was sent
+	Flags        Flags
+	Details      string // response code details, such as "via_upstream"
+	// Termination says why the connection was ended, empty when it was not.
+	Termination string
+
+	Route           string // its name
+	Operation       string // the decorator's
+	Cluster         string
+	VirtualHost     string
+	Upstream        netip.AddrPort
+	UpstreamLocal   netip.AddrPort
+	UpstreamFailure string // transport failure reason
+	UpstreamURI     string // the peer's SPIFFE ID
+	UpstreamMTLS    bool
+	Attempts        int
+	// GRPC is true when the content type says so; GRPCStatus is its status.
+	GRPC       bool
+	GRPCStatus string
+
+	// Downstream and UpstreamPeer are who is at the other ends, as Istio's peer
+	// metadata told; nil when unknown.
+	DownstreamPeer, UpstreamPeer *Peer
+	// Destination is the service that the cluster stands for.
+	Destination *Service
+}
+
+// Reset clears the note for the next request.
+func (i *Info) Reset() { *i = Info{} }
+
+// Peer is a workload as its proxy described it.
+type Peer struct {
+	Name, Namespace, Workload, OwnerKind, KubeCluster string
+	CanonicalName, CanonicalRevision, App, Version    string
+}
+
+// Service is what a cluster stands for, from its metadata.
+type Service struct{ Host, Name, Namespace string }
+
+// Observer is told what happened. Its methods must not keep what they get.
+type Observer interface {
+	// Request is called when a request has been answered, or has failed to be.
+	Request(req *Request, resp *Response)
+	// Opened, Progress and Closed follow a TCP connection; bytes are those since
+	// the last call. Closed comes once.
+	Opened(tcp *TCP)
+	Progress(tcp *TCP, received, sent int64)
+	Closed(tcp *TCP)
+}
+
+// TCP is what is noted about one proxied byte stream.
+type TCP struct {
+	Conn *Conn
+	Info *Info
+}

@@ -1,0 +1,44 @@
+package stream
+
+import "errors"
+
+// Refusal is an error that becomes a reply: the only way for a filter to answer
+// with a failure, so that one function turns errors into replies, response
+// flags and metric labels.
+type Refusal struct {
+	Status  int
+	Flags   Flags
+	Details string // response code details
+	Body    string
+	// Header are further fields of the reply.
+	Header []Field
+	// Close ends the downstream connection after the reply.
+	Close bool
+	// Cause, for the log; nil when there is none.
+	Cause error
+}
+
+// Error says what was refused and why.
+func (r *Refusal) Error() string {
+	if r.Cause != nil {
+		return r.Details + ": " + r.Cause.Error()
+	}
+	return r.Details
+}
+
+// Unwrap gives the cause.
+func (r *Refusal) Unwrap() error { return r.Cause }
+
+// Refuse makes a refusal.
+func Refuse(status int, details, body string) *Refusal {
+	return &Refusal{Status: status, Details: details, Body: body}
+}
+
+// AsRefusal gives err as a refusal; an error that is none becomes status 500.
+func AsRefusal(err error) *Refusal {
+	var r *Refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return &Refusal{Status: 500, Details: "internal_error", Body: "internal error", Cause: err}
+}

@@ -1,0 +1,179 @@
+// Package stream is the vocabulary of the request path: requests, responses,
+// bodies, handlers and filters. Every stage between accept and reply speaks it.
+//
+// Requests, responses and their headers belong to the connection that made
+// them. Their strings may point into its buffer: they are valid until the
+// request has been answered, and whoever keeps one longer clones it.
+package stream
+
+import (
+	"crypto/x509"
+	"io"
+	"net/netip"
+	"time"
+)
+
+// Handler answers a request. An error becomes the reply that [Refusal] says, or
+// 500 for any other error.
+type Handler interface {
+	Handle(*Request) (*Response, error)
+}
+
+// Filter stands in front of a handler: it answers, or calls next.
+type Filter interface {
+	Handle(req *Request, next Handler) (*Response, error)
+}
+
+// chain is a filter and what stands behind it, as one handler.
+type chain struct {
+	filter Filter
+	next   Handler
+}
+
+// Handle implements [Handler].
+func (c *chain) Handle(req *Request) (*Response, error) { return c.filter.Handle(req, c.next) }
+
+// Chain puts filters in front of last, the first one outermost.
+func Chain(last Handler, filters ...Filter) Handler {
+	for i := len(filters) - 1; i >= 0; i-- {
+		last = &chain{filters[i], last}
+	}
+	return last
+}
+
+// Protocol is the HTTP version of a message.
+type Protocol uint8
+
+// The versions that are spoken.
+const (
+	HTTP11 Protocol = iota
+	HTTP10
+	HTTP2
+)
+
+// String is the version as access logs write it.
+func (p Protocol) String() string {
+	switch p {
+	case HTTP10:
+		return "HTTP/1.0"
+	case HTTP2:
+		return "HTTP/2"
+	}
+	return "HTTP/1.1"
+}
+
+// Unknown is a body's length when its framing does not tell it ahead.
+const Unknown = -1
+
+// Request is one HTTP request on its way upstream.
+type Request struct {
+	Method    string
+	Scheme    string // "http" or "https"
+	Authority string // as the client wrote it, with its port
+	Path      string // with the query
+	Protocol  Protocol
+	Header    Header // without Host and without connection-level fields
+	// Body is nil when there is none.
+	Body Body
+	// Length of the body in bytes, or Unknown.
+	Length int64
+	// Upgrade is the protocol that the client asks to change to ("websocket"),
+	// or empty.
+	Upgrade string
+	// ALPN is what the upstream handshake offers instead of the cluster's own
+	// list; nil leaves that.
+	ALPN []string
+	// Conn is the connection it came on.
+	Conn *Conn
+	// Info is what is noted about it for logs and metrics.
+	Info *Info
+}
+
+// PathOnly is the path without its query.
+func (r *Request) PathOnly() string {
+	for i := 0; i < len(r.Path); i++ {
+		if r.Path[i] == '?' {
+			return r.Path[:i]
+		}
+	}
+	return r.Path
+}
+
+// Response is one HTTP response on its way downstream.
+type Response struct {
+	Status int
+	Header Header
+	// Body is nil when there is none.
+	Body Body
+	// Length of the body in bytes, or Unknown.
+	Length int64
+	// Upgraded is set with status 101: the upstream's bytes from there on.
+	Upgraded io.ReadWriteCloser
+	// Done releases what the response holds, such as the upstream connection.
+	// ok says that its body was read to the end. It is called exactly once and
+	// may be nil.
+	Done Releaser
+}
+
+// Releaser gets back what a response has held.
+type Releaser interface{ Release(ok bool) }
+
+// Body is a message's content, pulled by whoever needs it: backpressure is the
+// call stack.
+type Body interface {
+	// Read reads decoded content; io.EOF ends it.
+	Read(p []byte) (int, error)
+	// Buffered is content that is already in memory and has not been read. It
+	// is valid until the next call; Discard marks bytes of it as read.
+	Buffered() []byte
+	// Discard skips n bytes of Buffered.
+	Discard(n int)
+	// Complete reports whether all of the content has been read.
+	Complete() bool
+	// Trailers are the fields behind the content, once Complete; nil when there
+	// are none.
+	Trailers() *Header
+}
+
+// Conn is what is known of a downstream connection. It is fixed before the
+// first request.
+type Conn struct {
+	ID       uint64
+	Local    netip.AddrPort // that it was accepted on
+	Remote   netip.AddrPort // the peer as the socket says
+	Original netip.AddrPort // where the peer wanted to go; Local if nothing was redirected
+	TLS      *TLS           // nil in plain text
+	Start    time.Time
+	// Listener is the name of the listener, Chain that of its filter chain.
+	Listener, Chain string
+}
+
+// TLS is what a handshake told about the peer.
+type TLS struct {
+	SNI     string
+	ALPN    string
+	Version uint16 // crypto/tls's number
+	Cipher  uint16
+	// Peer is the certificate that the peer showed and that was verified; nil
+	// when it showed none.
+	Peer *x509.Certificate
+	// URISANs and DNSSANs are the names in it.
+	URISANs, DNSSANs []string
+	// Subject of it, as RFC 2253 writes names.
+	Subject string
+	// LocalURI is the first URI in the certificate that we showed.
+	LocalURI string
+	// SessionID is the hash of the peer's certificate in hex.
+	PeerHash string
+}
+
+// Mutual reports whether the peer proved who it is.
+func (t *TLS) Mutual() bool { return t != nil && t.Peer != nil }
+
+// Principal is the peer's SPIFFE ID, or empty.
+func (t *TLS) Principal() string {
+	if t == nil || len(t.URISANs) == 0 {
+		return ""
+	}
+	return t.URISANs[0]
+}

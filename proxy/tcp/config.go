@@ -1,0 +1,31 @@
+// Package tcp carries byte streams that are not HTTP, or not to be looked into.
+package tcp
+
+import (
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Config says where a connection's bytes go.
+type Config struct {
+	StatPrefix string
+	Clusters   []Weighted
+	// IdleTimeout ends a connection on which nothing moves; default 1 h,
+	// negative never.
+	IdleTimeout time.Duration
+	// MaxDuration ends a connection that is older; 0 never.
+	MaxDuration time.Duration
+	// HashSource balances by the peer's address.
+	HashSource bool
+	// ConnectAttempts is how many endpoints are tried; default 1.
+	ConnectAttempts int
+	Observer        stream.Observer // may be nil
+}
+
+// Weighted is one of several clusters.
+type Weighted struct {
+	Cluster *cluster.Handle
+	Weight  uint32
+}
