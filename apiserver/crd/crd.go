@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apimachinery/pkg/version"
 
 	"github.com/lateenmesh/lateen/apiserver/kind"
@@ -29,7 +31,14 @@ func Kind(crd *apiextensionsv1.CustomResourceDefinition) (*kind.Kind, error) {
 		ShortNames: spec.Names.ShortNames, Categories: spec.Names.Categories,
 		Namespaced: spec.Scope == apiextensionsv1.NamespaceScoped, Generation: true,
 	}
-	rules := &rules{group: spec.Group, versions: map[string]*versionRules{}}
+	rules := &rules{group: spec.Group, kind: spec.Names.Kind, versions: map[string]*versionRules{}}
+	rules.merge = sync.OnceValue(func() managedfields.TypeConverter {
+		c, err := rules.converter()
+		if err != nil {
+			return managedfields.NewDeducedTypeConverter()
+		}
+		return c
+	})
 	tables := map[string]kind.Table{}
 	for i := range spec.Versions {
 		v := &spec.Versions[i]

@@ -26,8 +26,10 @@ import (
 // rules are those of a custom resource: what its schemas say.
 type rules struct {
 	group    string
+	kind     string
 	storage  string
 	versions map[string]*versionRules
+	merge    func() managedfields.TypeConverter // made at the first apply
 }
 
 var _ kind.Rules = (*rules)(nil)
@@ -228,7 +230,6 @@ func (r *rules) Fields(version string) fieldtree.Node {
 	return root{node{s.structural}}
 }
 
-// TypeConverter deduces the merge rules from the objects: maps merge, lists are replaced whole.
-func (r *rules) TypeConverter() managedfields.TypeConverter {
-	return managedfields.NewDeducedTypeConverter()
-}
+// TypeConverter follows the schemas. If they cannot be followed it deduces the merge
+// rules from the objects: maps merge, lists are replaced whole.
+func (r *rules) TypeConverter() managedfields.TypeConverter { return r.merge() }
