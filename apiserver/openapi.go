@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	openapi_v2 "github.com/google/gnostic-models/openapiv2"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/lateenmesh/lateen/apiserver/kind"
 )
 
@@ -15,6 +18,9 @@ func (s *Server) serveOpenAPI(w http.ResponseWriter, h *http.Request, path strin
 	c := s.catalog.Load()
 	switch path {
 	case "/openapi/v2":
+		if strings.Contains(h.Header.Get("Accept"), "proto-openapi.spec.v2") {
+			return writeOpenAPIv2(w)
+		}
 		writeJSON(w, http.StatusOK, map[string]any{
 			"swagger": "2.0", "info": openAPIInfo(), "paths": map[string]any{}, "definitions": map[string]any{},
 		})
@@ -88,4 +94,23 @@ func openAPIOperation(action string, gvk map[string]any, params ...string) map[s
 		"x-kubernetes-action":             action,
 		"x-kubernetes-group-version-kind": gvk,
 	}
+}
+
+// openAPIv2Proto is the media type in which kubectl wants the old document.
+const openAPIv2Proto = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+// writeOpenAPIv2 serves a document without definitions. kubectl looks there for kinds
+// that the newer documents do not have, and then says that there are none.
+func writeOpenAPIv2(w http.ResponseWriter) error {
+	body, err := proto.Marshal(&openapi_v2.Document{
+		Swagger: "2.0", Info: &openapi_v2.Info{Title: "Lateen", Version: versionInfo().GitVersion},
+		Paths: &openapi_v2.Paths{}, Definitions: &openapi_v2.Definitions{},
+	})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", openAPIv2Proto)
+	w.WriteHeader(http.StatusOK)
+	w.Write(body)
+	return nil
 }
