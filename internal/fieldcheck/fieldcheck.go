@@ -131,6 +131,8 @@ func join(path, field string) string {
 		return field
 	case field == "":
 		return path
+	case field[0] == '[':
+		return path + field
 	default:
 		return path + "." + field
 	}

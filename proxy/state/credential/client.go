@@ -11,6 +11,7 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/pool"
 )
 
 // Client is the TLS context of a cluster's connections.
@@ -52,20 +53,9 @@ func (c *Client) Secrets() []string { return c.common.secrets() }
 // ALPN is the list of protocols that the context offers by itself.
 func (c *Client) ALPN() []string { return c.common.alpn }
 
-// Request says how one connection departs from the context.
-type Request struct {
-	// SNI replaces the context's server name unless empty.
-	SNI string
-	// ALPN replaces the context's protocols unless nil.
-	ALPN []string
-	// VerifyName makes the certificate be for this DNS name too; empty asks
-	// nothing more.
-	VerifyName string
-}
-
 // Config is the configuration for one handshake. It is shared by equal
 // requests, so that sessions are resumed.
-func (c *Client) Config(r Request) (*tls.Config, error) {
+func (c *Client) Config(r pool.TLSRequest) (*tls.Config, error) {
 	now, err := c.now()
 	if err != nil {
 		return nil, err

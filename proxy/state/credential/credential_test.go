@@ -19,6 +19,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/lateenmesh/lateen/proxy/pool"
 )
 
 // authority signs test certificates.
@@ -80,7 +82,7 @@ func mesh(alpn []string, sans ...string) *tlsv3.CommonTlsContext {
 	}
 }
 
-func shake(t *testing.T, s *Server, c *Client, r Request) (server, client tls.ConnectionState, err error) {
+func shake(t *testing.T, s *Server, c *Client, r pool.TLSRequest) (server, client tls.ConnectionState, err error) {
 	t.Helper()
 	near, far := net.Pipe()
 	defer near.Close()
@@ -125,13 +127,13 @@ func TestMutualTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Config(Request{}); err == nil || !strings.Contains(err.Error(), `secret "default" has not arrived`) {
+	if _, err := client.Config(pool.TLSRequest{}); err == nil || !strings.Contains(err.Error(), `secret "default" has not arrived`) {
 		t.Errorf("got %v before the secrets arrived", err)
 	}
 	here.Set("default", ca.issue(t, web))
 	here.Set("ROOTCA", ca.root(t))
 
-	down, up, err := shake(t, server, client, Request{})
+	down, up, err := shake(t, server, client, pool.TLSRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,15 +143,15 @@ func TestMutualTLS(t *testing.T) {
 	if up.NegotiatedProtocol != "" {
 		t.Errorf("got protocol %q, want none: the lists do not overlap", up.NegotiatedProtocol)
 	}
-	if _, up, err = shake(t, server, client, Request{ALPN: []string{"istio-http/1.1", "http/1.1"}}); err != nil || up.NegotiatedProtocol != "http/1.1" {
+	if _, up, err = shake(t, server, client, pool.TLSRequest{ALPN: []string{"istio-http/1.1", "http/1.1"}}); err != nil || up.NegotiatedProtocol != "http/1.1" {
 		t.Errorf("got protocol %q, %v; want http/1.1", up.NegotiatedProtocol, err)
 	}
 	there.Set("default", ca.issue(t, evil))
-	if _, _, err = shake(t, server, client, Request{}); err == nil || !strings.Contains(err.Error(), evil) {
+	if _, _, err = shake(t, server, client, pool.TLSRequest{}); err == nil || !strings.Contains(err.Error(), evil) {
 		t.Errorf("got %v, want a refusal that names %s", err, evil)
 	}
 	there.Set("default", newAuthority(t).issue(t, cart))
-	if _, _, err = shake(t, server, client, Request{}); err == nil {
+	if _, _, err = shake(t, server, client, pool.TLSRequest{}); err == nil {
 		t.Error("a certificate of another authority was accepted")
 	}
 }

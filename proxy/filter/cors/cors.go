@@ -1,0 +1,63 @@
+// Package cors answers browsers' preflight requests and tells them which origins
+// may read an answer. It stands before the router: a preflight never reaches
+// the service.
+package cors
+
+import (
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Filter is the policy of one route.
+type Filter struct {
+	// Origin reports whether an origin may read.
+	Origin func(string) bool
+	// Methods, Headers, Expose and MaxAge are the values of the fields
+	// access-control-*; empty leaves a field out.
+	Methods, Headers, Expose, MaxAge string
+	Credentials                      bool
+	// ForwardOther sends preflights of other origins to the service instead of
+	// answering them without a grant.
+	ForwardOther bool
+}
+
+// Handle implements [stream.Filter].
+func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
+	origin := req.Header.Get("origin")
+	if origin == "" {
+		return next.Handle(req)
+	}
+	allowed := f.Origin(origin)
+	preflight := req.Method == "OPTIONS" && req.Header.Get("access-control-request-method") != ""
+	if preflight && (allowed || !f.ForwardOther) {
+		resp := &stream.Response{Status: 200}
+		req.Info.Details = "cors_preflight"
+		if allowed {
+			f.grant(resp, origin)
+			set(resp, "access-control-allow-methods", f.Methods)
+			set(resp, "access-control-allow-headers", f.Headers)
+			set(resp, "access-control-max-age", f.MaxAge)
+		}
+		return resp, nil
+	}
+	resp, err := next.Handle(req)
+	if err == nil && allowed {
+		f.grant(resp, origin)
+		set(resp, "access-control-expose-headers", f.Expose)
+	}
+	return resp, err
+}
+
+func (f *Filter) grant(resp *stream.Response, origin string) {
+	resp.Header.Set("access-control-allow-origin", origin)
+	if f.Credentials {
+		resp.Header.Set("access-control-allow-credentials", "true")
+	}
+}
+
+func set(resp *stream.Response, name, value string) {
+	if value != "" {
+		resp.Header.Set(name, value)
+	}
+}
+
+var _ stream.Filter = (*Filter)(nil)
