@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"io"
 	"net/netip"
+	"sync"
 	"time"
 )
 
@@ -87,6 +88,9 @@ type Request struct {
 	Conn *Conn
 	// Info is what is noted about it for logs and metrics.
 	Info *Info
+	// Uploads counts the goroutines that are still sending the body: whoever
+	// owns the connection waits for them before it is used again.
+	Uploads sync.WaitGroup
 }
 
 // PathOnly is the path without its query.
@@ -107,8 +111,10 @@ type Response struct {
 	Body Body
 	// Length of the body in bytes, or Unknown.
 	Length int64
-	// Upgraded is set with status 101: the upstream's bytes from there on.
+	// Upgraded is set with status 101: the upstream's bytes from there on, in the
+	// protocol that Upgrade names.
 	Upgraded io.ReadWriteCloser
+	Upgrade  string
 	// Done releases what the response holds, such as the upstream connection.
 	// ok says that its body was read to the end. It is called exactly once and
 	// may be nil.
@@ -123,6 +129,8 @@ type Releaser interface{ Release(ok bool) }
 type Body interface {
 	// Read reads decoded content; io.EOF ends it.
 	Read(p []byte) (int, error)
+	// Wait returns when there is something Buffered or the body is Complete.
+	Wait() error
 	// Buffered is content that is already in memory and has not been read. It
 	// is valid until the next call; Discard marks bytes of it as read.
 	Buffered() []byte
@@ -142,8 +150,11 @@ type Conn struct {
 	Local    netip.AddrPort // that it was accepted on
 	Remote   netip.AddrPort // the peer as the socket says
 	Original netip.AddrPort // where the peer wanted to go; Local if nothing was redirected
-	TLS      *TLS           // nil in plain text
-	Start    time.Time
+	TLS      *TLS           // nil in plain text, and when TLS is passed on unread
+	// SNI is the server name that a look at the first bytes found, when TLS is
+	// not ended here.
+	SNI   string
+	Start time.Time
 	// Listener is the name of the listener, Chain that of its filter chain.
 	Listener, Chain string
 }

@@ -1,0 +1,233 @@
+package cluster
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/pool"
+)
+
+// Deps are what a cluster needs of its surroundings.
+type Deps struct {
+	Dial    pool.Dial // nil: the operating system
+	Resolve Resolve   // for DNS clusters
+	Log     *slog.Logger
+}
+
+// Resolve finds the addresses of a name and how long they hold.
+type Resolve func(ctx context.Context, name string) ([]netip.Addr, time.Duration, error)
+
+// Cluster is a set of endpoints that serve the same.
+type Cluster struct {
+	Config
+	deps  Deps
+	Stats Stats
+
+	// endpoints are immutable and swapped; hosts of addresses that stay are
+	// carried over with their connections and their health.
+	endpoints atomic.Pointer[endpoints]
+
+	mu    sync.Mutex
+	named []Endpoint // guarded by mu: what DNS resolves from
+	// original keeps the hosts of an original-destination cluster by address;
+	// guarded by mu.
+	original map[netip.AddrPort]*Host
+
+	retries atomic.Int64
+}
+
+// Stats are the cluster's counters under Envoy's names.
+type Stats struct {
+	CxTotal, CxActive, CxConnectFail, CxOverflow                    atomic.Int64
+	RqTotal, RqActive, RqTimeout, RqPerTryTimeout                   atomic.Int64
+	RqRetry, RqRetrySuccess, RqRetryOverflow, RqRetryLimit          atomic.Int64
+	RqPendingOverflow, RqRxReset, RqTxReset, NoneHealthy            atomic.Int64
+	Rq1xx, Rq2xx, Rq3xx, Rq4xx, Rq5xx                               atomic.Int64
+	EjectionsActive, EjectionsTotal, UpdateSuccess, MembershipTotal atomic.Int64
+	CxRxBytes, CxTxBytes                                            atomic.Int64
+}
+
+// Count notes a response's status class.
+func (s *Stats) Count(status int) {
+	switch status / 100 {
+	case 1:
+		s.Rq1xx.Add(1)
+	case 2:
+		s.Rq2xx.Add(1)
+	case 3:
+		s.Rq3xx.Add(1)
+	case 4:
+		s.Rq4xx.Add(1)
+	case 5:
+		s.Rq5xx.Add(1)
+	}
+}
+
+// New makes a cluster with the configuration's endpoints. It starts nothing:
+// DNS clusters resolve while [Cluster.Run] runs.
+func New(cfg Config, deps Deps) *Cluster {
+	if deps.Dial == nil {
+		deps.Dial = pool.NetDial
+	}
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	cfg.Limits = cfg.Limits.withDefaults()
+	if cfg.Panic < 0 {
+		cfg.Panic = 50
+	}
+	c := &Cluster{Config: cfg, deps: deps, original: map[netip.AddrPort]*Host{}}
+	c.endpoints.Store(&endpoints{})
+	c.SetEndpoints(cfg.Endpoints)
+	return c
+}
+
+func (l Limits) withDefaults() Limits {
+	for field, value := range map[*uint32]uint32{&l.Connections: 1024, &l.Pending: 1024, &l.Requests: 1024, &l.Retries: 3} {
+		if *field == 0 {
+			*field = value
+		}
+	}
+	return l
+}
+
+// SetEndpoints replaces the endpoints. Only the picker is swapped: hosts whose
+// address and TLS stay keep their connections and their health.
+func (c *Cluster) SetEndpoints(eps []Endpoint) {
+	if c.Kind == StrictDNS || c.Kind == LogicalDNS {
+		c.mu.Lock()
+		c.named = eps
+		c.mu.Unlock()
+		eps = slices.DeleteFunc(slices.Clone(eps), func(e Endpoint) bool { return !e.Address.Addr().IsValid() && e.Socket == "" })
+	}
+	c.swap(eps)
+}
+
+func (c *Cluster) swap(eps []Endpoint) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := map[string]*Host{}
+	for _, h := range c.endpoints.Load().hosts {
+		old[h.id()] = h
+	}
+	hosts := make([]*Host, 0, len(eps))
+	for _, e := range eps {
+		h := old[hostID(e)]
+		if h != nil && h.tls == c.tlsOf(e) {
+			h = h.with(e)
+			delete(old, hostID(e))
+		} else {
+			h = c.newHost(e)
+		}
+		hosts = append(hosts, h)
+	}
+	c.endpoints.Store(compile(&c.Config, hosts))
+	c.Stats.MembershipTotal.Store(int64(len(hosts)))
+	c.Stats.UpdateSuccess.Add(1)
+	for _, h := range old {
+		h.Pool.Shut()
+	}
+}
+
+func (c *Cluster) tlsOf(e Endpoint) pool.TLS {
+	switch {
+	case e.Plain:
+		return nil
+	case e.TLS != nil:
+		return e.TLS
+	}
+	return c.TLS
+}
+
+func (c *Cluster) newHost(e Endpoint) *Host {
+	network, address := "tcp", e.Address.String()
+	if e.Socket != "" {
+		network, address = "unix", e.Socket
+	}
+	t := c.tlsOf(e)
+	return &Host{Endpoint: e, tls: t, Pool: pool.New(network, address, c.Pool, t, c.deps.Dial, c.ReleaseConnection), State: &State{}}
+}
+
+// Original is the host for the address that a downstream connection wanted.
+func (c *Cluster) Original(dst netip.AddrPort) *Host {
+	if c.OriginalPort != 0 {
+		dst = netip.AddrPortFrom(dst.Addr(), c.OriginalPort)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.original[dst]
+	if h == nil {
+		// A port scan must not fill the memory.
+		if len(c.original) > 4096 {
+			for k, old := range c.original {
+				old.Pool.Shut()
+				delete(c.original, k)
+			}
+		}
+		h = c.newHost(Endpoint{Address: dst})
+		c.original[dst] = h
+	}
+	return h
+}
+
+// Hosts are the endpoints as they are now.
+func (c *Cluster) Hosts() []*Host { return c.endpoints.Load().hosts }
+
+// Close lets go of all connections: those in use end with their requests.
+func (c *Cluster) Close() {
+	for _, h := range c.Hosts() {
+		h.Pool.Shut()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range c.original {
+		h.Pool.Shut()
+	}
+}
+
+// AcquireRequest counts a request against the circuit breaker. It reports
+// false when the limit is reached.
+func (c *Cluster) AcquireRequest() bool {
+	if n := c.Stats.RqActive.Add(1); c.Limits.Requests != Unlimited && n > int64(c.Limits.Requests) {
+		c.Stats.RqActive.Add(-1)
+		c.Stats.RqPendingOverflow.Add(1)
+		return false
+	}
+	return true
+}
+
+// ReleaseRequest ends what AcquireRequest began.
+func (c *Cluster) ReleaseRequest() { c.Stats.RqActive.Add(-1) }
+
+// AcquireConnection counts a connection, as AcquireRequest does a request.
+func (c *Cluster) AcquireConnection() bool {
+	if n := c.Stats.CxActive.Add(1); c.Limits.Connections != Unlimited && n > int64(c.Limits.Connections) {
+		c.Stats.CxActive.Add(-1)
+		c.Stats.CxOverflow.Add(1)
+		return false
+	}
+	c.Stats.CxTotal.Add(1)
+	return true
+}
+
+// ReleaseConnection ends what AcquireConnection began. A host's pool calls it for
+// each connection that it closes.
+func (c *Cluster) ReleaseConnection() { c.Stats.CxActive.Add(-1) }
+
+// AcquireRetry counts a retry that is under way.
+func (c *Cluster) AcquireRetry() bool {
+	if n := c.retries.Add(1); c.Limits.Retries != Unlimited && n > int64(c.Limits.Retries) {
+		c.retries.Add(-1)
+		c.Stats.RqRetryOverflow.Add(1)
+		return false
+	}
+	return true
+}
+
+// ReleaseRetry ends what AcquireRetry began.
+func (c *Cluster) ReleaseRetry() { c.retries.Add(-1) }

@@ -1,0 +1,229 @@
+// Package router is the last filter: it sends the request to an endpoint of the
+// route's cluster, and again if that fails and the route says so. Timeouts,
+// retries, mirrors and circuit breakers stand here because only here a request
+// costs an upstream something.
+package router
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/http1"
+	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Router forwards requests of one route.
+type Router struct {
+	route.Forward
+	total uint64 // of the clusters' weights
+	// Suppress leaves out the x-envoy-* fields that a router adds.
+	suppress bool
+}
+
+// New makes the handler that ends a route's chain.
+func New(f route.Forward, suppressEnvoyHeaders bool) *Router {
+	r := &Router{Forward: f, suppress: suppressEnvoyHeaders}
+	for _, c := range f.Clusters {
+		r.total += uint64(c.Weight)
+	}
+	return r
+}
+
+// attempt is the state of one request in the router. It is reused.
+type attempt struct {
+	router  *Router
+	cluster *cluster.Cluster
+	weighed *route.Weighted
+	host    *cluster.Host
+	conn    *pool.Conn
+	client  *http1.Client
+	began   time.Time
+	// deadline is when the whole exchange has to be over; zero for never.
+	deadline time.Time
+	tried    [4]*cluster.Host
+	tries    int
+	outcome  cluster.Outcome
+	retrying bool
+}
+
+var attempts = sync.Pool{New: func() any { return new(attempt) }}
+
+// Handle implements [stream.Handler].
+func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
+	handle, weighed := r.choose(req)
+	var c *cluster.Cluster
+	if handle != nil {
+		c = handle.Load()
+		req.Info.Cluster = handle.Name()
+	}
+	if c == nil {
+		status := r.NotFound
+		if status == 0 {
+			status = 503
+		}
+		return nil, &stream.Refusal{Status: status, Flags: stream.NoCluster, Details: "cluster_not_found"}
+	}
+	req.Info.Destination = c.Service
+	r.rewrite(req, weighed)
+	if len(r.Mirrors) > 0 {
+		r.mirror(req)
+	}
+	a := attempts.Get().(*attempt)
+	*a = attempt{router: r, cluster: c, weighed: weighed, began: time.Now()}
+	resp, err := a.run(req)
+	if err != nil {
+		attempts.Put(a)
+		return nil, err
+	}
+	if weighed != nil {
+		weighed.Mutations.ApplyResponse(req, resp)
+	}
+	if !r.suppress && resp.Upgraded == nil {
+		resp.Header.Set("x-envoy-upstream-service-time", milliseconds(req.Info.UpstreamRecv.Sub(a.began)))
+	}
+	resp.Done = a
+	return resp, nil
+}
+
+// small are the durations that need no allocation.
+var small = func() (s [256]string) {
+	for i := range s {
+		s[i] = strconv.Itoa(i)
+	}
+	return s
+}()
+
+func milliseconds(d time.Duration) string {
+	ms := max(0, d.Milliseconds())
+	if ms < int64(len(small)) {
+		return small[ms]
+	}
+	return strconv.FormatInt(ms, 10)
+}
+
+// choose picks the cluster: the one, one by weight, or one named by a field.
+func (r *Router) choose(req *stream.Request) (*cluster.Handle, *route.Weighted) {
+	switch {
+	case r.ClusterHeader != "":
+		if name := req.Header.Get(r.ClusterHeader); name != "" && r.Lookup != nil {
+			return r.Lookup(strings.Clone(name)), nil
+		}
+		return nil, nil
+	case len(r.Clusters) == 1:
+		return r.Clusters[0].Cluster, &r.Clusters[0]
+	case r.total == 0:
+		return nil, nil
+	}
+	draw := rand.Uint64N(r.total)
+	for i := range r.Clusters {
+		w := uint64(r.Clusters[i].Weight)
+		if draw < w {
+			return r.Clusters[i].Cluster, &r.Clusters[i]
+		}
+		draw -= w
+	}
+	return nil, nil
+}
+
+// rewrite changes path, host and fields as the route says.
+func (r *Router) rewrite(req *stream.Request, weighed *route.Weighted) {
+	original := req.Path
+	switch {
+	case r.PrefixRewrite != "":
+		req.Path = r.PrefixRewrite + req.Path[min(len(r.MatchedPrefix), len(req.Path)):]
+	case r.RegexRewrite != nil:
+		path, query, found := strings.Cut(req.Path, "?")
+		req.Path = r.RegexRewrite.ReplaceAllString(path, r.Substitution)
+		if found {
+			req.Path += "?" + query
+		}
+	}
+	if req.Path != original {
+		req.Info.OriginalPath = original
+		req.Header.Set("x-envoy-original-path", original)
+	}
+	host := r.HostRewrite
+	if weighed != nil {
+		weighed.Mutations.ApplyRequest(req)
+		if weighed.HostRewrite != "" {
+			host = weighed.HostRewrite
+		}
+	}
+	if host != "" && host != req.Authority {
+		if r.AppendForwardedFor {
+			req.Header.Add("x-forwarded-host", req.Authority)
+		}
+		req.Authority = host
+	}
+}
+
+// Release implements [stream.Releaser]: the response has been delivered, or not.
+func (a *attempt) Release(ok bool) {
+	if !ok {
+		a.end(false)
+	} else {
+		a.end(a.client.Finish())
+	}
+	attempts.Put(a)
+}
+
+// end lets go of the connection of a try.
+func (a *attempt) end(reusable bool) {
+	if a.conn == nil {
+		return
+	}
+	if reusable {
+		a.host.Pool.Put(a.conn)
+	} else {
+		a.host.Pool.Close(a.conn)
+	}
+	a.host.Active.Add(-1)
+	a.cluster.ReleaseRequest()
+	if a.retrying {
+		a.cluster.ReleaseRetry()
+		a.retrying = false
+	}
+	a.cluster.Report(a.host, a.outcome, time.Now)
+	a.conn = nil
+}
+
+// pick chooses the endpoint for the next try.
+func (a *attempt) pick(req *stream.Request) *cluster.Host {
+	if a.cluster.Kind == cluster.OriginalDst {
+		dst := req.Conn.Original
+		if !dst.IsValid() {
+			dst = fromAuthority(req.Authority)
+		}
+		if !dst.IsValid() {
+			return nil
+		}
+		return a.cluster.Original(dst)
+	}
+	choice := cluster.Choice{}
+	if r := a.router.Retry; r != nil && r.AvoidPrevious && a.tries > 0 {
+		choice.Avoid, choice.Attempts = a.tried[:min(a.tries, len(a.tried))], r.HostAttempts
+	}
+	if len(a.router.Hash) > 0 {
+		choice.Hash, choice.HasHash = hash(a.router.Hash, req)
+	}
+	return a.cluster.Pick(choice)
+}
+
+// fromAuthority reads an authority that is an address: a proxy that is asked for
+// one by name has no other way to know it.
+func fromAuthority(authority string) netip.AddrPort {
+	if a, err := netip.ParseAddrPort(authority); err == nil {
+		return a
+	}
+	if a, err := netip.ParseAddr(strings.Trim(authority, "[]")); err == nil {
+		return netip.AddrPortFrom(a, 80)
+	}
+	return netip.AddrPort{}
+}

@@ -1,0 +1,417 @@
+package router
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/http1"
+	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// failure is why a try came to nothing.
+type failure uint8
+
+const (
+	failedOverflow   failure = iota + 1 // the circuit breaker is open
+	failedNoHost                        // no endpoint
+	failedConnect                       // no connection
+	failedTLS                           // no handshake
+	failedReset                         // the connection ended before the response's head
+	failedUnsent                        // the same, before a byte of the request was taken
+	failedPerTry                        // the try took too long
+	failedTimeout                       // the whole request took too long
+	failedProtocol                      // the upstream does not speak HTTP
+	failedDownstream                    // the client stopped sending its body
+)
+
+// run tries until there is a response to give or no try is left.
+func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
+	if a.router.Timeout > 0 {
+		a.deadline = a.began.Add(a.router.Timeout)
+	}
+	body := newReplay(a.router.Retry, req)
+	for {
+		req.Info.Attempts = a.tries + 1
+		if a.router.AttemptCount {
+			req.Header.Set("x-envoy-attempt-count", milliseconds(time.Duration(a.tries+1)*time.Millisecond))
+		}
+		resp, why, err := a.try(req)
+		if !a.retry(req, resp, why, body) {
+			if why != 0 {
+				return nil, a.refuse(req, why, err)
+			}
+			a.cluster.Stats.Count(resp.Status)
+			return resp, nil
+		}
+		if resp != nil {
+			a.end(a.client.Finish())
+		}
+		if !a.backoff() {
+			return nil, a.refuse(req, failedTimeout, nil)
+		}
+		body.rewind(req)
+	}
+}
+
+// try sends the request once.
+func (a *attempt) try(req *stream.Request) (*stream.Response, failure, error) {
+	a.host = a.pick(req)
+	if a.host == nil {
+		return nil, failedNoHost, nil
+	}
+	if a.tries < len(a.tried) {
+		a.tried[a.tries] = a.host
+	}
+	a.tries++
+	if !a.cluster.AcquireRequest() {
+		return nil, failedOverflow, nil
+	}
+	a.cluster.Stats.RqTotal.Add(1)
+	a.host.Active.Add(1)
+	a.host.Total.Add(1)
+	if why, err := a.connect(req); why != 0 {
+		a.host.Active.Add(-1)
+		a.cluster.ReleaseRequest()
+		a.cluster.Report(a.host, cluster.LocalFailure, time.Now)
+		return nil, why, err
+	}
+	resp, err := a.client.RoundTrip(req, a.tryDeadline())
+	if err != nil {
+		a.outcome = cluster.LocalFailure
+		why := a.classify(err)
+		a.end(false)
+		req.Uploads.Wait()
+		return nil, why, err
+	}
+	a.outcome = cluster.OutcomeOf(resp.Status)
+	req.Info.Details = "via_upstream"
+	return resp, 0, nil
+}
+
+func (a *attempt) tryDeadline() time.Time {
+	if r := a.router.Retry; r != nil && r.PerTry > 0 {
+		if per := time.Now().Add(r.PerTry); a.deadline.IsZero() || per.Before(a.deadline) {
+			return per
+		}
+	}
+	return a.deadline
+}
+
+// connect gets a connection to the host.
+func (a *attempt) connect(req *stream.Request) (failure, error) {
+	ask := a.tlsRequest(req)
+	a.conn = a.host.Pool.Idle(ask, a.began)
+	if a.conn == nil {
+		if !a.cluster.AcquireConnection() {
+			a.cluster.Stats.RqPendingOverflow.Add(1)
+			return failedOverflow, nil
+		}
+		conn, err := a.dial(ask)
+		if err != nil {
+			a.cluster.ReleaseConnection()
+			a.cluster.Stats.CxConnectFail.Add(1)
+			req.Info.UpstreamFailure = transportFailure(err)
+			req.Info.Upstream = a.host.Address
+			return dialFailure(err, a.deadline), err
+		}
+		a.conn = conn
+	}
+	if a.client, _ = a.conn.Codec.(*http1.Client); a.client == nil {
+		a.client = http1.NewClient(a.conn.Conn, http1.Limits{})
+		a.conn.Codec = a.client
+	}
+	a.note(req)
+	return 0, nil
+}
+
+func (a *attempt) dial(ask pool.TLSRequest) (*pool.Conn, error) {
+	ctx := context.Background()
+	if !a.deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, a.deadline)
+		defer cancel()
+	}
+	return a.host.Pool.Connect(ctx, ask)
+}
+
+func (a *attempt) tlsRequest(req *stream.Request) pool.TLSRequest {
+	var ask pool.TLSRequest
+	if !a.cluster.KeepALPN {
+		ask.ALPN = req.ALPN
+	}
+	if a.cluster.AutoSNI || a.cluster.AutoSAN {
+		name := strings.ToLower(req.Authority)
+		if i := strings.LastIndexByte(name, ':'); i >= 0 && !strings.HasSuffix(name, "]") {
+			name = name[:i]
+		}
+		if a.cluster.AutoSNI {
+			ask.SNI = name
+		}
+		if a.cluster.AutoSAN {
+			ask.VerifyName = name
+		}
+	}
+	return ask
+}
+
+// note tells the request's record who it goes to.
+func (a *attempt) note(req *stream.Request) {
+	req.Info.Upstream = a.host.Address
+	req.Info.UpstreamMTLS = a.host.MTLS
+	if a.host.Peer != nil && req.Info.UpstreamPeer == nil {
+		req.Info.UpstreamPeer = a.host.Peer
+	}
+	if local, ok := a.conn.LocalAddr().(*net.TCPAddr); ok {
+		ip, _ := netip.AddrFromSlice(local.IP)
+		req.Info.UpstreamLocal = netip.AddrPortFrom(ip.Unmap(), uint16(local.Port))
+	}
+	if t := a.conn.TLS; t != nil && len(t.PeerCertificates) > 0 && len(t.PeerCertificates[0].URIs) > 0 {
+		req.Info.UpstreamURI = peerURI(t)
+	}
+}
+
+func peerURI(t *tls.ConnectionState) string { return t.PeerCertificates[0].URIs[0].String() }
+
+// classify says what an error of the exchange means.
+func (a *attempt) classify(err error) failure {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		if !a.deadline.IsZero() && !time.Now().Before(a.deadline) {
+			return failedTimeout
+		}
+		return failedPerTry
+	case http1.IsSyntax(err):
+		return failedProtocol
+	case !a.client.Began && !a.conn.Fresh, !a.client.Sent:
+		// A kept connection that ends at once had ended before.
+		return failedUnsent
+	}
+	return failedReset
+}
+
+func dialFailure(err error, deadline time.Time) failure {
+	var handshake *pool.HandshakeError
+	switch {
+	case !deadline.IsZero() && !time.Now().Before(deadline):
+		return failedTimeout
+	case errors.As(err, &handshake):
+		return failedTLS
+	}
+	return failedConnect
+}
+
+// transportFailure is the text of %UPSTREAM_TRANSPORT_FAILURE_REASON%.
+func transportFailure(err error) string {
+	var handshake *pool.HandshakeError
+	switch {
+	case errors.As(err, &handshake):
+		return handshake.Error()
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "delayed_connect_error:_Connection_refused"
+	case errors.Is(err, context.DeadlineExceeded):
+		return ""
+	}
+	return "delayed_connect_error:_" + strings.ReplaceAll(err.Error(), " ", "_")
+}
+
+// refuse turns the last failure into the reply, its flags and its details, as
+// Envoy words them.
+func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
+	s := &a.cluster.Stats
+	r := &stream.Refusal{Status: 503, Cause: cause}
+	reset := func(reason, flagDetail string) {
+		r.Body = "upstream connect error or disconnect/reset before headers. "
+		if a.tries > 1 && a.retriesSpent() {
+			r.Body = "upstream connect error or disconnect/reset before headers. retried and the latest "
+		}
+		r.Body += "reset reason: " + reason
+		r.Details = "upstream_reset_before_response_started{" + flagDetail + "}"
+		s.RqRxReset.Add(1)
+	}
+	switch why {
+	case failedOverflow:
+		r.Flags = stream.UpstreamOverflow
+		r.Header = []stream.Field{{Name: "x-envoy-overloaded", Value: "true"}}
+		reset("overflow", "overflow")
+	case failedNoHost:
+		r.Flags, r.Details, r.Body = stream.NoHealthyUpstream, "no_healthy_upstream", "no healthy upstream"
+	case failedConnect, failedTLS:
+		r.Flags = stream.UpstreamFailure
+		reason := "remote connection failure"
+		if errors.Is(cause, context.DeadlineExceeded) {
+			reason = "connection timeout"
+		}
+		detail := strings.ReplaceAll(reason, " ", "_")
+		if t := req.Info.UpstreamFailure; t != "" {
+			reason += ", transport failure reason: " + strings.ReplaceAll(t, "_", " ")
+			detail += "|" + t
+		}
+		reset(reason, detail)
+	case failedReset, failedUnsent:
+		r.Flags = stream.UpstreamTermination
+		reset("connection termination", "connection_termination")
+	case failedProtocol:
+		r.Status, r.Flags = 502, stream.UpstreamProtocol
+		reset("protocol error", "protocol_error")
+	case failedPerTry, failedTimeout:
+		s.RqTimeout.Add(1)
+		r.Status, r.Flags, r.Body = 504, stream.UpstreamTimeout, "upstream request timeout"
+		r.Details = "response_timeout"
+		if why == failedPerTry {
+			r.Details = "upstream_per_try_timeout"
+		}
+	case failedDownstream:
+		r.Status, r.Flags, r.Details, r.Close = 400, stream.DownstreamTermination, "downstream_remote_disconnect", true
+	}
+	if a.retriesSpent() && why != failedTimeout {
+		r.Flags |= stream.RetryLimit
+		s.RqRetryLimit.Add(1)
+	}
+	s.Count(r.Status)
+	return r
+}
+
+func (a *attempt) retriesSpent() bool {
+	r := a.router.Retry
+	return r != nil && r.Max > 0 && a.tries > int(r.Max)
+}
+
+// backoff waits before the next try: a random part of a base that doubles. It
+// reports false when the deadline comes first.
+func (a *attempt) backoff() bool {
+	r := a.router.Retry
+	base := r.BaseBackoff
+	if base == 0 {
+		base = 25 * time.Millisecond
+	}
+	limit := r.MaxBackoff
+	if limit == 0 {
+		limit = 10 * base
+	}
+	span := min(base<<min(a.tries-1, 16), limit)
+	wait := time.Duration(rand.Int64N(int64(span) + 1))
+	if !a.deadline.IsZero() && time.Now().Add(wait).After(a.deadline) {
+		time.Sleep(time.Until(a.deadline))
+		return false
+	}
+	time.Sleep(wait)
+	return true
+}
+
+// retry decides whether the outcome is worth another try, and takes the budget
+// for it.
+func (a *attempt) retry(req *stream.Request, resp *stream.Response, why failure, body *replay) bool {
+	r := a.router.Retry
+	if r == nil || a.tries > int(r.Max) || why == failedTimeout || why == failedDownstream || !body.possible() {
+		return false
+	}
+	if resp != nil && (resp.Upgraded != nil || !wantsResponse(r, resp)) || resp == nil && !wantsFailure(r, why) {
+		return false
+	}
+	if !a.cluster.AcquireRetry() {
+		req.Info.Flags |= stream.UpstreamOverflow
+		return false
+	}
+	a.retrying = true
+	a.cluster.Stats.RqRetry.Add(1)
+	if resp == nil {
+		a.cluster.ReleaseRetry()
+		a.retrying = false
+	}
+	return true
+}
+
+func wantsFailure(r *route.Retry, why failure) bool {
+	switch why {
+	case failedConnect, failedTLS:
+		return r.On&(route.OnConnectFailure|route.OnReset|route.On5xx|route.OnGatewayError) != 0
+	case failedUnsent:
+		return r.On&(route.OnReset|route.OnResetBeforeRequest|route.On5xx|route.OnGatewayError|route.OnConnectFailure) != 0
+	case failedReset, failedProtocol:
+		return r.On&(route.OnReset|route.On5xx|route.OnGatewayError) != 0
+	case failedPerTry:
+		return r.On&(route.On5xx|route.OnGatewayError|route.OnReset) != 0
+	case failedOverflow, failedNoHost:
+		return false
+	}
+	return false
+}
+
+func wantsResponse(r *route.Retry, resp *stream.Response) bool {
+	switch s := resp.Status; {
+	case r.On&route.On5xx != 0 && s >= 500,
+		r.On&route.OnGatewayError != 0 && s >= 502 && s <= 504,
+		r.On&route.OnRetriable4xx != 0 && s == 409,
+		r.On&route.OnEnvoyRatelimited != 0 && resp.Header.Has("x-envoy-ratelimited"),
+		r.On&route.OnRetriableStatus != 0 && slices.Contains(r.Statuses, s):
+		return true
+	}
+	if r.On&route.OnRetriableHeaders != 0 {
+		for i := range r.Headers {
+			if r.Headers[i].HoldsIn(&resp.Header) {
+				return true
+			}
+		}
+	}
+	if status := resp.Header.Get("grpc-status"); status != "" {
+		return r.On&grpcConditions[status] != 0
+	}
+	return false
+}
+
+var grpcConditions = map[string]route.RetryOn{
+	"1": route.OnGRPCCancelled, "4": route.OnGRPCDeadline, "8": route.OnGRPCExhausted, "13": route.OnGRPCInternal, "14": route.OnGRPCUnavailable,
+}
+
+// replayLimit is how large a body may be to be sent again.
+const replayLimit = 64 << 10
+
+// replay keeps a request's body for another try.
+type replay struct {
+	none bool
+	kept []byte
+	held bool
+}
+
+var noReplay = &replay{none: true}
+
+// newReplay prepares for retries. A body is read ahead when it is short; a long
+// one is sent once only.
+func newReplay(r *route.Retry, req *stream.Request) *replay {
+	if r == nil || r.Max == 0 || req.Body == nil {
+		return noReplay
+	}
+	if req.Length == stream.Unknown || req.Length > replayLimit {
+		return &replay{}
+	}
+	kept := make([]byte, req.Length)
+	if _, err := io.ReadFull(bodyReader{req.Body}, kept); err != nil {
+		return &replay{}
+	}
+	req.Body = stream.NewBytes(kept)
+	return &replay{kept: kept, held: true}
+}
+
+type bodyReader struct{ stream.Body }
+
+func (b *replay) possible() bool { return b.none || b.held }
+
+func (b *replay) rewind(req *stream.Request) {
+	if b.held {
+		req.Info.BytesReceived = 0
+		req.Body = stream.NewBytes(b.kept)
+	}
+}

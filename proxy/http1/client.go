@@ -1,0 +1,228 @@
+package http1
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Client is the client's side of one connection. One request uses it at a time,
+// and it is owned by that request's goroutine from RoundTrip until Finish.
+type Client struct {
+	conn   net.Conn
+	limits Limits
+	in     reader
+	out    writer
+	resp   stream.Response
+	body   body
+	framed framing
+	// deadline was set on conn for the request under way.
+	deadline bool
+	upload   upload
+	// SentBytes reports whether any byte of the request reached the socket, and
+	// Began whether any byte of the response came.
+	Sent, Began bool
+}
+
+// upload is the sending of a request's body beside the reading of its answer.
+type upload struct {
+	mu   sync.Mutex
+	busy bool  // guarded by mu
+	err  error // guarded by mu
+}
+
+// NewClient speaks HTTP/1.1 on conn.
+func NewClient(conn net.Conn, limits Limits) *Client {
+	c := &Client{conn: conn, limits: limits.withDefaults()}
+	c.in.src, c.out.dst = conn, conn
+	return c
+}
+
+// Conn is the connection.
+func (c *Client) Conn() net.Conn { return c.conn }
+
+// RoundTrip sends req and returns the response once its head is there. The
+// response belongs to the client and is valid until Finish. A deadline that is
+// not zero bounds everything until Finish.
+func (c *Client) RoundTrip(req *stream.Request, deadline time.Time) (*stream.Response, error) {
+	c.Sent, c.Began = false, false
+	if c.deadline = !deadline.IsZero(); c.deadline {
+		if err := c.conn.SetDeadline(deadline); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.send(req); err != nil {
+		return nil, err
+	}
+	req.Info.UpstreamSent = time.Now()
+	return c.receive(req)
+}
+
+func (c *Client) send(req *stream.Request) error {
+	w := &c.out
+	w.buf = w.buf[:0]
+	w.text(req.Method)
+	w.text(" ")
+	w.text(req.Path)
+	w.text(" HTTP/1.1\r\n")
+	w.field("host", req.Authority)
+	w.fields(&req.Header)
+	if req.Upgrade != "" {
+		w.field("connection", "Upgrade")
+		w.field("upgrade", req.Upgrade)
+	}
+	chunked := false
+	switch {
+	case req.Body == nil:
+		if req.Method == "POST" || req.Method == "PUT" || req.Method == "PATCH" {
+			w.length(0)
+		}
+	case req.Length == stream.Unknown:
+		chunked = true
+		w.text("transfer-encoding: chunked\r\n")
+	default:
+		w.length(req.Length)
+	}
+	w.text("\r\n")
+	if req.Body == nil {
+		return c.flush()
+	}
+	return c.sendBody(req, chunked)
+}
+
+// flush writes what has been gathered and notes that something was.
+func (c *Client) flush() error {
+	before := c.out.sent
+	err := c.out.flush()
+	c.Sent = c.Sent || c.out.sent > before
+	return err
+}
+
+// sendBody sends a body that is in memory with the head. One that is still
+// arriving is sent by a goroutine of its own, because the upstream may answer
+// before it has read everything.
+func (c *Client) sendBody(req *stream.Request, chunked bool) error {
+	if p := req.Body.Buffered(); int64(len(p)) == req.Length {
+		if err := c.out.content(p, false); err != nil {
+			return err
+		}
+		req.Body.Discard(len(p))
+		req.Info.BytesReceived += int64(len(p))
+		return c.flush()
+	}
+	if err := c.flush(); err != nil {
+		return err
+	}
+	c.upload.busy, c.upload.err = true, nil
+	req.Uploads.Go(func() {
+		n, err := c.out.body(req.Body, chunked)
+		c.upload.mu.Lock()
+		defer c.upload.mu.Unlock()
+		req.Info.BytesReceived += n
+		c.upload.busy, c.upload.err = false, err
+		var source sourceError
+		if errors.As(err, &source) {
+			// The client has gone: nobody waits for the answer.
+			c.conn.Close()
+		}
+	})
+	return nil
+}
+
+// receive reads the response's head. Interim responses are left out.
+func (c *Client) receive(req *stream.Request) (*stream.Response, error) {
+	for {
+		c.in.next()
+		head, err := c.in.head(c.limits.MaxHead)
+		c.Began = c.Began || c.in.buffered() > 0 || head != nil
+		if err != nil {
+			return nil, err
+		}
+		req.Info.UpstreamRecv = time.Now()
+		c.resp = stream.Response{Header: c.resp.Header}
+		f, err := statusHead(head, &c.resp, c.limits)
+		if err != nil {
+			return nil, err
+		}
+		if c.resp.Status == 101 && req.Upgrade != "" {
+			c.resp.Upgrade, c.resp.Upgraded = f.upgrade, upgraded{c}
+			c.framed = framing{close: true}
+			return &c.resp, nil
+		}
+		if c.resp.Status < 200 {
+			if c.resp.Status == 101 {
+				return nil, bad("an upgrade that was not asked for")
+			}
+			continue
+		}
+		c.frame(req, f)
+		return &c.resp, nil
+	}
+}
+
+// frame sets the body up (RFC 9112 section 6.3).
+func (c *Client) frame(req *stream.Request, f framing) {
+	c.framed = f
+	c.resp.Length = f.length
+	if req.Method == "HEAD" || c.resp.Status == 204 || c.resp.Status == 304 {
+		c.body.start(&c.in, framing{}, c.limits)
+		if c.resp.Status == 204 {
+			c.resp.Length = 0
+		}
+		return
+	}
+	if !f.chunked && !f.explicit {
+		c.framed.close = true
+	}
+	c.body.start(&c.in, f, c.limits)
+	if !c.body.done {
+		c.resp.Body = &c.body
+	}
+}
+
+// Finish ends the exchange and reports whether the connection may be used
+// again: the response was read to its end, the request was sent to its end, and
+// neither side wants to close.
+func (c *Client) Finish() bool {
+	c.upload.mu.Lock()
+	busy, failed := c.upload.busy, c.upload.err != nil
+	c.upload.mu.Unlock()
+	if c.framed.close || !c.body.done || busy || failed || c.in.buffered() > 0 {
+		return false
+	}
+	if c.deadline {
+		return c.conn.SetDeadline(time.Time{}) == nil
+	}
+	return true
+}
+
+// upgraded is the connection after a change of protocol; what was received with
+// the head comes first.
+type upgraded struct{ c *Client }
+
+func (u upgraded) Read(p []byte) (int, error) {
+	if n := u.c.in.buffered(); n > 0 {
+		n = copy(p, u.c.in.buf[u.c.in.r:u.c.in.w])
+		u.c.in.r += n
+		return n, nil
+	}
+	return u.c.conn.Read(p)
+}
+
+func (u upgraded) Write(p []byte) (int, error) { return u.c.conn.Write(p) }
+
+func (u upgraded) Close() error { return u.c.conn.Close() }
+
+// CloseWrite ends our direction.
+func (u upgraded) CloseWrite() error {
+	if half, ok := u.c.conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return u.c.conn.Close()
+}
+
+var _ io.ReadWriteCloser = upgraded{}

@@ -1,0 +1,41 @@
+package http1
+
+import "time"
+
+// Limits bound what a peer may send. The zero value of one is the default.
+type Limits struct {
+	MaxHead    int // bytes of a head; default 60 KiB
+	MaxHeaders int // fields; default 100
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.MaxHead == 0 {
+		l.MaxHead = 60 << 10
+	}
+	if l.MaxHeaders == 0 {
+		l.MaxHeaders = 100
+	}
+	return l
+}
+
+// Config says how the server side treats a connection.
+type Config struct {
+	Limits Limits
+	// AcceptHTTP10 serves HTTP/1.0; otherwise such requests get 426.
+	AcceptHTTP10 bool
+	// IdleTimeout ends a connection without a request; default 1 h, negative
+	// never.
+	IdleTimeout time.Duration
+	// HeadTimeout bounds the arrival of a head once its first byte is there;
+	// default 60 s, negative never.
+	HeadTimeout time.Duration
+	// StreamIdleTimeout ends a request on which nothing moves; 0 never.
+	StreamIdleTimeout time.Duration
+	// MaxDuration ends a connection that is older, between requests; 0 never.
+	MaxDuration time.Duration
+	// Upgrades are the protocols that may be changed to, such as "websocket".
+	Upgrades []string
+	// Proxy100Continue hands "Expect: 100-continue" to the upstream; otherwise
+	// the server answers it when the body is first wanted.
+	Proxy100Continue bool
+}

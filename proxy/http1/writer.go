@@ -1,0 +1,117 @@
+package http1
+
+import (
+	"io"
+	"strconv"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// directWrite is the size from which content is written from where it lies
+// instead of being gathered with what stands before it.
+const directWrite = 8 << 10
+
+// writer gathers a message so that its head and the first bytes of its body go
+// out in one write.
+type writer struct {
+	dst  io.Writer
+	buf  []byte
+	sent int64 // bytes handed to dst
+}
+
+func (w *writer) text(s string) { w.buf = append(w.buf, s...) }
+
+func (w *writer) field(name, value string) {
+	w.buf = append(w.buf, name...)
+	w.buf = append(w.buf, ": "...)
+	w.buf = append(w.buf, value...)
+	w.buf = append(w.buf, "\r\n"...)
+}
+
+func (w *writer) fields(h *stream.Header) {
+	for i := range h.Len() {
+		f := h.At(i)
+		w.field(f.Name, f.Value)
+	}
+}
+
+func (w *writer) length(n int64) {
+	w.text("content-length: ")
+	w.buf = strconv.AppendInt(w.buf, n, 10)
+	w.text("\r\n")
+}
+
+// flush sends what has been gathered.
+func (w *writer) flush() error {
+	if len(w.buf) == 0 {
+		return nil
+	}
+	n, err := w.dst.Write(w.buf)
+	w.sent += int64(n)
+	w.buf = w.buf[:0]
+	return err
+}
+
+// content sends p, chunked if so framed.
+func (w *writer) content(p []byte, chunked bool) error {
+	if chunked {
+		w.buf = strconv.AppendInt(w.buf, int64(len(p)), 16)
+		w.text("\r\n")
+	}
+	if len(p) < directWrite {
+		w.buf = append(w.buf, p...)
+	} else {
+		if err := w.flush(); err != nil {
+			return err
+		}
+		n, err := w.dst.Write(p)
+		w.sent += int64(n)
+		if err != nil {
+			return err
+		}
+	}
+	if chunked {
+		w.text("\r\n")
+	}
+	return nil
+}
+
+// A sourceError is a failure of the side that a body is read from, as opposed to
+// the one it is written to.
+type sourceError struct{ error }
+
+func (e sourceError) Unwrap() error { return e.error }
+
+// body sends all of b. Whatever has been gathered goes out before it waits. It
+// returns the number of content bytes.
+func (w *writer) body(b stream.Body, chunked bool) (int64, error) {
+	var total int64
+	for {
+		p := b.Buffered()
+		if len(p) == 0 {
+			if b.Complete() {
+				break
+			}
+			if err := w.flush(); err != nil {
+				return total, err
+			}
+			if err := b.Wait(); err != nil {
+				return total, sourceError{err}
+			}
+			continue
+		}
+		if err := w.content(p, chunked); err != nil {
+			return total, err
+		}
+		total += int64(len(p))
+		b.Discard(len(p))
+	}
+	if chunked {
+		w.text("0\r\n")
+		if t := b.Trailers(); t != nil {
+			w.fields(t)
+		}
+		w.text("\r\n")
+	}
+	return total, w.flush()
+}

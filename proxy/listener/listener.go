@@ -1,0 +1,337 @@
+package listener
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Set is all listeners of a proxy. Configurations are swapped in while
+// connections go on: a connection keeps the one that it began with.
+type Set struct {
+	deps Deps
+	ids  atomic.Uint64
+
+	// table is what connections are looked up in; immutable and swapped.
+	table atomic.Pointer[table]
+
+	mu    sync.Mutex
+	bound map[netip.AddrPort]*socket // guarded by mu
+	conns sync.WaitGroup
+}
+
+// Deps are what listeners need of their surroundings.
+type Deps struct {
+	// Bind says where a listener's address is bound, and whether at all; nil
+	// binds it as it is.
+	Bind func(netip.AddrPort) (netip.AddrPort, bool)
+	// Listen opens a socket; nil is the operating system's TCP.
+	Listen func(netip.AddrPort) (net.Listener, error)
+	// Original asks where a redirected connection wanted to go; nil, or false,
+	// is where it was accepted.
+	Original func(net.Conn) (netip.AddrPort, bool)
+	Log      *slog.Logger
+}
+
+// table is one generation of the listeners.
+type table struct {
+	byName    map[string]*entry
+	byAddress map[netip.AddrPort]*entry
+}
+
+// entry is a listener that serves.
+type entry struct {
+	*Config
+	chains *chains
+	// drain is closed when connections should end at the next good moment.
+	drain  chan struct{}
+	closed sync.Once
+	Stats  *Stats
+}
+
+// Stats are a listener's counters; they outlive its changes.
+type Stats struct {
+	Total, Active, NoChain, HandshakeError, InspectTimeout atomic.Int64
+}
+
+func (e *entry) startDrain() { e.closed.Do(func() { close(e.drain) }) }
+
+// socket is an open one. It looks its listener up anew for each connection.
+type socket struct {
+	net.Listener
+	address netip.AddrPort
+}
+
+// NewSet makes an empty set.
+func NewSet(deps Deps) *Set {
+	if deps.Bind == nil {
+		deps.Bind = func(a netip.AddrPort) (netip.AddrPort, bool) { return a, true }
+	}
+	if deps.Listen == nil {
+		deps.Listen = func(a netip.AddrPort) (net.Listener, error) {
+			var config net.ListenConfig
+			return config.Listen(context.Background(), "tcp", a.String())
+		}
+	}
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Set{deps: deps, bound: map[netip.AddrPort]*socket{}}
+	s.table.Store(&table{byName: map[string]*entry{}, byAddress: map[netip.AddrPort]*entry{}})
+	return s
+}
+
+// Update replaces the listeners. One whose *Config is the same pointer as before
+// stays as it is; one that is new or changed serves from now on, and the
+// connections of what it replaces, or of what is gone, are drained. Sockets that
+// cannot be opened are reported by listener name; the others serve.
+func (s *Set) Update(configs []*Config) map[string]error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.table.Load()
+	next := &table{byName: map[string]*entry{}, byAddress: map[netip.AddrPort]*entry{}}
+	for _, c := range configs {
+		e := old.byName[c.Name]
+		if e == nil || e.Config != c {
+			stats := &Stats{}
+			if e != nil {
+				stats = e.Stats
+			}
+			e = &entry{Config: c, chains: newChains(c), drain: make(chan struct{}), Stats: stats}
+		}
+		next.byName[c.Name] = e
+		next.byAddress[c.Address] = e
+	}
+	failed := s.bind(next)
+	s.table.Store(next)
+	s.unbind(next)
+	for name, e := range old.byName {
+		if next.byName[name] != e {
+			e.startDrain()
+		}
+	}
+	return failed
+}
+
+// bind opens the sockets that the new table needs. The caller holds mu.
+func (s *Set) bind(next *table) map[string]error {
+	failed := map[string]error{}
+	for _, e := range next.byName {
+		if !e.Bind || s.bound[e.Address] != nil {
+			continue
+		}
+		at, wanted := s.deps.Bind(e.Address)
+		if !wanted {
+			continue
+		}
+		l, err := s.deps.Listen(at)
+		if err != nil {
+			failed[e.Name] = err
+			continue
+		}
+		sock := &socket{l, e.Address}
+		s.bound[e.Address] = sock
+		// Ends when unbind or Close closes the socket; Wait waits for it.
+		s.conns.Go(func() { s.accept(sock) })
+	}
+	return failed
+}
+
+// unbind closes the sockets that nobody needs any more. The caller holds mu.
+func (s *Set) unbind(next *table) {
+	for address, sock := range s.bound {
+		if e := next.byAddress[address]; e == nil || !e.Bind {
+			sock.Close()
+			delete(s.bound, address)
+		}
+	}
+}
+
+// Addresses are where a listener's socket is really bound, by listener address.
+func (s *Set) Addresses() map[netip.AddrPort]net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := map[netip.AddrPort]net.Addr{}
+	for address, sock := range s.bound {
+		found[address] = sock.Addr()
+	}
+	return found
+}
+
+// StatsOf are the counters of all listeners by name.
+func (s *Set) StatsOf() map[string]*Stats {
+	found := map[string]*Stats{}
+	for name, e := range s.table.Load().byName {
+		found[name] = e.Stats
+	}
+	return found
+}
+
+func (s *Set) accept(sock *socket) {
+	for {
+		conn, err := sock.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// Out of descriptors, most likely: wait for some to come back.
+			s.deps.Log.Warn("accept", "address", sock.address, "error", err)
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		s.conns.Go(func() { s.serve(conn, sock.address, netip.AddrPort{}) })
+	}
+}
+
+// Handover serves a connection that somebody else accepted, as if it had come to
+// the listener at address with the given original destination.
+func (s *Set) Handover(conn net.Conn, address, original netip.AddrPort) {
+	s.conns.Go(func() { s.serve(conn, address, original) })
+}
+
+// Drain asks the connections of some listeners to end at the next good moment,
+// and those that come from now on to carry one request only. Sockets stay open.
+func (s *Set) Drain(which func(*Config) bool) {
+	for _, e := range s.table.Load().byName {
+		if which == nil || which(e.Config) {
+			e.startDrain()
+		}
+	}
+}
+
+// Close closes the sockets. Connections go on.
+func (s *Set) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for address, sock := range s.bound {
+		sock.Close()
+		delete(s.bound, address)
+	}
+}
+
+// Active is the number of connections that are served.
+func (s *Set) Active() int64 {
+	var n int64
+	for _, e := range s.table.Load().byName {
+		n += e.Stats.Active.Load()
+	}
+	return n
+}
+
+// serve finds the listener and the chain for a connection and lets the chain's
+// handler have it.
+func (s *Set) serve(conn net.Conn, address, original netip.AddrPort) {
+	t := s.table.Load()
+	e := t.byAddress[address]
+	if e == nil {
+		conn.Close()
+		return
+	}
+	facts := &stream.Conn{ID: s.ids.Add(1), Local: addrPort(conn.LocalAddr()), Remote: addrPort(conn.RemoteAddr()), Start: time.Now()}
+	facts.Original = facts.Local
+	if original.IsValid() {
+		facts.Original = original
+	} else if e.UseOriginalDst && s.deps.Original != nil {
+		if dst, ok := s.deps.Original(conn); ok {
+			facts.Original = dst
+		}
+	}
+	if e.UseOriginalDst {
+		e = t.forDestination(e, facts.Original)
+	}
+	facts.Listener = e.Name
+	e.Stats.Total.Add(1)
+	e.Stats.Active.Add(1)
+	defer e.Stats.Active.Add(-1)
+	s.chain(e, conn, facts)
+}
+
+// forDestination is the listener that serves what wanted to go to dst: its very
+// address, else the wildcard address of its port, else the one that took it.
+func (t *table) forDestination(took *entry, dst netip.AddrPort) *entry {
+	if dst == took.Address {
+		return took
+	}
+	if e := t.byAddress[dst]; e != nil {
+		return e
+	}
+	wild := netip.IPv4Unspecified()
+	if dst.Addr().Is6() {
+		wild = netip.IPv6Unspecified()
+	}
+	if e := t.byAddress[netip.AddrPortFrom(wild, dst.Port())]; e != nil && e != took && !e.UseOriginalDst {
+		return e
+	}
+	return took
+}
+
+// chain inspects the connection, picks its filter chain, ends TLS and serves.
+func (s *Set) chain(e *entry, conn net.Conn, facts *stream.Conn) {
+	port := facts.Original.Port()
+	seen := sniffed{transport: "raw_buffer"}
+	wantTLS := e.InspectTLS != nil && e.InspectTLS(port)
+	wantHTTP := e.InspectHTTP != nil && e.InspectHTTP(port)
+	if wantTLS || wantHTTP {
+		var err error
+		if conn, seen, err = inspect(conn, wantTLS, wantHTTP, e.InspectTimeout, e.ContinueOnTimeout); err != nil {
+			e.Stats.InspectTimeout.Add(1)
+			conn.Close()
+			return
+		}
+	}
+	c := e.chains.pick(facts, seen)
+	if c == nil {
+		e.Stats.NoChain.Add(1)
+		if e.Refused != nil {
+			e.Refused(facts)
+		}
+		conn.Close()
+		return
+	}
+	facts.Chain = c.Name
+	if c.TLS == nil {
+		facts.SNI = seen.serverName
+		c.Handler.Serve(conn, facts, e.drain)
+		return
+	}
+	secured, err := handshake(conn, c, facts)
+	if err != nil {
+		e.Stats.HandshakeError.Add(1)
+		s.deps.Log.Debug("handshake failed", "listener", e.Name, "peer", facts.Remote, "error", err)
+		conn.Close()
+		return
+	}
+	c.Handler.Serve(secured, facts, e.drain)
+}
+
+func handshake(conn net.Conn, c *Chain, facts *stream.Conn) (net.Conn, error) {
+	timeout := c.HandshakeTimeout
+	if timeout == 0 {
+		timeout = 15 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	secured := tls.Server(conn, &tls.Config{GetConfigForClient: c.TLS.Config, MinVersion: tls.VersionTLS12})
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	facts.TLS = tlsFacts(secured.ConnectionState())
+	return secured, nil
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		p := a.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	}
+	return netip.AddrPort{}
+}

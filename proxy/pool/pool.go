@@ -1,0 +1,233 @@
+package pool
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Dial opens a connection. source is the zero value unless the settings name a
+// local address. Explicit mode and tests give one of their own.
+type Dial func(ctx context.Context, network, address string, source net.Addr) (net.Conn, error)
+
+// NetDial dials by the operating system.
+func NetDial(ctx context.Context, network, address string, source net.Addr) (net.Conn, error) {
+	d := net.Dialer{LocalAddr: source, KeepAlive: -1}
+	return d.DialContext(ctx, network, address)
+}
+
+// Conn is a connection to the endpoint, owned by whoever got it.
+type Conn struct {
+	net.Conn
+	// Codec is what speaks on the connection; the pool only keeps it.
+	Codec any
+	// Fresh is true for a connection that has not carried a request.
+	Fresh bool
+	// TLS is the state after the handshake, nil in plain text.
+	TLS *tls.ConnectionState
+
+	key     key
+	created time.Time
+	idle    time.Time // since when
+	uses    uint32
+}
+
+// key tells apart connections that one request may use and another may not.
+type key struct{ sni, alpn, verify string }
+
+// Pool keeps the connections to one endpoint.
+type Pool struct {
+	network, address string
+	cfg              Config
+	tls              TLS // nil: plain text
+	dial             Dial
+	onClose          func() // told of every connection that ends; may be nil
+
+	mu     sync.Mutex
+	idle   []*Conn // guarded by mu; the last one was used last
+	closed bool    // guarded by mu
+
+	open atomic.Int64
+}
+
+// New makes a pool for the endpoint at address. It opens nothing. closed, which may
+// be nil, is called for every connection that ends.
+func New(network, address string, cfg Config, t TLS, dial Dial, closed func()) *Pool {
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = 5 * time.Second
+	}
+	return &Pool{network: network, address: address, cfg: cfg, tls: t, dial: dial, onClose: closed}
+}
+
+// Open is the number of connections that exist.
+func (p *Pool) Open() int64 { return p.open.Load() }
+
+// quiet is how long a connection may have been idle before it is looked at for
+// an end that nobody has noticed.
+const quiet = 20 * time.Millisecond
+
+// Idle gives an idle connection that fits the request, nil when there is none.
+// now is the caller's clock reading.
+func (p *Pool) Idle(req TLSRequest, now time.Time) *Conn {
+	for {
+		c := p.pop(keyOf(req))
+		if c == nil {
+			return nil
+		}
+		since := now.Sub(c.idle)
+		if p.worn(c, since, now) || since > quiet && !alive(c.Conn) {
+			p.Close(c)
+			continue
+		}
+		c.Fresh = false
+		return c
+	}
+}
+
+func keyOf(req TLSRequest) key {
+	switch len(req.ALPN) {
+	case 0:
+		return key{req.SNI, "", req.VerifyName}
+	case 1:
+		return key{req.SNI, req.ALPN[0], req.VerifyName}
+	}
+	joined := ""
+	for _, a := range req.ALPN {
+		joined += a + ","
+	}
+	return key{req.SNI, joined, req.VerifyName}
+}
+
+func (p *Pool) pop(k key) *Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := len(p.idle) - 1; i >= 0; i-- {
+		if c := p.idle[i]; c.key == k {
+			p.idle = slices.Delete(p.idle, i, i+1)
+			return c
+		}
+	}
+	return nil
+}
+
+// worn reports whether a connection has served its time.
+func (p *Pool) worn(c *Conn, idle time.Duration, now time.Time) bool {
+	return p.cfg.IdleTimeout > 0 && idle > p.cfg.IdleTimeout ||
+		p.cfg.MaxDuration > 0 && now.Sub(c.created) > p.cfg.MaxDuration
+}
+
+// Connect opens a new connection, with its handshake. It is bounded by the
+// settings' connect timeout and by ctx.
+func (p *Pool) Connect(ctx context.Context, req TLSRequest) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.ConnectTimeout)
+	defer cancel()
+	var source net.Addr
+	if p.cfg.Source.IsValid() {
+		source = &net.TCPAddr{IP: p.cfg.Source.AsSlice()}
+	}
+	raw, err := p.dial(ctx, p.network, p.address, source)
+	if err != nil {
+		return nil, err
+	}
+	p.keepalive(raw)
+	c := &Conn{Conn: raw, Fresh: true, key: keyOf(req), created: time.Now()}
+	if p.tls != nil {
+		if err := c.handshake(ctx, p.tls, req); err != nil {
+			raw.Close()
+			return nil, err
+		}
+	}
+	p.open.Add(1)
+	return c, nil
+}
+
+func (p *Pool) keepalive(conn net.Conn) {
+	if k := p.cfg.Keepalive; k.Enabled {
+		if t, ok := conn.(*net.TCPConn); ok {
+			// A socket that refuses works without.
+			_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: k.Idle, Interval: k.Interval, Count: k.Probes})
+		}
+	}
+}
+
+// A HandshakeError is a failure of TLS, as opposed to one to connect.
+type HandshakeError struct{ Err error }
+
+// Error says so in Envoy's words.
+func (e *HandshakeError) Error() string { return "TLS_error: " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *HandshakeError) Unwrap() error { return e.Err }
+
+func (c *Conn) handshake(ctx context.Context, t TLS, req TLSRequest) error {
+	config, err := t.Config(req)
+	if err != nil {
+		return &HandshakeError{err}
+	}
+	secured := tls.Client(c.Conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		return &HandshakeError{err}
+	}
+	state := secured.ConnectionState()
+	c.Conn, c.TLS = secured, &state
+	return nil
+}
+
+// Put gives a connection back for the next request, or closes it when it has
+// served its time.
+func (p *Pool) Put(c *Conn) {
+	c.uses++
+	if p.cfg.MaxRequests > 0 && c.uses >= p.cfg.MaxRequests {
+		p.Close(c)
+		return
+	}
+	c.idle = time.Now()
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		p.Close(c)
+		return
+	}
+	p.idle = append(p.idle, c)
+	var old *Conn
+	if first := p.idle[0]; first != c && p.worn(first, c.idle.Sub(first.idle), c.idle) {
+		old = first
+		p.idle = slices.Delete(p.idle, 0, 1)
+	}
+	p.mu.Unlock()
+	if old != nil {
+		p.Close(old)
+	}
+}
+
+// Close ends a connection that was got from the pool.
+func (p *Pool) Close(c *Conn) {
+	p.open.Add(-1)
+	c.Conn.Close()
+	if p.onClose != nil {
+		p.onClose()
+	}
+}
+
+// Shut closes the idle connections, and those in use when they come back.
+func (p *Pool) Shut() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle, p.closed = nil, true
+	p.mu.Unlock()
+	for _, c := range idle {
+		p.Close(c)
+	}
+}
+
+// String names the endpoint.
+func (p *Pool) String() string { return fmt.Sprintf("%s:%s", p.network, p.address) }

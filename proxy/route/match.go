@@ -1,0 +1,129 @@
+package route
+
+import (
+	"math/rand/v2"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// path compares the request's path, which comes without its query.
+func (m *Match) path(req *stream.Request, path string) bool {
+	switch m.Path {
+	case AnyConnect:
+		return req.Method == "CONNECT"
+	case Regex:
+		return m.Regex.MatchString(path)
+	case Exact:
+		return path == m.Value || m.FoldCase && strings.EqualFold(path, m.Value)
+	case SeparatedPrefix:
+		return m.hasPrefix(path) && (len(path) == len(m.Value) || path[len(m.Value)] == '/')
+	}
+	// A plain prefix may reach into the query, as Envoy's does.
+	return m.hasPrefix(req.Path)
+}
+
+func (m *Match) hasPrefix(path string) bool {
+	if len(path) < len(m.Value) {
+		return false
+	}
+	head := path[:len(m.Value)]
+	return head == m.Value || m.FoldCase && strings.EqualFold(head, m.Value)
+}
+
+// rest checks everything but the path.
+func (m *Match) rest(req *stream.Request) bool {
+	if m.HasFraction && rand.Uint32N(1_000_000) >= m.PerMillion {
+		return false
+	}
+	for i := range m.Headers {
+		if !m.Headers[i].Holds(req) {
+			return false
+		}
+	}
+	return len(m.Query) == 0 || m.query(req)
+}
+
+// Holds compares the field; several fields of one name count as one value,
+// joined by commas.
+func (h *HeaderMatch) Holds(req *stream.Request) bool {
+	value, present := headerValue(req, h.Name)
+	return h.holds(value, present)
+}
+
+// HoldsIn compares a field of a response's header.
+func (h *HeaderMatch) HoldsIn(header *stream.Header) bool {
+	value, present := header.Joined(h.Name)
+	return h.holds(value, present)
+}
+
+func (h *HeaderMatch) holds(value string, present bool) bool {
+	if h.Match.Kind == Present {
+		return present != h.Invert
+	}
+	if !present && !h.MissingAsEmpty {
+		// An absent field fails every comparison, the inverted ones pass.
+		return h.Invert
+	}
+	return h.Match.Holds(value) != h.Invert
+}
+
+func headerValue(req *stream.Request, name string) (string, bool) {
+	if name[0] != ':' {
+		if stream.EqualName(name, "host") {
+			return req.Authority, req.Authority != ""
+		}
+		return req.Header.Joined(name)
+	}
+	switch name {
+	case ":method":
+		return req.Method, true
+	case ":path":
+		return req.Path, true
+	case ":authority":
+		return req.Authority, true
+	case ":scheme":
+		return req.Scheme, true
+	}
+	return "", false
+}
+
+// Holds compares a value.
+func (s *StringMatch) Holds(v string) bool {
+	switch s.Kind {
+	case Present:
+		return true
+	case StringRegex:
+		return s.Regex.MatchString(v)
+	case Range:
+		n, err := strconv.ParseInt(v, 10, 64)
+		return err == nil && n >= s.Low && n < s.High
+	}
+	want := s.Value
+	if s.FoldCase {
+		v, want = strings.ToLower(v), strings.ToLower(want)
+	}
+	switch s.Kind {
+	case StringPrefix:
+		return strings.HasPrefix(v, want)
+	case StringSuffix:
+		return strings.HasSuffix(v, want)
+	case StringContains:
+		return strings.Contains(v, want)
+	}
+	return v == want
+}
+
+func (m *Match) query(req *stream.Request) bool {
+	_, raw, _ := strings.Cut(req.Path, "?")
+	values, _ := url.ParseQuery(raw) // what can be read of it
+	for i := range m.Query {
+		got, present := values[m.Query[i].Name]
+		if !present || !m.Query[i].Match.Holds(got[0]) {
+			return false
+		}
+	}
+	return true
+}

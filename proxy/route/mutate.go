@@ -1,0 +1,62 @@
+package route
+
+import "github.com/lateenmesh/lateen/proxy/stream"
+
+// MutateRequest changes the request's header as the route, its virtual host and
+// its table say, the most specific first.
+func (r *Route) MutateRequest(req *stream.Request) {
+	for _, m := range r.all {
+		m.ApplyRequest(req)
+	}
+}
+
+// MutateResponse changes the response's header.
+func (r *Route) MutateResponse(req *stream.Request, resp *stream.Response) {
+	for _, m := range r.all {
+		m.ApplyResponse(req, resp)
+	}
+}
+
+// ApplyRequest changes a request's header.
+func (m *Mutations) ApplyRequest(req *stream.Request) {
+	for _, name := range m.RemoveRequest {
+		req.Header.Del(name)
+	}
+	for i := range m.Request {
+		m.Request[i].apply(&req.Header, req, nil)
+	}
+}
+
+// ApplyResponse changes a response's header.
+func (m *Mutations) ApplyResponse(req *stream.Request, resp *stream.Response) {
+	for _, name := range m.RemoveResponse {
+		resp.Header.Del(name)
+	}
+	for i := range m.Response {
+		m.Response[i].apply(&resp.Header, req, resp)
+	}
+}
+
+func (op *HeaderOp) apply(h *stream.Header, req *stream.Request, resp *stream.Response) {
+	value := op.Value.Literal
+	if op.Value.Format != nil {
+		value = op.Value.Format(req, resp)
+	}
+	if value == "" {
+		return // Envoy adds no empty fields unless told to keep them
+	}
+	switch op.Append {
+	case AppendOrAdd:
+		h.Add(op.Name, value)
+	case AddIfAbsent:
+		if !h.Has(op.Name) {
+			h.Add(op.Name, value)
+		}
+	case OverwriteOrAdd:
+		h.Set(op.Name, value)
+	case OverwriteIfExists:
+		if h.Has(op.Name) {
+			h.Set(op.Name, value)
+		}
+	}
+}

@@ -1,0 +1,281 @@
+package tcp
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Proxy carries connections to a cluster.
+type Proxy struct {
+	cfg   Config
+	total uint64
+}
+
+// New makes a proxy.
+func New(cfg Config) *Proxy {
+	if cfg.IdleTimeout == 0 {
+		cfg.IdleTimeout = time.Hour
+	}
+	if cfg.ConnectAttempts == 0 {
+		cfg.ConnectAttempts = 1
+	}
+	p := &Proxy{cfg: cfg}
+	for _, c := range cfg.Clusters {
+		p.total += uint64(c.Weight)
+	}
+	return p
+}
+
+// Serve carries conn to an endpoint and back until both directions have ended.
+// It implements the listener's handler.
+func (p *Proxy) Serve(conn net.Conn, facts *stream.Conn, _ <-chan struct{}) {
+	defer conn.Close()
+	info := &stream.Info{Start: facts.Start}
+	noted := &stream.TCP{Conn: facts, Info: info}
+	if o := p.cfg.Observer; o != nil {
+		o.Opened(noted)
+		defer func() {
+			info.End = time.Now()
+			o.Closed(noted)
+		}()
+	}
+	c, host, up := p.connect(facts, info)
+	if up == nil {
+		return
+	}
+	host.Active.Add(1)
+	defer func() {
+		host.Active.Add(-1)
+		host.Pool.Close(up)
+	}()
+	p.carry(conn, up, noted)
+	c.Stats.CxRxBytes.Add(info.BytesSent)
+	c.Stats.CxTxBytes.Add(info.BytesReceived)
+}
+
+// connect finds an endpoint that accepts, and notes why when there is none.
+func (p *Proxy) connect(facts *stream.Conn, info *stream.Info) (*cluster.Cluster, *cluster.Host, *pool.Conn) {
+	handle := p.choose()
+	if handle == nil || handle.Load() == nil {
+		info.Flags |= stream.NoCluster
+		return nil, nil, nil
+	}
+	c := handle.Load()
+	info.Cluster, info.Destination = c.Name, c.Service
+	var tried []*cluster.Host
+	for range p.cfg.ConnectAttempts {
+		host := p.pick(c, facts, tried)
+		if host == nil {
+			info.Flags |= stream.NoHealthyUpstream
+			return c, nil, nil
+		}
+		tried = append(tried, host)
+		if !c.AcquireConnection() {
+			info.Flags |= stream.UpstreamOverflow
+			return c, nil, nil
+		}
+		host.Total.Add(1)
+		info.Upstream, info.UpstreamMTLS, info.UpstreamPeer = host.Address, host.MTLS, host.Peer
+		up, err := host.Pool.Connect(context.Background(), pool.TLSRequest{})
+		if err == nil {
+			info.Flags &^= stream.UpstreamFailure
+			if local, ok := up.LocalAddr().(*net.TCPAddr); ok {
+				info.UpstreamLocal = netip.AddrPortFrom(local.AddrPort().Addr().Unmap(), uint16(local.Port))
+			}
+			if t := up.TLS; t != nil && len(t.PeerCertificates) > 0 && len(t.PeerCertificates[0].URIs) > 0 {
+				info.UpstreamURI = t.PeerCertificates[0].URIs[0].String()
+			}
+			c.Report(host, cluster.OK, time.Now)
+			return c, host, up
+		}
+		c.ReleaseConnection()
+		c.Stats.CxConnectFail.Add(1)
+		c.Report(host, cluster.LocalFailure, time.Now)
+		info.Flags |= stream.UpstreamFailure
+		info.UpstreamFailure = reason(err)
+	}
+	return c, nil, nil
+}
+
+func reason(err error) string {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return "delayed_connect_error:_Connection_refused"
+	}
+	return strings.ReplaceAll(err.Error(), " ", "_")
+}
+
+func (p *Proxy) choose() *cluster.Handle {
+	if len(p.cfg.Clusters) == 1 {
+		return p.cfg.Clusters[0].Cluster
+	}
+	if p.total == 0 {
+		return nil
+	}
+	draw := rand.Uint64N(p.total)
+	for i := range p.cfg.Clusters {
+		w := uint64(p.cfg.Clusters[i].Weight)
+		if draw < w {
+			return p.cfg.Clusters[i].Cluster
+		}
+		draw -= w
+	}
+	return nil
+}
+
+func (p *Proxy) pick(c *cluster.Cluster, facts *stream.Conn, tried []*cluster.Host) *cluster.Host {
+	if c.Kind == cluster.OriginalDst {
+		return c.Original(facts.Original)
+	}
+	choice := cluster.Choice{Avoid: tried, Attempts: 3}
+	if p.cfg.HashSource {
+		choice.Hash, choice.HasHash = cluster.HashString(facts.Remote.Addr().String()), true
+	}
+	return c.Pick(choice)
+}
+
+// carry copies both ways. A direction that ends is told to the other side, so
+// that half-closed conversations work.
+func (p *Proxy) carry(down net.Conn, up *pool.Conn, noted *stream.TCP) {
+	idle := &watch{limit: p.cfg.IdleTimeout, sides: [2]net.Conn{down, up.Conn}}
+	idle.touch()
+	stop := idle.start(p.cfg.MaxDuration, noted)
+	defer stop()
+	var received, sent counter
+	if o := p.cfg.Observer; o != nil {
+		received.tell = func(n int64) { o.Progress(noted, n, 0) }
+		sent.tell = func(n int64) { o.Progress(noted, 0, n) }
+	}
+	var upward sync.WaitGroup
+	upward.Go(func() { copyHalf(up.Conn, down, idle, &received) })
+	copyHalf(down, up.Conn, idle, &sent)
+	upward.Wait()
+	noted.Info.BytesReceived, noted.Info.BytesSent = received.total, sent.total
+}
+
+// counter adds up the bytes of one direction.
+type counter struct {
+	total int64
+	tell  func(int64) // may be nil
+}
+
+func (c *counter) add(n int64) {
+	c.total += n
+	if c.tell != nil {
+		c.tell(n)
+	}
+}
+
+// buffers for copying; a connection that carries nothing holds none of them for
+// longer than a read.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// spliceAfter is how much a direction carries through memory before the kernel
+// is asked to move the rest itself: for short exchanges a pipe costs more than it
+// saves.
+const spliceAfter = 128 << 10
+
+// copyHalf carries one direction to its end.
+func copyHalf(dst, src net.Conn, idle *watch, count *counter) {
+	buf := buffers.Get().(*[]byte)
+	var err error
+	for err == nil {
+		var n int
+		n, err = src.Read(*buf)
+		if n > 0 {
+			idle.touch()
+			if _, writeErr := dst.Write((*buf)[:n]); writeErr != nil {
+				err = writeErr
+			}
+			count.add(int64(n))
+		}
+		if err == nil && count.total > spliceAfter && bothTCP(dst, src) {
+			break
+		}
+	}
+	buffers.Put(buf)
+	if err == nil {
+		err = spliceHalf(dst.(*net.TCPConn), src.(*net.TCPConn), idle, count)
+	}
+	if errors.Is(err, io.EOF) {
+		if half, ok := dst.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+			return
+		}
+	}
+	// An error ends both directions: the peer must not wait for the rest.
+	dst.Close()
+	src.Close()
+}
+
+func bothTCP(a, b net.Conn) bool {
+	_, first := a.(*net.TCPConn)
+	_, second := b.(*net.TCPConn)
+	return first && second
+}
+
+// spliceHalf lets the kernel move bytes in pieces, so that idleness and counts
+// stay known.
+func spliceHalf(dst, src *net.TCPConn, idle *watch, count *counter) error {
+	for {
+		n, err := dst.ReadFrom(&io.LimitedReader{R: src, N: 4 << 20})
+		count.add(n)
+		idle.touch()
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return io.EOF
+		}
+	}
+}
+
+// watch ends a connection on which nothing moves.
+type watch struct {
+	limit time.Duration
+	sides [2]net.Conn
+	last  atomic.Int64 // Unix nanoseconds
+}
+
+func (w *watch) touch() { w.last.Store(time.Now().UnixNano()) }
+
+// start begins to watch; the result ends it.
+func (w *watch) start(maxDuration time.Duration, noted *stream.TCP) func() {
+	var timers []*time.Timer
+	end := func(details string) {
+		noted.Info.Details = details
+		for _, s := range w.sides {
+			s.Close()
+		}
+	}
+	if maxDuration > 0 {
+		timers = append(timers, time.AfterFunc(maxDuration, func() { end("max_duration_timeout") }))
+	}
+	if w.limit > 0 {
+		var t *time.Timer
+		t = time.AfterFunc(w.limit, func() {
+			if left := w.limit - time.Since(time.Unix(0, w.last.Load())); left > 0 {
+				t.Reset(left)
+				return
+			}
+			end("idle_timeout")
+		})
+		timers = append(timers, t)
+	}
+	return func() {
+		for _, t := range timers {
+			t.Stop()
+		}
+	}
+}
