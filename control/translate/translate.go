@@ -80,6 +80,9 @@ type HostInput struct {
 	Service *model.Service
 	Host    model.Host
 	Port    uint32
+	// Route names the route that the host is for: PortRoute (when empty),
+	// SniffedRoute or HTTPProxyRoute. Its domains differ.
+	Route string
 	// VirtualService is the one rule that applies to the host (on the mesh,
 	// the oldest); nil when there is none.
 	VirtualService *mesh.VirtualService
