@@ -5,9 +5,11 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	httpopts "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	networking "istio.io/api/networking/v1alpha3"
 
+	"github.com/lateenmesh/lateen/control/mesh"
 	"github.com/lateenmesh/lateen/model"
 )
 
@@ -37,12 +39,9 @@ func outboundCluster(in ServiceInput, port model.Port, subset *networking.Subset
 	c := &cluster.Cluster{
 		Name:           name,
 		AltStatName:    name + ";",
-		ConnectTimeout: in.Mesh.GetConnectTimeout(),
+		ConnectTimeout: connectTimeout(in.Mesh),
 		Metadata:       clusterMetadata(in, port, subset),
 		CommonLbConfig: &cluster.Cluster_CommonLbConfig{},
-	}
-	if c.ConnectTimeout == nil {
-		c.ConnectTimeout = seconds(10)
 	}
 	discovery(c, in, port, subset)
 	b := &clusterBuild{cluster: c, http: &httpopts.HttpProtocolOptions{}}
@@ -121,4 +120,12 @@ func (b *clusterBuild) finish() {
 		b.http.UpstreamProtocolOptions = explicitHTTP1()
 	}
 	b.cluster.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: packed(b.http)}
+}
+
+// connectTimeout is the mesh's, 10 s by default.
+func connectTimeout(m *mesh.Config) *durationpb.Duration {
+	if t := m.GetConnectTimeout(); t != nil {
+		return t
+	}
+	return seconds(10)
 }
