@@ -129,10 +129,12 @@ type Port struct {
 
 // Workload is one running instance: a pod, or a WorkloadEntry.
 type Workload struct {
-	Name           string
-	Namespace      string
-	Created        time.Time
-	Addresses      []netip.Addr
+	Name      string
+	Namespace string
+	Created   time.Time
+	Addresses []netip.Addr
+	// Hostname stands in for Addresses when the workload is known by a name.
+	Hostname       string
 	Labels         map[string]string
 	Annotations    map[string]string
 	ServiceAccount string

@@ -28,6 +28,12 @@ func (in Input[V]) Delete(tx *Tx, key string) {
 	in.staged[key] = staged[V]{}
 }
 
+// Staged reports whether the running transaction has set or deleted the row.
+func (in Input[V]) Staged(key string) bool {
+	_, ok := in.staged[key]
+	return ok
+}
+
 func (c *Collection[V]) settleInput() {
 	for _, k := range sortedKeys(c.staged) {
 		if s := c.staged[k]; s.ok {
