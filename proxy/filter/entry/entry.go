@@ -1,0 +1,300 @@
+// Package entry is what happens to every request before a route is chosen and to
+// every reply before it leaves: what Envoy's connection manager does beside
+// carrying bytes. It stands between the codec and the route table.
+package entry
+
+import (
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// ServerHeader is what becomes of the field "server" of a reply.
+type ServerHeader uint8
+
+// The ways to treat it.
+const (
+	Overwrite ServerHeader = iota
+	AppendIfAbsent
+	PassThrough
+)
+
+// Config is a connection manager's settings.
+type Config struct {
+	// UseRemoteAddress takes the socket's peer for the client and notes it in
+	// x-forwarded-for; otherwise the field is trusted and left alone.
+	UseRemoteAddress bool
+	// TrustedHops is how many proxies in front are believed.
+	TrustedHops uint32
+	SkipAppend  bool // leaves x-forwarded-for as it came
+	// AppendPort notes the port in x-forwarded-port.
+	AppendPort bool
+
+	ServerName string // default "envoy"
+	Server     ServerHeader
+	Via        string // added to the field "via" both ways; empty adds none
+
+	// NoRequestID leaves x-request-id as it came.
+	NoRequestID bool
+	// KeepRequestID keeps one that came from outside.
+	KeepRequestID bool
+	// EchoRequestID puts it on the reply.
+	EchoRequestID bool
+
+	ClientCert ClientCert
+	Path       PathRules
+	// RefuseUnderscores answers 400 to a field name with "_", DropUnderscores
+	// leaves such a field out.
+	RefuseUnderscores, DropUnderscores bool
+	// NotFound answers what no route takes: the filters that see every request,
+	// then [NoRoute].
+	NotFound stream.Handler
+}
+
+// Handler is the connection manager in front of a route table.
+type Handler struct {
+	config Config
+	table  atomic.Pointer[route.Table]
+}
+
+// New makes a handler; it answers 404 until it has a table.
+func New(c Config) *Handler {
+	if c.ServerName == "" {
+		c.ServerName = "envoy"
+	}
+	if c.NotFound == nil {
+		c.NotFound = NoRoute{}
+	}
+	return &Handler{config: c}
+}
+
+// SetTable replaces the route table for the requests to come.
+func (h *Handler) SetTable(t *route.Table) { h.table.Store(t) }
+
+// Table is the route table in force, nil before the first.
+func (h *Handler) Table() *route.Table { return h.table.Load() }
+
+// NoRoute answers 404.
+type NoRoute struct{}
+
+var notFound = &stream.Refusal{Status: 404, Details: "route_not_found", Flags: stream.NoRoute}
+
+// Handle implements [stream.Handler].
+func (NoRoute) Handle(*stream.Request) (*stream.Response, error) { return nil, notFound }
+
+// Handle implements [stream.Handler].
+func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
+	r, err := h.choose(req)
+	if err != nil {
+		return nil, h.refused(req, r, err)
+	}
+	next := h.config.NotFound
+	if r != nil {
+		next = r.Handler
+	}
+	resp, err := next.Handle(req)
+	if err != nil {
+		return nil, h.refused(req, r, err)
+	}
+	if r != nil {
+		r.MutateResponse(req, resp)
+	}
+	h.reply(req, &resp.Header)
+	return resp, nil
+}
+
+// choose finds the request's route, nil when there is none, and notes it.
+func (h *Handler) choose(req *stream.Request) (*route.Route, error) {
+	if err := h.admit(req); err != nil {
+		return nil, err
+	}
+	table := h.table.Load()
+	if table == nil {
+		return nil, nil
+	}
+	r := table.Match(req)
+	if r == nil {
+		return nil, nil
+	}
+	req.Info.Route, req.Info.Operation, req.Info.VirtualHost = r.Name, r.Operation, r.Host.Name
+	if r.Host.RequireTLS && req.Scheme != "https" {
+		return r, &stream.Refusal{Status: 301, Details: "direct_response", Header: []stream.Field{{Name: "location", Value: "https://" + req.Authority + req.Path}}}
+	}
+	r.MutateRequest(req)
+	return r, nil
+}
+
+// admit checks and completes a request's head.
+func (h *Handler) admit(req *stream.Request) error {
+	c := &h.config
+	if (c.RefuseUnderscores || c.DropUnderscores) && !h.underscores(req) {
+		return &stream.Refusal{Status: 400, Details: "http1.unexpected_underscore", Close: true}
+	}
+	if err := c.Path.apply(req); err != nil {
+		return err
+	}
+	if req.Scheme == "" {
+		req.Scheme = "http"
+		if req.Conn.TLS != nil {
+			req.Scheme = "https"
+		}
+	}
+	h.forwarded(req)
+	clean(req, c.UseRemoteAddress)
+	c.ClientCert.apply(req)
+	if !c.NoRequestID {
+		if c.UseRemoteAddress && !c.KeepRequestID || !req.Header.Has("x-request-id") {
+			req.Header.Set("x-request-id", newRequestID())
+		}
+	}
+	if c.Via != "" {
+		appendList(&req.Header, "via", c.Via)
+	}
+	return nil
+}
+
+// forwarded notes where the request came from.
+func (h *Handler) forwarded(req *stream.Request) {
+	c := &h.config
+	if c.UseRemoteAddress && !c.SkipAppend {
+		appendList(&req.Header, "x-forwarded-for", req.Conn.Remote.Addr().Unmap().String())
+	}
+	if c.UseRemoteAddress && c.TrustedHops == 0 || !req.Header.Has("x-forwarded-proto") {
+		proto := "http"
+		if req.Conn.TLS != nil {
+			proto = "https"
+		}
+		req.Header.Set("x-forwarded-proto", proto)
+	} else if proto := req.Header.Get("x-forwarded-proto"); proto == "http" || proto == "https" {
+		req.Scheme = proto
+	}
+	if c.AppendPort && !req.Header.Has("x-forwarded-port") {
+		req.Header.Set("x-forwarded-port", portText(req.Conn.Local))
+	}
+	if c.UseRemoteAddress {
+		req.Header.Set("x-envoy-external-address", external(req, c.TrustedHops).String())
+	}
+}
+
+// external is the address that counts as the client's: the socket's peer, or
+// the one that the last trusted hop saw.
+func external(req *stream.Request, hops uint32) netip.Addr {
+	remote := req.Conn.Remote.Addr().Unmap()
+	if hops == 0 {
+		return remote
+	}
+	list := strings.Split(req.Header.Get("x-forwarded-for"), ",")
+	if at := len(list) - 1 - int(hops); at >= 0 {
+		if a, err := netip.ParseAddr(strings.TrimSpace(list[at])); err == nil {
+			return a
+		}
+	}
+	return remote
+}
+
+// fromOutside are fields with which a caller would steer the proxy; they are
+// only for the proxy itself.
+var fromOutside = []string{
+	"x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-retry-on", "x-envoy-retry-grpc-on", "x-envoy-max-retries",
+	"x-envoy-upstream-alt-stat-name", "x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms",
+	"x-envoy-upstream-rq-timeout-alt-response", "x-envoy-ip-tags", "x-envoy-original-url", "x-envoy-hedge-on-per-try-timeout",
+	"x-envoy-expected-rq-timeout-ms", "x-envoy-internal",
+}
+
+// fromOutsideEdge are those that only an edge strips.
+var fromOutsideEdge = []string{"x-envoy-decorator-operation", "x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node"}
+
+// clean removes what a caller may not say. One scan of the fields decides
+// whether there is anything to remove at all.
+func clean(req *stream.Request, edge bool) {
+	steering := false
+	for i := range req.Header.Len() {
+		if n := req.Header.At(i).Name; len(n) > 8 && stream.EqualName(n[:8], "x-envoy-") {
+			steering = true
+			break
+		}
+	}
+	if !steering {
+		return
+	}
+	for _, name := range fromOutside {
+		req.Header.Del(name)
+	}
+	if edge {
+		for _, name := range fromOutsideEdge {
+			req.Header.Del(name)
+		}
+	}
+}
+
+// reply completes a reply's head.
+func (h *Handler) reply(req *stream.Request, header *stream.Header) {
+	c := &h.config
+	if !header.Has("date") {
+		header.Add("date", date(time.Now()))
+	}
+	switch {
+	case c.Server == Overwrite, c.Server == AppendIfAbsent && !header.Has("server"):
+		header.Set("server", c.ServerName)
+	}
+	if c.Via != "" {
+		appendList(header, "via", c.Via)
+	}
+	if c.EchoRequestID {
+		if id := req.Header.Get("x-request-id"); id != "" {
+			header.Set("x-request-id", id)
+		}
+	}
+}
+
+// refused completes the reply that an error becomes.
+func (h *Handler) refused(req *stream.Request, from *route.Route, err error) error {
+	r := *stream.AsRefusal(err)
+	var local stream.Response
+	for _, f := range r.Header {
+		local.Header.Add(f.Name, f.Value)
+	}
+	if from != nil {
+		from.MutateResponse(req, &local)
+	}
+	h.reply(req, &local.Header)
+	r.Header = make([]stream.Field, 0, local.Header.Len())
+	for i := range local.Header.Len() {
+		r.Header = append(r.Header, local.Header.At(i))
+	}
+	return &r
+}
+
+// underscores looks for field names with "_" and reports whether the request
+// may go on.
+func (h *Handler) underscores(req *stream.Request) bool {
+	for i := 0; i < req.Header.Len(); i++ {
+		name := req.Header.At(i).Name
+		if strings.IndexByte(name, '_') < 0 {
+			continue
+		}
+		if h.config.RefuseUnderscores {
+			return false
+		}
+		req.Header.Del(name)
+		i--
+	}
+	return true
+}
+
+// appendList adds a value to a comma-separated field.
+func appendList(h *stream.Header, name, value string) {
+	if have, found := h.Joined(name); found && have != "" {
+		value = have + "," + value
+	}
+	h.Set(name, value)
+}
+
+func portText(a netip.AddrPort) string {
+	s := a.String()
+	return s[strings.LastIndexByte(s, ':')+1:]
+}

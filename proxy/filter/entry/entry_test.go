@@ -1,0 +1,44 @@
+package entry
+
+import (
+	"testing"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Policies, routes and the service see one spelling of a path (RFC 3986,
+// section 6.2.2: "percent-encoded octets that correspond to unreserved
+// characters should be normalized by decoding", "dot-segments … removed").
+func TestPath(t *testing.T) {
+	all := PathRules{Normalize: true, MergeSlashes: true}
+	for _, c := range []struct {
+		rules    PathRules
+		in, want string // want is "!" for a refusal
+	}{
+		{all, "/a/b?c=/../d", "/a/b?c=/../d"},
+		{all, "/a/../b", "/b"},
+		{all, "/a/./b/.", "/a/b/"},
+		{all, "/a/b/..", "/a/"},
+		{all, "/../../a", "/a"},
+		{all, "/..", "/"},
+		{all, "/a//b///c", "/a/b/c"},
+		{all, "/%61%2Fb", "/a%2Fb"},
+		{all, "/a/%2e%2e/b", "/b"},
+		{all, `/a\b`, "/a/b"},
+		{all, "/a%00b", "!"},
+		{all, "/a#frag", "/a"},
+		{PathRules{}, "/a/../b//c", "/a/../b//c"},
+		{PathRules{Escaped: UnescapeSlashes}, "/a%2fb%5Cc", `/a/b\c`},
+		{PathRules{Escaped: RejectSlashes}, "/a%2fb", "!"},
+		{PathRules{Escaped: KeepSlashes}, "/a%2fb", "/a%2fb"},
+	} {
+		req := &stream.Request{Method: "GET", Path: c.in}
+		got := "!"
+		if err := c.rules.apply(req); err == nil {
+			got = req.Path
+		}
+		if got != c.want {
+			t.Errorf("%s: got %s, want %s", c.in, got, c.want)
+		}
+	}
+}

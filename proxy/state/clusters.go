@@ -1,0 +1,231 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
+	"github.com/lateenmesh/lateen/proxy/state/compile"
+)
+
+// clusterEntry is one cluster: the one in force, and the one that waits to
+// replace it.
+type clusterEntry struct {
+	name    string
+	raw     *raw
+	problem *Problem
+	// pending waits for endpoints or secrets; nil when what came last is in
+	// force.
+	pending *compile.Cluster
+	active  *compile.Cluster
+	live    *cluster.Cluster
+	stop    context.CancelFunc // ends the resolving of names; nil when there is none
+}
+
+// Problem is a resource that was refused.
+type Problem struct {
+	Version string
+	Text    string
+	At      time.Time
+}
+
+func (e *clusterEntry) versions() []*compile.Cluster {
+	var all []*compile.Cluster
+	if e.active != nil {
+		all = append(all, e.active)
+	}
+	if e.pending != nil {
+		all = append(all, e.pending)
+	}
+	return all
+}
+
+func (s *State) updateClusters(u ads.Update) error {
+	var failed []error
+	kept := map[string]bool{}
+	for _, r := range u.Set {
+		m := &clusterv3.Cluster{}
+		if err := r.Body.UnmarshalTo(m); err != nil {
+			failed = append(failed, fmt.Errorf("cluster %q: %w", r.Name, err))
+			continue
+		}
+		kept[m.GetName()] = true
+		failed = append(failed, s.setCluster(m.GetName(), newRaw(r), m))
+	}
+	for _, name := range u.Removed {
+		s.removeCluster(name)
+	}
+	if u.Full {
+		for name := range s.clusters {
+			if !kept[name] {
+				s.removeCluster(name)
+			}
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func newRaw(r ads.Resource) *raw {
+	return &raw{body: r.Body, version: r.Version, updated: time.Now()}
+}
+
+// same reports whether a resource came again as it was.
+func same(a *raw, b *raw) bool {
+	return a != nil && string(a.body.GetValue()) == string(b.body.GetValue())
+}
+
+// setCluster compiles a cluster and puts it in force as soon as it is warm. One
+// that came as it was stays, with its connections.
+func (s *State) setCluster(name string, r *raw, m *clusterv3.Cluster) error {
+	e := s.clusters[name]
+	if e != nil && same(e.raw, r) {
+		e.raw.version, e.problem = r.version, nil
+		return nil
+	}
+	if e != nil && e.raw.static && !r.static {
+		return fmt.Errorf("cluster %q: is in the bootstrap, which wins", name)
+	}
+	compiled, err := s.compiler.Cluster(m)
+	if err != nil {
+		if e != nil {
+			e.problem = &Problem{r.version, err.Error(), time.Now()}
+		}
+		return fmt.Errorf("cluster %s: %w", strconv.Quote(name), err)
+	}
+	if e == nil {
+		e = &clusterEntry{name: name}
+		s.clusters[name] = e
+	}
+	e.raw, e.problem, e.pending = r, nil, compiled
+	s.warmCluster(e)
+	return nil
+}
+
+// warmCluster puts a cluster in force when its endpoints and secrets are there.
+func (s *State) warmCluster(e *clusterEntry) {
+	c := e.pending
+	if c == nil || !s.have(c.Secrets) {
+		return
+	}
+	config := c.Config
+	if c.EDS != "" {
+		assignment := s.endpoints[c.EDS]
+		if assignment == nil {
+			return
+		}
+		endpoints, err := endpointsOf(c, assignment.body)
+		if err != nil {
+			s.config.Log.Warn("endpoints refused", "cluster", e.name, "error", err)
+			return
+		}
+		config.Endpoints = endpoints
+	}
+	if e.stop != nil {
+		e.stop()
+		e.stop = nil
+	}
+	live := cluster.New(config, s.config.Clusters)
+	old := s.handle(e.name).Store(live)
+	e.active, e.pending, e.live = c, nil, live
+	s.resolve(e)
+	if old != nil {
+		old.Close()
+	}
+}
+
+func endpointsOf(c *compile.Cluster, body *anypb.Any) ([]cluster.Endpoint, error) {
+	m := &endpointv3.ClusterLoadAssignment{}
+	if body != nil {
+		if err := body.UnmarshalTo(m); err != nil {
+			return nil, err
+		}
+	}
+	return c.Endpoints(m)
+}
+
+// resolve keeps a DNS cluster's names resolved.
+func (s *State) resolve(e *clusterEntry) {
+	if s.background == nil || e.live == nil || e.stop != nil {
+		return
+	}
+	if e.live.Kind != cluster.StrictDNS && e.live.Kind != cluster.LogicalDNS {
+		return
+	}
+	ctx, stop := context.WithCancel(s.background)
+	e.stop = stop
+	live := e.live
+	s.running.Go(func() { _ = live.Run(ctx) }) // it only returns ctx's error
+}
+
+func (s *State) removeCluster(name string) {
+	e := s.clusters[name]
+	if e == nil || e.raw.static {
+		return
+	}
+	delete(s.clusters, name)
+	if e.stop != nil {
+		e.stop()
+	}
+	if old := s.handle(name).Store(nil); old != nil {
+		old.Close()
+	}
+}
+
+func (s *State) updateEndpoints(u ads.Update) error {
+	var failed []error
+	for _, r := range u.Set {
+		m := &endpointv3.ClusterLoadAssignment{}
+		if err := r.Body.UnmarshalTo(m); err != nil {
+			failed = append(failed, fmt.Errorf("endpoints %q: %w", r.Name, err))
+			continue
+		}
+		if err := s.setEndpoints(m.GetClusterName(), newRaw(r), m); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	for _, name := range u.Removed {
+		// Endpoints that are gone without their cluster leave the ones there
+		// were; for a cluster that still waits there are none.
+		if s.endpoints[name] == nil {
+			failed = append(failed, s.setEndpoints(name, &raw{updated: time.Now()}, &endpointv3.ClusterLoadAssignment{ClusterName: name}))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// setEndpoints gives the clusters of a service their endpoints: only their
+// pickers change.
+func (s *State) setEndpoints(service string, r *raw, m *endpointv3.ClusterLoadAssignment) error {
+	if old := s.endpoints[service]; same(old, r) && old.body != nil {
+		old.version = r.version
+		return nil
+	}
+	for _, e := range s.clusters {
+		if e.active == nil || e.active.EDS != service {
+			continue
+		}
+		endpoints, err := e.active.Endpoints(m)
+		if err != nil {
+			return fmt.Errorf("endpoints %q: %w", service, err)
+		}
+		e.live.SetEndpoints(endpoints)
+	}
+	s.endpoints[service] = r
+	for _, e := range s.clusters {
+		if e.pending != nil && e.pending.EDS == service {
+			if _, err := e.pending.Endpoints(m); err != nil {
+				return fmt.Errorf("endpoints %q: %w", service, err)
+			}
+			s.warmCluster(e)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package compile
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/route"
+)
+
+// defaultTimeout is Envoy's when a route says nothing.
+const defaultTimeout = 15 * time.Second
+
+func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, match route.Match) (*route.Forward, error) {
+	f := &route.Forward{
+		Timeout: defaultTimeout, IdleTimeout: a.GetIdleTimeout().AsDuration(),
+		AttemptCount:       vh.GetIncludeRequestAttemptCount(),
+		HostRewrite:        a.GetHostRewriteLiteral(),
+		HostFromEndpoint:   a.GetAutoHostRewrite().GetValue(),
+		AppendForwardedFor: a.GetAppendXForwardedHost(),
+		PrefixRewrite:      a.GetPrefixRewrite(),
+		MatchedPrefix:      match.Value,
+		NotFound:           503,
+	}
+	if a.GetClusterNotFoundResponseCode() == routev3.RouteAction_NOT_FOUND {
+		f.NotFound = 404
+	} else if a.GetClusterNotFoundResponseCode() == routev3.RouteAction_INTERNAL_SERVER_ERROR {
+		f.NotFound = 500
+	}
+	if a.GetTimeout() != nil {
+		f.Timeout = a.GetTimeout().AsDuration()
+	}
+	if d := a.GetMaxStreamDuration().GetMaxStreamDuration().AsDuration(); d > 0 && (f.Timeout == 0 || d < f.Timeout) {
+		f.Timeout = d
+	}
+	for _, step := range []func(*route.Forward, *routev3.RouteAction) error{c.targets, c.mirrors, rewrite, hashing} {
+		if err := step(f, a); err != nil {
+			return nil, err
+		}
+	}
+	policy := a.GetRetryPolicy()
+	if policy == nil {
+		policy = vh.GetRetryPolicy()
+	}
+	var err error
+	f.Retry, err = retry(policy)
+	return f, fieldcheck.At("retry_policy", err)
+}
+
+func (c *Compiler) targets(f *route.Forward, a *routev3.RouteAction) error {
+	switch t := a.GetClusterSpecifier().(type) {
+	case *routev3.RouteAction_Cluster:
+		f.Clusters = []route.Weighted{{Cluster: c.Handle(t.Cluster), Weight: 1}}
+	case *routev3.RouteAction_ClusterHeader:
+		f.ClusterHeader = t.ClusterHeader
+		f.Lookup = c.Lookup
+	case *routev3.RouteAction_WeightedClusters:
+		for i, w := range t.WeightedClusters.GetClusters() {
+			m, err := c.mutations(w)
+			if err != nil {
+				return fieldcheck.At(fmt.Sprintf("weighted_clusters.clusters[%d]", i), err)
+			}
+			f.Clusters = append(f.Clusters, route.Weighted{
+				Cluster: c.Handle(w.GetName()), Weight: w.GetWeight().GetValue(), Mutations: m, HostRewrite: w.GetHostRewriteLiteral(),
+			})
+		}
+	default:
+		return fieldcheck.Refuse("", "names no cluster: write cluster, weighted_clusters or cluster_header")
+	}
+	return nil
+}
+
+func (c *Compiler) mirrors(f *route.Forward, a *routev3.RouteAction) error {
+	for _, m := range a.GetRequestMirrorPolicies() {
+		share := uint32(1_000_000)
+		if r := m.GetRuntimeFraction(); r != nil {
+			share = perMillion(r.GetDefaultValue())
+		}
+		f.Mirrors = append(f.Mirrors, route.Mirror{Cluster: c.Handle(m.GetCluster()), PerMillion: share, KeepHost: m.GetDisableShadowHostSuffixAppend()})
+	}
+	return nil
+}
+
+func rewrite(f *route.Forward, a *routev3.RouteAction) error {
+	if a.GetRegexRewrite() == nil {
+		return nil
+	}
+	var err error
+	f.RegexRewrite, f.Substitution, err = substitute(a.GetRegexRewrite())
+	return fieldcheck.At("regex_rewrite", err)
+}
+
+// substitute compiles a pattern and its replacement; \1 becomes ${1}.
+func substitute(m *matcherv3.RegexMatchAndSubstitute) (*regexp.Regexp, string, error) {
+	re, err := regexp.Compile(m.GetPattern().GetRegex())
+	if err != nil {
+		return nil, "", fieldcheck.Refuse("pattern.regex", "%v", err)
+	}
+	var out strings.Builder
+	for s := m.GetSubstitution(); s != ""; {
+		switch {
+		case s[0] == '\\' && len(s) > 1 && s[1] >= '0' && s[1] <= '9':
+			out.WriteString("${" + s[1:2] + "}")
+			s = s[2:]
+		case s[0] == '\\' && len(s) > 1:
+			out.WriteByte(s[1])
+			s = s[2:]
+		case s[0] == '$':
+			out.WriteString("$$")
+			s = s[1:]
+		default:
+			out.WriteByte(s[0])
+			s = s[1:]
+		}
+	}
+	return re, out.String(), nil
+}
+
+func hashing(f *route.Forward, a *routev3.RouteAction) error {
+	for i, h := range a.GetHashPolicy() {
+		p := route.HashPolicy{Terminal: h.GetTerminal()}
+		switch s := h.GetPolicySpecifier().(type) {
+		case *routev3.RouteAction_HashPolicy_Header_:
+			p.Header = s.Header.GetHeaderName()
+		case *routev3.RouteAction_HashPolicy_QueryParameter_:
+			p.Query = s.QueryParameter.GetName()
+		case *routev3.RouteAction_HashPolicy_ConnectionProperties_:
+			p.SourceIP = s.ConnectionProperties.GetSourceIp()
+		case *routev3.RouteAction_HashPolicy_Cookie_:
+			p.Cookie, p.CookiePath = s.Cookie.GetName(), s.Cookie.GetPath()
+			if s.Cookie.GetTtl() != nil {
+				ttl := s.Cookie.GetTtl().AsDuration()
+				p.CookieTTL = &ttl
+			}
+		default:
+			return fieldcheck.Refuse(fmt.Sprintf("hash_policy[%d]", i), "is of a kind that is not supported")
+		}
+		f.Hash = append(f.Hash, p)
+	}
+	return nil
+}
+
+func redirect(m *routev3.RedirectAction, match route.Match) (*route.Redirect, error) {
+	r := &route.Redirect{
+		Scheme: m.GetSchemeRedirect(), Host: m.GetHostRedirect(), Port: m.GetPortRedirect(),
+		Path: m.GetPathRedirect(), Prefix: m.GetPrefixRewrite(), MatchedPrefix: match.Value, StripQuery: m.GetStripQuery(),
+	}
+	if m.GetHttpsRedirect() {
+		r.Scheme = "https"
+	}
+	r.Status = map[routev3.RedirectAction_RedirectResponseCode]int{
+		routev3.RedirectAction_MOVED_PERMANENTLY: 301, routev3.RedirectAction_FOUND: 302, routev3.RedirectAction_SEE_OTHER: 303,
+		routev3.RedirectAction_TEMPORARY_REDIRECT: 307, routev3.RedirectAction_PERMANENT_REDIRECT: 308,
+	}[m.GetResponseCode()]
+	if m.GetRegexRewrite() != nil {
+		var err error
+		if r.Regex, r.Substitution, err = substitute(m.GetRegexRewrite()); err != nil {
+			return nil, fieldcheck.At("regex_rewrite", err)
+		}
+	}
+	return r, nil
+}

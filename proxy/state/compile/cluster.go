@@ -1,0 +1,251 @@
+package compile
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/state/credential"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Cluster is a compiled cluster and what it waits for.
+type Cluster struct {
+	Config cluster.Config
+	// EDS is the name under which its endpoints are asked for; empty when it
+	// has its own.
+	EDS string
+	// Secrets names the secrets that it waits for.
+	Secrets []string
+
+	sockets []socketMatch
+}
+
+// Cluster compiles a cluster.
+func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
+	if err := Fields.Check(m); err != nil {
+		return nil, err
+	}
+	out := &Cluster{Config: cluster.Config{
+		Name:       m.GetName(),
+		StatName:   m.GetAltStatName(),
+		DNSRefresh: m.GetDnsRefreshRate().AsDuration(),
+		Panic:      -1,
+		Pool:       pool.Config{ConnectTimeout: m.GetConnectTimeout().AsDuration(), MaxRequests: m.GetMaxRequestsPerConnection().GetValue()},
+	}}
+	steps := []struct {
+		at string
+		do func(*clusterv3.Cluster) error
+	}{
+		{"type", out.kind},
+		{"lb_policy", out.policy},
+		{"circuit_breakers", out.limits},
+		{"outlier_detection", out.outlier},
+		{"upstream_bind_config", out.bind},
+		{"typed_extension_protocol_options", out.protocol},
+		{"", func(m *clusterv3.Cluster) error { return out.transport(c, m) }},
+	}
+	for _, s := range steps {
+		if err := s.do(m); err != nil {
+			return nil, fieldcheck.At(s.at, err)
+		}
+	}
+	out.metadata(m.GetMetadata())
+	if k := m.GetUpstreamConnectionOptions().GetTcpKeepalive(); k != nil {
+		out.Config.Pool.Keepalive = pool.Keepalive{
+			Enabled: true, Probes: int(k.GetKeepaliveProbes().GetValue()),
+			Idle:     time.Duration(k.GetKeepaliveTime().GetValue()) * time.Second,
+			Interval: time.Duration(k.GetKeepaliveInterval().GetValue()) * time.Second,
+		}
+	}
+	if m.GetLoadAssignment() != nil {
+		var err error
+		if out.Config.Endpoints, err = out.Endpoints(m.GetLoadAssignment()); err != nil {
+			return nil, fieldcheck.At("load_assignment", err)
+		}
+	}
+	return out, nil
+}
+
+func (c *Cluster) kind(m *clusterv3.Cluster) error {
+	switch t := m.GetType(); t {
+	case clusterv3.Cluster_STATIC:
+		c.Config.Kind = cluster.Static
+	case clusterv3.Cluster_EDS:
+		c.Config.Kind = cluster.Static
+		if c.EDS = m.GetEdsClusterConfig().GetServiceName(); c.EDS == "" {
+			c.EDS = m.GetName()
+		}
+	case clusterv3.Cluster_STRICT_DNS:
+		c.Config.Kind = cluster.StrictDNS
+	case clusterv3.Cluster_LOGICAL_DNS:
+		c.Config.Kind = cluster.LogicalDNS
+	case clusterv3.Cluster_ORIGINAL_DST:
+		c.Config.Kind = cluster.OriginalDst
+		c.Config.OriginalPort = uint16(m.GetOriginalDstLbConfig().GetUpstreamPortOverride().GetValue())
+	default:
+		return fieldcheck.Refuse("", "%s is not supported", t)
+	}
+	return nil
+}
+
+func (c *Cluster) policy(m *clusterv3.Cluster) error {
+	switch p := m.GetLbPolicy(); p {
+	case clusterv3.Cluster_ROUND_ROBIN, clusterv3.Cluster_CLUSTER_PROVIDED:
+		c.Config.Policy = cluster.RoundRobin
+	case clusterv3.Cluster_LEAST_REQUEST:
+		c.Config.Policy = cluster.LeastRequest
+		c.Config.Choices = m.GetLeastRequestLbConfig().GetChoiceCount().GetValue()
+	case clusterv3.Cluster_RANDOM:
+		c.Config.Policy = cluster.Random
+	case clusterv3.Cluster_RING_HASH:
+		c.Config.Policy = cluster.RingHash
+		c.Config.RingMin = m.GetRingHashLbConfig().GetMinimumRingSize().GetValue()
+		c.Config.RingMax = m.GetRingHashLbConfig().GetMaximumRingSize().GetValue()
+	case clusterv3.Cluster_MAGLEV:
+		c.Config.Policy = cluster.Maglev
+		c.Config.TableSize = m.GetMaglevLbConfig().GetTableSize().GetValue()
+	default:
+		return fieldcheck.Refuse("", "%s is not supported", p)
+	}
+	if t := m.GetCommonLbConfig().GetHealthyPanicThreshold(); t != nil {
+		c.Config.Panic = t.GetValue()
+	}
+	c.Config.LocalityWeighted = m.GetCommonLbConfig().GetLocalityWeightedLbConfig() != nil
+	return nil
+}
+
+func (c *Cluster) limits(m *clusterv3.Cluster) error {
+	for i, t := range m.GetCircuitBreakers().GetThresholds() {
+		if t.GetPriority() != corev3.RoutingPriority_DEFAULT {
+			return fieldcheck.Refuse(fmt.Sprintf("thresholds[%d].priority", i), "only DEFAULT is supported")
+		}
+		c.Config.Limits = cluster.Limits{
+			Connections: t.GetMaxConnections().GetValue(),
+			Pending:     t.GetMaxPendingRequests().GetValue(),
+			Requests:    t.GetMaxRequests().GetValue(),
+			Retries:     t.GetMaxRetries().GetValue(),
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) outlier(m *clusterv3.Cluster) error {
+	o := m.GetOutlierDetection()
+	if o == nil {
+		return nil
+	}
+	or := func(v interface{ GetValue() uint32 }, unset bool, d uint32) uint32 {
+		if unset {
+			return d
+		}
+		return v.GetValue()
+	}
+	duration := func(d time.Duration, def time.Duration) time.Duration {
+		if d == 0 {
+			return def
+		}
+		return d
+	}
+	out := &cluster.Outlier{
+		Consecutive5xx:     or(o.GetConsecutive_5Xx(), o.GetConsecutive_5Xx() == nil, 5),
+		ConsecutiveGateway: or(o.GetConsecutiveGatewayFailure(), o.GetConsecutiveGatewayFailure() == nil, 5),
+		ConsecutiveLocal:   or(o.GetConsecutiveLocalOriginFailure(), o.GetConsecutiveLocalOriginFailure() == nil, 5),
+		Enforce5xx:         or(o.GetEnforcingConsecutive_5Xx(), o.GetEnforcingConsecutive_5Xx() == nil, 100),
+		EnforceGateway:     or(o.GetEnforcingConsecutiveGatewayFailure(), o.GetEnforcingConsecutiveGatewayFailure() == nil, 0),
+		EnforceLocal:       or(o.GetEnforcingConsecutiveLocalOriginFailure(), o.GetEnforcingConsecutiveLocalOriginFailure() == nil, 100),
+		MaxEjectionPercent: or(o.GetMaxEjectionPercent(), o.GetMaxEjectionPercent() == nil, 10),
+		Interval:           duration(o.GetInterval().AsDuration(), 10*time.Second),
+		BaseEjection:       duration(o.GetBaseEjectionTime().AsDuration(), 30*time.Second),
+		SplitLocal:         o.GetSplitExternalLocalOriginErrors(),
+	}
+	out.MaxEjection = duration(o.GetMaxEjectionTime().AsDuration(), max(out.BaseEjection, 300*time.Second))
+	c.Config.Outlier = out
+	return nil
+}
+
+func (c *Cluster) bind(m *clusterv3.Cluster) error {
+	s := m.GetUpstreamBindConfig().GetSourceAddress()
+	if s == nil {
+		return nil
+	}
+	ip, err := netip.ParseAddr(s.GetAddress())
+	if err != nil {
+		return fieldcheck.Refuse("source_address.address", "%q is not an IP address", s.GetAddress())
+	}
+	c.Config.Pool.Source = ip
+	return nil
+}
+
+// metadata reads what Istio says of a cluster: the service behind it, and
+// whether its ALPN is its own.
+func (c *Cluster) metadata(m *corev3.Metadata) {
+	istio := m.GetFilterMetadata()["istio"].GetFields()
+	if list := istio["services"].GetListValue().GetValues(); len(list) > 0 {
+		f := list[0].GetStructValue().GetFields()
+		c.Config.Service = &stream.Service{
+			Host: f["host"].GetStringValue(), Name: f["name"].GetStringValue(), Namespace: f["namespace"].GetStringValue(),
+		}
+	}
+	if v, set := istio["alpn_override"]; set {
+		c.Config.KeepALPN = v.GetStringValue() == "false" || v.GetKind() != nil && v.GetStringValue() == "" && !v.GetBoolValue()
+	}
+}
+
+// socketMatch is a transport socket and which endpoints it is for.
+type socketMatch struct {
+	match map[string]*structpb.Value
+	tls   pool.TLS // nil is plain text
+	mtls  bool
+}
+
+func (c *Cluster) transport(compiler *Compiler, m *clusterv3.Cluster) error {
+	var err error
+	if c.Config.TLS, err = c.socket(compiler, m.GetTransportSocket()); err != nil {
+		return fieldcheck.At("transport_socket", err)
+	}
+	for i, t := range m.GetTransportSocketMatches() {
+		s := socketMatch{match: t.GetMatch().GetFields()}
+		if s.tls, err = c.socket(compiler, t.GetTransportSocket()); err != nil {
+			return fieldcheck.At(fmt.Sprintf("transport_socket_matches[%d].transport_socket", i), err)
+		}
+		s.mtls = s.tls != nil && s.match["tlsMode"].GetStringValue() == "istio"
+		c.sockets = append(c.sockets, s)
+	}
+	return nil
+}
+
+func (c *Cluster) socket(compiler *Compiler, s *corev3.TransportSocket) (pool.TLS, error) {
+	if s == nil {
+		return nil, nil
+	}
+	m, err := unpack(s.GetTypedConfig())
+	if err != nil {
+		return nil, fieldcheck.At("typed_config", err)
+	}
+	switch t := m.(type) {
+	case *rawv3.RawBuffer:
+		return nil, nil
+	case *tlsv3.UpstreamTlsContext:
+		client, err := credential.NewClient(compiler.Secrets, t)
+		if err != nil {
+			return nil, fieldcheck.At("typed_config", err)
+		}
+		c.Secrets = append(c.Secrets, client.Secrets()...)
+		slices.Sort(c.Secrets)
+		c.Secrets = slices.Compact(c.Secrets)
+		return client, nil
+	default:
+		return nil, fieldcheck.Refuse("typed_config", "%s is not a transport socket for clusters", m.ProtoReflect().Descriptor().FullName())
+	}
+}

@@ -1,0 +1,35 @@
+// Package compile turns Envoy's resources into the runtime form of the stages:
+// clusters, endpoints, route tables, listeners with their filter chains.
+//
+// It stands between what a control plane sent and what requests meet: a
+// function of values, without I/O. A setting that is not understood is an error
+// that names its field (fields.go), and becomes a nack.
+package compile
+
+import (
+	"log/slog"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
+	"github.com/lateenmesh/lateen/proxy/state/credential"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Compiler knows what compiled resources refer to.
+type Compiler struct {
+	// Secrets is where TLS contexts find theirs.
+	Secrets *credential.Store
+	// Handle gives the stable handle of a cluster by name.
+	Handle func(name string) *cluster.Handle
+	// Lookup finds the handle of a cluster that is named by a request; nil when
+	// there is none.
+	Lookup func(name string) *cluster.Handle
+	// Self is this proxy's workload, NodeID its name on the wire.
+	Self   stream.Peer
+	NodeID string
+	// Telemetry makes observers of access logs and metrics.
+	Telemetry Telemetry
+	Log       *slog.Logger
+
+	peers peermetadata.Peers
+}

@@ -1,0 +1,62 @@
+package compile
+
+import (
+	"strings"
+
+	udpav1 "github.com/cncf/xds/go/udpa/type/v1"
+	xdsv3 "github.com/cncf/xds/go/xds/type/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+)
+
+// unpack gives the message within a typed configuration, looking into both
+// kinds of TypedStruct, and checks that all its fields are understood.
+func unpack(a *anypb.Any) (proto.Message, error) {
+	m, err := open(a)
+	if err != nil {
+		return nil, err
+	}
+	return m, Fields.Check(m)
+}
+
+func open(a *anypb.Any) (proto.Message, error) {
+	if a == nil {
+		return nil, fieldcheck.Refuse("typed_config", "is missing")
+	}
+	m, err := a.UnmarshalNew()
+	if err != nil {
+		return nil, fieldcheck.Refuse("typed_config", "%s is not supported", short(a.GetTypeUrl()))
+	}
+	switch t := m.(type) {
+	case *udpav1.TypedStruct:
+		return fromStruct(t.GetTypeUrl(), t.GetValue())
+	case *xdsv3.TypedStruct:
+		return fromStruct(t.GetTypeUrl(), t.GetValue())
+	}
+	return m, nil
+}
+
+// fromStruct reads a message that travels as a Struct with its type's name.
+func fromStruct(url string, value *structpb.Struct) (proto.Message, error) {
+	t, err := protoregistry.GlobalTypes.FindMessageByURL(url)
+	if err != nil {
+		return nil, fieldcheck.Refuse("typed_config", "%s is not supported", short(url))
+	}
+	text, err := protojson.Marshal(value)
+	if err != nil {
+		return nil, err
+	}
+	m := t.New().Interface()
+	if err := protojson.Unmarshal(text, m); err != nil {
+		return nil, fieldcheck.Refuse("typed_config", "read as %s: %s", short(url), strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: "))
+	}
+	return m, nil
+}
+
+// short is a type URL without its host.
+func short(url string) string { return url[strings.LastIndexByte(url, '/')+1:] }

@@ -1,0 +1,113 @@
+package compile
+
+import (
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/state/credential"
+)
+
+// Fields says what is understood of Envoy's configuration, message by message.
+// A field that is set and not here is refused by name; one that is "ignored"
+// has a reason.
+var Fields = fieldcheck.Merge(coreFields, listenerFields, connectionFields, routeFields, clusterFields, extensionFields, tlsFields())
+
+// tlsFields leaves out of the TLS messages those that others share.
+func tlsFields() fieldcheck.Table {
+	t := fieldcheck.Table{}
+	for name, f := range credential.Fields {
+		switch name {
+		case "envoy.config.core.v3.DataSource", "envoy.type.matcher.v3.StringMatcher", "envoy.type.matcher.v3.RegexMatcher":
+		default:
+			t[name] = f
+		}
+	}
+	return t
+}
+
+var coreFields = fieldcheck.Table{
+	"envoy.config.core.v3.Address": {Read: "socket_address pipe"},
+	"envoy.config.core.v3.Pipe":    {Read: "path", Ignored: map[string]string{"mode": "the file's mode is the directory's affair"}},
+	"envoy.config.core.v3.SocketAddress": {
+		Read:    "protocol address port_value",
+		Ignored: map[string]string{"ipv4_compat": "wildcards are dual-stack as the system has it", "resolver_name": "there is one resolver"},
+	},
+	"envoy.config.core.v3.CidrRange":       {Read: "address_prefix prefix_len"},
+	"envoy.config.core.v3.DataSource":      {Read: "filename inline_bytes inline_string"},
+	"envoy.config.core.v3.Metadata":        {Read: "filter_metadata", Ignored: map[string]string{"typed_filter_metadata": "nobody reads typed metadata"}},
+	"envoy.config.core.v3.TransportSocket": {Read: "name typed_config"},
+	"envoy.config.core.v3.HeaderValue":     {Read: "key value"},
+	"envoy.config.core.v3.HeaderValueOption": {
+		Read: "header append append_action keep_empty_value",
+	},
+	"envoy.config.core.v3.RuntimeFractionalPercent": {Read: "default_value", Ignored: map[string]string{"runtime_key": "there is no runtime, the default value holds"}},
+	"envoy.config.core.v3.RuntimeUInt32":            {Read: "default_value", Ignored: map[string]string{"runtime_key": "there is no runtime, the default value holds"}},
+	"envoy.type.v3.FractionalPercent":               {Read: "*"},
+	"envoy.type.v3.Percent":                         {Read: "*"},
+	"envoy.type.v3.Int64Range":                      {Read: "*"},
+	"envoy.config.core.v3.ConfigSource": {
+		Read: "ads",
+		Ignored: map[string]string{
+			"resource_api_version":  "only v3 exists",
+			"initial_fetch_timeout": "what is served waits for what it needs",
+		},
+	},
+	"envoy.config.core.v3.AggregatedConfigSource": {},
+	"envoy.config.core.v3.TypedExtensionConfig":   {Read: "name typed_config"},
+	"envoy.type.matcher.v3.StringMatcher":         {Read: "exact prefix suffix contains safe_regex ignore_case"},
+	"envoy.type.matcher.v3.RegexMatcher":          {Read: "regex", Ignored: map[string]string{"google_re2": "the syntax is RE2's"}},
+	"envoy.type.matcher.v3.RegexMatchAndSubstitute": {
+		Read: "pattern substitution",
+	},
+	"envoy.config.core.v3.SubstitutionFormatString": {
+		Read:    "text_format text_format_source json_format omit_empty_values formatters",
+		Ignored: map[string]string{"json_format_options": "keys are in order", "content_type": "log lines have none"},
+	},
+	"envoy.config.core.v3.TcpKeepalive": {Read: "*"},
+}
+
+var listenerFields = fieldcheck.Table{
+	"envoy.config.listener.v3.Listener": {
+		Read: "name address additional_addresses filter_chains default_filter_chain use_original_dst listener_filters listener_filters_timeout continue_on_listener_filters_timeout traffic_direction access_log bind_to_port deprecated_v1 per_connection_buffer_limit_bytes",
+		Ignored: map[string]string{
+			"connection_balance_config":                  "accepted connections are spread by the scheduler",
+			"max_connections_to_accept_per_socket_event": "connections are accepted one by one",
+			"enable_reuse_port":                          "one socket accepts for all processors",
+			"reuse_port":                                 "one socket accepts for all processors",
+			"metadata":                                   "nobody reads it",
+			"stat_prefix":                                "statistics are by address",
+			"tcp_backlog_size":                           "the system's is used",
+			"drain_type":                                 "draining is one thing",
+			"ignore_global_conn_limit":                   "there is no global limit",
+			"bypass_overload_manager":                    "there is no overload manager",
+			"freebind":                                   "addresses are local",
+			"tcp_fast_open_queue_length":                 "a speed-up only",
+		},
+	},
+	"envoy.config.listener.v3.AdditionalAddress":                {Read: "address"},
+	"envoy.config.listener.v3.Listener.DeprecatedV1":            {Read: "bind_to_port"},
+	"envoy.config.listener.v3.Listener.ConnectionBalanceConfig": {Read: "*"},
+	"envoy.config.listener.v3.FilterChain": {
+		Read:    "filter_chain_match filters transport_socket transport_socket_connect_timeout name",
+		Ignored: map[string]string{"metadata": "nobody reads it"},
+	},
+	"envoy.config.listener.v3.FilterChainMatch": {
+		Read: "destination_port prefix_ranges server_names transport_protocol application_protocols source_prefix_ranges direct_source_prefix_ranges source_ports source_type",
+	},
+	"envoy.config.listener.v3.Filter":         {Read: "name typed_config"},
+	"envoy.config.listener.v3.ListenerFilter": {Read: "name typed_config filter_disabled"},
+	"envoy.config.listener.v3.ListenerFilterChainMatchPredicate": {
+		Read: "or_match and_match not_match any_match destination_port_range",
+	},
+	"envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet": {Read: "rules"},
+	"envoy.type.v3.Int32Range":                                          {Read: "*"},
+	"envoy.extensions.filters.listener.original_dst.v3.OriginalDst":     {},
+	"envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector":   {Ignored: map[string]string{"initial_read_buffer_size": "the whole hello is read anyway", "enable_ja3_fingerprinting": "a fingerprint for logs nobody asks for", "enable_ja4_fingerprinting": "a fingerprint for logs nobody asks for", "close_connection_on_client_hello_parsing_errors": "such a connection ends at the handshake"}},
+	"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector": {},
+	"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer":        {},
+	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": {
+		Read:    "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts max_downstream_connection_duration",
+		Ignored: map[string]string{"hash_policy": "only consistent hashing would read it, which is refused"},
+	},
+	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster":               {Read: "clusters"},
+	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight": {Read: "name weight"},
+	"envoy.type.v3.HashPolicy": {Read: "*"},
+}

@@ -1,0 +1,118 @@
+package compile
+
+import "github.com/lateenmesh/lateen/internal/fieldcheck"
+
+var clusterFields = fieldcheck.Table{
+	"envoy.config.cluster.v3.Cluster": {
+		Read: "name type alt_stat_name eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers outlier_detection " +
+			"typed_extension_protocol_options http2_protocol_options upstream_bind_config common_lb_config transport_socket transport_socket_matches metadata " +
+			"upstream_connection_options least_request_lb_config round_robin_lb_config ring_hash_lb_config maglev_lb_config original_dst_lb_config " +
+			"dns_refresh_rate max_requests_per_connection",
+		Ignored: map[string]string{
+			"cleanup_interval":                         "an original destination is kept as long as its connections",
+			"dns_jitter":                               "names are resolved at their own pace",
+			"dns_failure_refresh_rate":                 "a failed name is tried again at the usual pace",
+			"respect_dns_ttl":                          "the refresh rate bounds what a record may live",
+			"dns_lookup_family":                        "the resolver gives what the network can reach",
+			"typed_dns_resolver_config":                "the resolver is injected",
+			"dns_resolution_config":                    "the resolver is injected",
+			"dns_resolvers":                            "the resolver is injected",
+			"use_tcp_for_dns_lookups":                  "the resolver is injected",
+			"per_connection_buffer_limit_bytes":        "bodies are pulled, not buffered",
+			"http_protocol_options":                    "HTTP/1.1 is spoken strictly",
+			"common_http_protocol_options":             "the typed options are read",
+			"protocol_selection":                       "follows the typed options",
+			"track_timeout_budgets":                    "only a histogram",
+			"track_cluster_stats":                      "only a histogram",
+			"wait_for_warm_on_init":                    "nothing is warmed by health checks",
+			"ignore_health_on_host_removal":            "a removed endpoint gets no new request",
+			"close_connections_on_host_health_failure": "connections end with their requests",
+		},
+	},
+	"envoy.config.cluster.v3.Cluster.EdsClusterConfig": {Read: "eds_config service_name"},
+	"envoy.config.cluster.v3.Cluster.CommonLbConfig": {
+		Read: "healthy_panic_threshold locality_weighted_lb_config",
+		Ignored: map[string]string{
+			"update_merge_window":                  "an endpoint change costs one picker",
+			"zone_aware_lb_config":                 "needs a local cluster; without one it does nothing in Envoy either",
+			"ignore_new_hosts_until_first_hc":      "there are no active health checks",
+			"close_connections_on_host_set_change": "connections end with their requests",
+		},
+	},
+	"envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig": {},
+	"envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig":        {Read: "*"},
+	"envoy.config.cluster.v3.Cluster.LeastRequestLbConfig": {
+		Read:    "choice_count",
+		Ignored: map[string]string{"active_request_bias": "the default's effect is kept"},
+	},
+	"envoy.config.cluster.v3.Cluster.RoundRobinLbConfig":  {},
+	"envoy.config.cluster.v3.Cluster.RingHashLbConfig":    {Read: "minimum_ring_size maximum_ring_size", Ignored: map[string]string{"hash_function": "xxHash spreads as well"}},
+	"envoy.config.cluster.v3.Cluster.MaglevLbConfig":      {Read: "table_size"},
+	"envoy.config.cluster.v3.Cluster.OriginalDstLbConfig": {Read: "upstream_port_override"},
+	"envoy.config.cluster.v3.Cluster.TransportSocketMatch": {
+		Read: "name match transport_socket",
+	},
+	"envoy.config.cluster.v3.CircuitBreakers": {Read: "thresholds", Ignored: map[string]string{"per_host_thresholds": "the cluster's limits hold"}},
+	"envoy.config.cluster.v3.CircuitBreakers.Thresholds": {
+		Read: "priority max_connections max_pending_requests max_requests max_retries",
+		Ignored: map[string]string{
+			"track_remaining":      "only a gauge",
+			"max_connection_pools": "a pool costs nothing when idle",
+		},
+	},
+	"envoy.config.cluster.v3.OutlierDetection": {
+		Read: "consecutive_5xx consecutive_gateway_failure consecutive_local_origin_failure enforcing_consecutive_5xx enforcing_consecutive_gateway_failure " +
+			"enforcing_consecutive_local_origin_failure interval base_ejection_time max_ejection_time max_ejection_percent split_external_local_origin_errors enforcing_success_rate",
+		Ignored: map[string]string{
+			"success_rate_minimum_hosts":          "success rates are not compared",
+			"success_rate_request_volume":         "success rates are not compared",
+			"success_rate_stdev_factor":           "success rates are not compared",
+			"enforcing_local_origin_success_rate": "success rates are not compared",
+			"enforcing_failure_percentage":        "failure percentages are not compared",
+		},
+	},
+	"envoy.config.cluster.v3.UpstreamConnectionOptions": {
+		Read:    "tcp_keepalive",
+		Ignored: map[string]string{"set_local_interface_name_on_upstream_connections": "only for logs", "happy_eyeballs_config": "addresses are tried in turn"},
+	},
+	"envoy.config.core.v3.BindConfig": {
+		Read:    "source_address",
+		Ignored: map[string]string{"freebind": "addresses are local", "socket_options": "the address is enough", "extra_source_addresses": "the first that fits is used", "additional_source_addresses": "the first that fits is used"},
+	},
+	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+		Read: "common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config",
+	},
+	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig":      {Read: "http_protocol_options http2_protocol_options"},
+	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig": {Read: "http_protocol_options http2_protocol_options"},
+	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig":          {Read: "http_protocol_options http2_protocol_options"},
+	"envoy.config.core.v3.UpstreamHttpProtocolOptions":                               {Read: "auto_sni auto_san_validation"},
+	"envoy.config.core.v3.HttpProtocolOptions": {
+		Read: "idle_timeout max_connection_duration max_headers_count max_stream_duration headers_with_underscores_action max_requests_per_connection",
+	},
+	"envoy.config.core.v3.Http1ProtocolOptions": {
+		Read: "accept_http_10",
+		Ignored: map[string]string{
+			"allow_absolute_url":                            "absolute URLs are understood",
+			"header_key_format":                             "names keep the case in which they came",
+			"enable_trailers":                               "trailers are passed on",
+			"use_balsa_parser":                              "the parser is our own",
+			"allow_custom_methods":                          "methods are tokens",
+			"default_host_for_http_10":                      "a request without host has an empty one",
+			"send_fully_qualified_url":                      "checked where it matters",
+			"override_stream_error_on_invalid_http_message": "a malformed message ends the connection",
+		},
+	},
+	"envoy.config.core.v3.Http2ProtocolOptions": {Read: "*"},
+
+	"envoy.config.endpoint.v3.ClusterLoadAssignment": {Read: "cluster_name endpoints policy"},
+	"envoy.config.endpoint.v3.ClusterLoadAssignment.Policy": {
+		Ignored: map[string]string{"overprovisioning_factor": "140 % is used", "weighted_priority_health": "weights count by health alone"},
+	},
+	"envoy.config.endpoint.v3.LocalityLbEndpoints": {
+		Read:    "locality lb_endpoints load_balancing_weight priority",
+		Ignored: map[string]string{"metadata": "nobody reads it", "proximity": "nobody reads it"},
+	},
+	"envoy.config.core.v3.Locality":       {Read: "*"},
+	"envoy.config.endpoint.v3.LbEndpoint": {Read: "endpoint health_status metadata load_balancing_weight"},
+	"envoy.config.endpoint.v3.Endpoint":   {Read: "address hostname", Ignored: map[string]string{"health_check_config": "there are no active health checks"}},
+}

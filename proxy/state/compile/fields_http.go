@@ -1,0 +1,87 @@
+package compile
+
+import "github.com/lateenmesh/lateen/internal/fieldcheck"
+
+const httpManager = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+
+// connectionFields are the HTTP connection manager's.
+var connectionFields = fieldcheck.Table{
+	httpManager: {
+		Read: "codec_type stat_prefix rds route_config http_filters access_log use_remote_address xff_num_trusted_hops skip_xff_append via normalize_path merge_slashes " +
+			"path_with_escaped_slashes_action stream_idle_timeout common_http_protocol_options request_headers_timeout http_protocol_options server_name server_header_transformation " +
+			"generate_request_id preserve_external_request_id always_set_request_id_in_response forward_client_cert_details set_current_client_cert_details proxy_100_continue " +
+			"upgrade_configs max_request_headers_kb append_x_forwarded_port tracing request_timeout",
+		Ignored: map[string]string{
+			"http2_protocol_options":               "HTTP/2 is not offered on this listener yet, connections speak HTTP/1.1",
+			"drain_timeout":                        "connections end with their request when draining",
+			"delayed_close_timeout":                "a connection is closed when its last byte is out",
+			"request_id_extension":                 "ids are UUIDs",
+			"internal_address_config":              "no caller is trusted for being near",
+			"stream_error_on_invalid_http_message": "a malformed message ends the connection",
+			"add_user_agent":                       "checked where it matters: only adds a header for Envoy's own service",
+			"access_log_options":                   "a line is written when the request ends",
+			"flush_access_log_on_new_request":      "a line is written when the request ends",
+			"strip_trailing_host_dot":              "hosts match with and without the dot",
+			"scheme_header_transformation":         "the scheme follows the connection",
+		},
+	},
+	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":        {Read: "config_source route_config_name"},
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": {Read: "name typed_config is_optional"},
+	httpManager + ".SetCurrentClientCertDetails":                             {Read: "subject uri dns cert"},
+	httpManager + ".UpgradeConfig":                                           {Read: "upgrade_type enabled"},
+	httpManager + ".InternalAddressConfig":                                   {Read: "*"},
+	httpManager + ".Tracing": {
+		Ignored: map[string]string{
+			"client_sampling": "no tracer is configured", "random_sampling": "no tracer is configured", "overall_sampling": "no tracer is configured",
+			"verbose": "no tracer is configured", "max_path_tag_length": "no tracer is configured", "custom_tags": "no tracer is configured",
+			"spawn_upstream_span": "no tracer is configured", "no_context_propagation": "no tracer is configured",
+		},
+	},
+}
+
+// extensionFields are those of HTTP filters, access loggers and their like.
+var extensionFields = fieldcheck.Table{
+	"envoy.extensions.filters.http.router.v3.Router": {
+		Read:    "suppress_envoy_headers",
+		Ignored: map[string]string{"dynamic_stats": "statistics are always kept", "start_child_span": "no tracer is configured", "respect_expected_rq_timeout": "a caller's timeout is not believed"},
+	},
+	"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": {Ignored: map[string]string{
+		"emit_filter_state": "gRPC message counts are not kept", "stats_for_all_methods": "gRPC message counts are not kept",
+		"individual_method_stats_allowlist": "gRPC message counts are not kept", "enable_upstream_stats": "gRPC message counts are not kept",
+		"replace_dots_in_grpc_service_name": "gRPC message counts are not kept",
+	}},
+	"envoy.config.route.v3.FilterConfig":         {Read: "config is_optional disabled"},
+	"envoy.extensions.filters.http.cors.v3.Cors": {},
+	"envoy.extensions.filters.http.cors.v3.CorsPolicy": {
+		Read: "allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials filter_enabled forward_not_matching_preflights",
+	},
+	"envoy.extensions.filters.http.fault.v3.HTTPFault":                       {Read: "delay abort headers upstream_cluster", Ignored: map[string]string{"disable_downstream_cluster_stats": "only statistics"}},
+	"envoy.extensions.filters.common.fault.v3.FaultDelay":                    {Read: "fixed_delay percentage"},
+	"envoy.extensions.filters.http.fault.v3.FaultAbort":                      {Read: "http_status grpc_status percentage"},
+	"io.istio.http.peer_metadata.Config":                                     {Read: "downstream_discovery upstream_discovery downstream_propagation upstream_propagation", Ignored: map[string]string{"shared_with_upstream": "there is no internal listener", "additional_labels": "the standard labels are told"}},
+	"io.istio.http.peer_metadata.Config.DiscoveryMethod":                     {Read: "istio_headers", Ignored: map[string]string{"workload_discovery": "the endpoint's metadata says who it is"}},
+	"io.istio.http.peer_metadata.Config.PropagationMethod":                   {Read: "istio_headers"},
+	"io.istio.http.peer_metadata.Config.IstioHeaders":                        {Read: "skip_external_clusters"},
+	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig":              {Read: "alpn_override"},
+	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride": {Read: "upstream_protocol alpn_override"},
+	"stats.PluginConfig": {
+		Read:    "disable_host_header_fallback tcp_reporting_duration reporter",
+		Ignored: map[string]string{"rotation_interval": "unused series are kept", "graceful_deletion_interval": "unused series are kept"},
+	},
+	"envoy.tcp.metadataexchange.config.MetadataExchange": {Ignored: map[string]string{
+		"protocol": "bytes are not exchanged: this proxy does not offer istio-peer-exchange", "enable_discovery": "the endpoint's metadata says who it is", "additional_labels": "the standard labels are told",
+	}},
+	"envoy.config.accesslog.v3.AccessLog":                       {Read: "name filter typed_config"},
+	"envoy.config.accesslog.v3.AccessLogFilter":                 {Read: "status_code_filter duration_filter not_health_check_filter and_filter or_filter response_flag_filter header_filter"},
+	"envoy.config.accesslog.v3.NotHealthCheckFilter":            {},
+	"envoy.config.accesslog.v3.StatusCodeFilter":                {Read: "comparison"},
+	"envoy.config.accesslog.v3.DurationFilter":                  {Read: "comparison"},
+	"envoy.config.accesslog.v3.ComparisonFilter":                {Read: "op value"},
+	"envoy.config.accesslog.v3.AndFilter":                       {Read: "filters"},
+	"envoy.config.accesslog.v3.OrFilter":                        {Read: "filters"},
+	"envoy.config.accesslog.v3.HeaderFilter":                    {Read: "header"},
+	"envoy.config.accesslog.v3.ResponseFlagFilter":              {Read: "flags"},
+	"envoy.extensions.access_loggers.file.v3.FileAccessLog":     {Read: "path format json_format log_format"},
+	"envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": {Read: "log_format"},
+	"envoy.extensions.access_loggers.stream.v3.StderrAccessLog": {Read: "log_format"},
+}

@@ -1,0 +1,88 @@
+package compile
+
+import "github.com/lateenmesh/lateen/internal/fieldcheck"
+
+var routeFields = fieldcheck.Table{
+	"envoy.config.route.v3.RouteConfiguration": {
+		Read: "name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove ignore_port_in_host_matching internal_only_headers vhds",
+		Ignored: map[string]string{
+			"validate_clusters":                       "a route to a missing cluster answers as cluster_not_found_response_code says",
+			"max_direct_response_body_size_bytes":     "bodies of direct responses are taken whole",
+			"most_specific_header_mutations_wins":     "checked where it matters: the most specific is applied first",
+			"metadata":                                "nobody reads it",
+			"ignore_path_parameters_in_path_matching": "paths are compared as they are",
+		},
+	},
+	"envoy.config.route.v3.VirtualHost": {
+		Read: "name domains routes require_tls request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove " +
+			"typed_per_filter_config include_request_attempt_count include_attempt_count_in_response retry_policy",
+		Ignored: map[string]string{
+			"metadata":         "nobody reads it",
+			"virtual_clusters": "only statistics",
+		},
+	},
+	"envoy.config.route.v3.Route": {
+		Read: "name match route redirect direct_response decorator request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove typed_per_filter_config",
+		Ignored: map[string]string{
+			"metadata":    "says which object the route came from, for people",
+			"stat_prefix": "only statistics",
+			"tracing":     "no tracer is configured",
+		},
+	},
+	"envoy.config.route.v3.Decorator": {Read: "operation", Ignored: map[string]string{"propagate": "the operation is not propagated"}},
+	"envoy.config.route.v3.RouteMatch": {
+		Read:    "prefix path safe_regex path_separated_prefix case_sensitive headers query_parameters runtime_fraction connect_matcher",
+		Ignored: map[string]string{},
+	},
+	"envoy.config.route.v3.RouteMatch.ConnectMatcher": {},
+	"envoy.config.route.v3.HeaderMatcher": {
+		Read: "name exact_match safe_regex_match range_match present_match prefix_match suffix_match contains_match string_match invert_match treat_missing_header_as_empty",
+	},
+	"envoy.config.route.v3.QueryParameterMatcher": {Read: "name string_match present_match"},
+	"envoy.config.route.v3.RouteAction": {
+		Read: "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite append_x_forwarded_host timeout idle_timeout " +
+			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration",
+		Ignored: map[string]string{
+			"max_grpc_timeout":       "the route's timeout holds for gRPC too",
+			"grpc_timeout_offset":    "the route's timeout holds for gRPC too",
+			"priority":               "there is one pool per cluster",
+			"include_vh_rate_limits": "there are no rate limits",
+		},
+	},
+	"envoy.config.route.v3.RouteAction.MaxStreamDuration": {Read: "max_stream_duration grpc_timeout_header_max", Ignored: map[string]string{"grpc_timeout_header_offset": "the route's timeout holds for gRPC too"}},
+	"envoy.config.route.v3.RouteAction.UpgradeConfig":     {Read: "upgrade_type enabled"},
+	"envoy.config.route.v3.WeightedCluster": {
+		Read: "clusters",
+		Ignored: map[string]string{
+			"total_weight":       "the sum of the weights is used",
+			"runtime_key_prefix": "there is no runtime",
+		},
+	},
+	"envoy.config.route.v3.WeightedCluster.ClusterWeight": {
+		Read: "name weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove host_rewrite_literal",
+	},
+	"envoy.config.route.v3.RetryPolicy": {
+		Read: "retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off retriable_headers",
+		Ignored: map[string]string{
+			"retry_priority": "priorities are chosen by health",
+		},
+	},
+	"envoy.config.route.v3.RetryPolicy.RetryPriority":                   {Read: "*"},
+	"envoy.config.route.v3.RetryPolicy.RetryHostPredicate":              {Read: "name typed_config"},
+	"envoy.config.route.v3.RetryPolicy.RetryBackOff":                    {Read: "base_interval max_interval"},
+	"envoy.config.route.v3.RouteAction.HashPolicy":                      {Read: "header cookie connection_properties query_parameter terminal"},
+	"envoy.config.route.v3.RouteAction.HashPolicy.Header":               {Read: "header_name"},
+	"envoy.config.route.v3.RouteAction.HashPolicy.Cookie":               {Read: "name ttl path", Ignored: map[string]string{"attributes": "only name, lifetime and path are written"}},
+	"envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute":      {Read: "*"},
+	"envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties": {Read: "source_ip"},
+	"envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter":       {Read: "name"},
+	"envoy.config.route.v3.RouteAction.RequestMirrorPolicy": {
+		Read:    "cluster runtime_fraction disable_shadow_host_suffix_append",
+		Ignored: map[string]string{"trace_sampled": "no tracer is configured"},
+	},
+	"envoy.config.route.v3.RedirectAction": {
+		Read: "https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite regex_rewrite response_code strip_query",
+	},
+	"envoy.config.route.v3.DirectResponseAction":                           {Read: "status body"},
+	"envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate": {},
+}

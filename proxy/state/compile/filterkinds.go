@@ -1,0 +1,147 @@
+package compile
+
+import (
+	"slices"
+	"strings"
+
+	alpnv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/alpn/v3"
+	peerv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/peer_metadata/v3"
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/filter/alpn"
+	"github.com/lateenmesh/lateen/proxy/filter/cors"
+	"github.com/lateenmesh/lateen/proxy/filter/fault"
+	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
+	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+type builder = func(proto.Message, *spot) (stream.Filter, error)
+
+// passthrough is the cluster of destinations that the mesh does not know.
+const passthrough = "PassthroughCluster"
+
+func (c *Compiler) peerMetadata(m *peerv3.Config) (builder, error) {
+	told, err := peermetadata.Encode(c.Self)
+	if err != nil {
+		return nil, err
+	}
+	base := peermetadata.Filter{Metadata: told, ID: c.NodeID, Known: &c.peers}
+	for _, d := range m.GetDownstreamDiscovery() {
+		base.DiscoverDownstream = base.DiscoverDownstream || d.GetIstioHeaders() != nil
+	}
+	for _, d := range m.GetUpstreamDiscovery() {
+		base.DiscoverUpstream = base.DiscoverUpstream || d.GetIstioHeaders() != nil
+	}
+	for _, p := range m.GetDownstreamPropagation() {
+		base.PropagateDownstream = base.PropagateDownstream || p.GetIstioHeaders() != nil
+	}
+	skipExternal := false
+	for _, p := range m.GetUpstreamPropagation() {
+		base.PropagateUpstream = base.PropagateUpstream || p.GetIstioHeaders() != nil
+		skipExternal = skipExternal || p.GetIstioHeaders().GetSkipExternalClusters()
+	}
+	return func(_ proto.Message, on *spot) (stream.Filter, error) {
+		f := base
+		if on.forward == nil || skipExternal && external(on.forward) {
+			f.PropagateUpstream, f.DiscoverUpstream = false, false
+		}
+		if !f.DiscoverDownstream && !f.DiscoverUpstream && !f.PropagateDownstream && !f.PropagateUpstream {
+			return nil, nil
+		}
+		return &f, nil
+	}, nil
+}
+
+// external reports whether a route leaves the mesh.
+func external(f *route.Forward) bool {
+	return len(f.Clusters) == 1 && f.Clusters[0].Cluster.Name() == passthrough
+}
+
+func alpnFilter(m *alpnv3.FilterConfig) builder {
+	var http1 []string
+	for _, o := range m.GetAlpnOverride() {
+		if o.GetUpstreamProtocol() == alpnv3.FilterConfig_HTTP11 {
+			http1 = o.GetAlpnOverride()
+		}
+	}
+	return func(_ proto.Message, on *spot) (stream.Filter, error) {
+		if on.forward == nil || http1 == nil {
+			return nil, nil
+		}
+		return &alpn.Filter{HTTP1: http1}, nil
+	}
+}
+
+func faultFilter(base *faultv3.HTTPFault) builder {
+	return func(override proto.Message, _ *spot) (stream.Filter, error) {
+		m := base
+		if override != nil {
+			var ok bool
+			if m, ok = override.(*faultv3.HTTPFault); !ok {
+				return nil, fieldcheck.Refuse("", "is not an HTTPFault")
+			}
+		}
+		f := &fault.Filter{
+			Delay: m.GetDelay().GetFixedDelay().AsDuration(), DelayPerMillion: perMillion(m.GetDelay().GetPercentage()),
+			Status: int(m.GetAbort().GetHttpStatus()), AbortPerMillion: perMillion(m.GetAbort().GetPercentage()),
+		}
+		if m.GetAbort().GetGrpcStatus() != 0 {
+			return nil, fieldcheck.Refuse("abort.grpc_status", "is not supported, write http_status")
+		}
+		if m.GetUpstreamCluster() != "" {
+			return nil, fieldcheck.Refuse("upstream_cluster", "is not supported, put the fault on the routes to it")
+		}
+		if f.DelayPerMillion == 0 && f.AbortPerMillion == 0 {
+			return nil, nil
+		}
+		var matches []route.HeaderMatch
+		for _, h := range m.GetHeaders() {
+			hm, err := headerMatch(h)
+			if err != nil {
+				return nil, fieldcheck.At("headers", err)
+			}
+			matches = append(matches, hm)
+		}
+		if len(matches) > 0 {
+			f.Matches = func(req *stream.Request) bool {
+				return !slices.ContainsFunc(matches, func(h route.HeaderMatch) bool { return !h.Holds(req) })
+			}
+		}
+		return f, nil
+	}
+}
+
+func corsFilter(override proto.Message, _ *spot) (stream.Filter, error) {
+	if override == nil {
+		return nil, nil
+	}
+	m, ok := override.(*corsv3.CorsPolicy)
+	if !ok {
+		return nil, fieldcheck.Refuse("", "is not a CorsPolicy")
+	}
+	if e := m.GetFilterEnabled(); e != nil && perMillion(e.GetDefaultValue()) == 0 {
+		return nil, nil
+	}
+	var origins []route.StringMatch
+	for _, o := range m.GetAllowOriginStringMatch() {
+		s, err := stringMatch(o)
+		if err != nil {
+			return nil, fieldcheck.At("allow_origin_string_match", err)
+		}
+		origins = append(origins, s)
+	}
+	f := &cors.Filter{
+		Origin: func(v string) bool {
+			return slices.ContainsFunc(origins, func(s route.StringMatch) bool {
+				return s.Kind == route.StringExact && s.Value == "*" || s.Holds(v)
+			})
+		},
+		Methods: m.GetAllowMethods(), Headers: m.GetAllowHeaders(), Expose: m.GetExposeHeaders(), MaxAge: strings.TrimSpace(m.GetMaxAge()),
+		Credentials: m.GetAllowCredentials().GetValue(), ForwardOther: m.GetForwardNotMatchingPreflights() == nil || m.GetForwardNotMatchingPreflights().GetValue(),
+	}
+	return f, nil
+}

@@ -1,0 +1,163 @@
+package compile
+
+import (
+	"fmt"
+	"maps"
+
+	alpnv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/alpn/v3"
+	statsv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/istio_stats/v3"
+	peerv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/peer_metadata/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	grpcstatsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/filter/router"
+	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Filters is the list of HTTP filters of a connection manager. Which of them
+// stand on a route is decided route by route, when it is compiled.
+type Filters struct {
+	list     []httpFilter
+	suppress bool // the router adds no x-envoy-* fields
+	// stats are the metrics filters' settings: they watch from outside the
+	// chain.
+	stats []*statsv3.PluginConfig
+}
+
+// httpFilter is one filter of the list. build makes it for a route, given what
+// the route overrides; nil stands for nothing to do there.
+type httpFilter struct {
+	name  string
+	build func(override proto.Message, on *spot) (stream.Filter, error)
+}
+
+// spot is where a filter is built for.
+type spot struct {
+	// forward is what the route does; nil when it does not go upstream.
+	forward *route.Forward
+}
+
+// overrides are settings of filters by the filter's name; a nil message
+// disables the filter.
+type overrides map[string]proto.Message
+
+func (c *Compiler) filters(list []*hcmv3.HttpFilter, inbound bool) (*Filters, error) {
+	out := &Filters{}
+	routed := false
+	for i, f := range list {
+		at := fmt.Sprintf("[%d].typed_config", i)
+		m, err := unpack(f.GetTypedConfig())
+		if err != nil {
+			if f.GetIsOptional() {
+				c.Log.Info("optional filter left out", "filter", f.GetName(), "reason", err.Error())
+				continue
+			}
+			return nil, fieldcheck.At(at, err)
+		}
+		if routed {
+			return nil, fieldcheck.Refuse(at, "stands behind the router, which is the last filter")
+		}
+		if r, ok := m.(*routerv3.Router); ok {
+			out.suppress, routed = r.GetSuppressEnvoyHeaders(), true
+			continue
+		}
+		if err := c.filter(out, f.GetName(), m, inbound); err != nil {
+			return nil, fieldcheck.At(at, err)
+		}
+	}
+	if !routed {
+		return nil, fieldcheck.Refuse("", "has no router, which must be the last filter")
+	}
+	return out, nil
+}
+
+// filter adds one filter to the list.
+func (c *Compiler) filter(out *Filters, name string, m proto.Message, _ bool) error {
+	add := func(build func(proto.Message, *spot) (stream.Filter, error)) {
+		out.list = append(out.list, httpFilter{name, build})
+	}
+	switch t := m.(type) {
+	case *peerv3.Config:
+		build, err := c.peerMetadata(t)
+		add(build)
+		return err
+	case *alpnv3.FilterConfig:
+		add(alpnFilter(t))
+	case *faultv3.HTTPFault:
+		add(faultFilter(t))
+	case *corsv3.Cors:
+		add(corsFilter)
+	case *statsv3.PluginConfig:
+		out.stats = append(out.stats, t)
+	case *grpcstatsv3.FilterConfig:
+	default:
+		return fieldcheck.Refuse("", "%s is not a filter that is supported", m.ProtoReflect().Descriptor().FullName())
+	}
+	return nil
+}
+
+// overrides reads settings of filters over those of what encloses them.
+func (f *Filters) overrides(m map[string]*anypb.Any, outer overrides) (overrides, error) {
+	if len(m) == 0 {
+		return outer, nil
+	}
+	out := maps.Clone(outer)
+	if out == nil {
+		out = overrides{}
+	}
+	for name, packed := range m {
+		at := fmt.Sprintf("typed_per_filter_config[%q]", name)
+		opened, err := unpack(packed)
+		if err != nil {
+			return nil, fieldcheck.At(at, err)
+		}
+		wrapped, ok := opened.(*routev3.FilterConfig)
+		if !ok {
+			out[name] = opened
+			continue
+		}
+		if wrapped.GetDisabled() {
+			out[name] = nil
+			continue
+		}
+		if opened, err = unpack(wrapped.GetConfig()); err != nil {
+			if wrapped.GetIsOptional() {
+				continue
+			}
+			return nil, fieldcheck.At(at+".config", err)
+		}
+		out[name] = opened
+	}
+	return out, nil
+}
+
+// chain puts the filters that have something to do in front of last.
+func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (stream.Handler, error) {
+	var stand []stream.Filter
+	for _, hf := range f.list {
+		override, set := o[hf.name]
+		if set && override == nil {
+			continue
+		}
+		filter, err := hf.build(override, on)
+		if err != nil {
+			return nil, fieldcheck.At(fmt.Sprintf("typed_per_filter_config[%q]", hf.name), err)
+		}
+		if filter != nil {
+			stand = append(stand, filter)
+		}
+	}
+	return stream.Chain(last, stand...), nil
+}
+
+func (f *Filters) router(forward route.Forward) stream.Handler {
+	return router.New(forward, f.suppress)
+}

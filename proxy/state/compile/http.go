@@ -1,0 +1,168 @@
+package compile
+
+import (
+	"fmt"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/filter/entry"
+	"github.com/lateenmesh/lateen/proxy/http1"
+	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/route"
+)
+
+// Manager is a compiled connection manager: the listener's state gives it route
+// tables.
+type Manager struct {
+	// RDS is the name of its route configuration; empty when it has its own.
+	RDS string
+	// Entry takes the tables.
+	Entry *entry.Handler
+
+	compiler *Compiler
+	filters  *Filters
+}
+
+// Table compiles a route configuration for the manager. Whoever has checked
+// that all managers can serve it puts it in force with Entry.SetTable.
+func (m *Manager) Table(rc *routev3.RouteConfiguration) (*route.Table, error) {
+	return m.compiler.Table(rc, m.filters)
+}
+
+// http compiles a connection manager.
+func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direction, out *Listener) (listener.Handler, error) {
+	filters, err := c.filters(m.GetHttpFilters(), direction == listener.Inbound)
+	if err != nil {
+		return nil, fieldcheck.At("http_filters", err)
+	}
+	config, err := entryConfig(m)
+	if err != nil {
+		return nil, err
+	}
+	if config.NotFound, err = filters.chain(entry.NoRoute{}, nil, &spot{}); err != nil {
+		return nil, err
+	}
+	observer, err := c.observers(m.GetAccessLog(), filters.stats, direction)
+	if err != nil {
+		return nil, err
+	}
+	manager := &Manager{Entry: entry.New(config), compiler: c, filters: filters}
+	switch r := m.GetRouteSpecifier().(type) {
+	case *hcmv3.HttpConnectionManager_Rds:
+		manager.RDS = r.Rds.GetRouteConfigName()
+	case *hcmv3.HttpConnectionManager_RouteConfig:
+		table, err := manager.Table(r.RouteConfig)
+		if err != nil {
+			return nil, fieldcheck.At("route_config", err)
+		}
+		manager.Entry.SetTable(table)
+	default:
+		return nil, fieldcheck.Refuse("", "has no routes: write rds or route_config")
+	}
+	codec, err := codecConfig(m)
+	if err != nil {
+		return nil, err
+	}
+	out.Managers = append(out.Managers, manager)
+	return http1.NewServer(codec, manager.Entry, observer), nil
+}
+
+func codecConfig(m *hcmv3.HttpConnectionManager) (http1.Config, error) {
+	if t := m.GetCodecType(); t != hcmv3.HttpConnectionManager_AUTO && t != hcmv3.HttpConnectionManager_HTTP1 {
+		return http1.Config{}, fieldcheck.Refuse("codec_type", "%s is not supported yet, write AUTO or HTTP1", t)
+	}
+	common := m.GetCommonHttpProtocolOptions()
+	out := http1.Config{
+		Limits: http1.Limits{
+			MaxHead:    int(m.GetMaxRequestHeadersKb().GetValue()) << 10,
+			MaxHeaders: int(common.GetMaxHeadersCount().GetValue()),
+		},
+		AcceptHTTP10:      m.GetHttpProtocolOptions().GetAcceptHttp_10(),
+		StreamIdleTimeout: 5 * time.Minute,
+		MaxDuration:       common.GetMaxConnectionDuration().AsDuration(),
+		Proxy100Continue:  m.GetProxy_100Continue(),
+	}
+	if d := common.GetIdleTimeout(); d != nil {
+		out.IdleTimeout = never(d.AsDuration())
+	}
+	if d := m.GetRequestHeadersTimeout(); d != nil {
+		out.HeadTimeout = never(d.AsDuration())
+	}
+	if d := m.GetStreamIdleTimeout(); d != nil {
+		out.StreamIdleTimeout = d.AsDuration()
+	}
+	for _, u := range m.GetUpgradeConfigs() {
+		if u.GetEnabled() == nil || u.GetEnabled().GetValue() {
+			out.Upgrades = append(out.Upgrades, u.GetUpgradeType())
+		}
+	}
+	return out, nil
+}
+
+// never turns 0, which switches a timeout off in Envoy's words, into a negative
+// duration, which does so in the codec's.
+func never(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+var serverHeaders = map[hcmv3.HttpConnectionManager_ServerHeaderTransformation]entry.ServerHeader{
+	hcmv3.HttpConnectionManager_OVERWRITE:        entry.Overwrite,
+	hcmv3.HttpConnectionManager_APPEND_IF_ABSENT: entry.AppendIfAbsent,
+	hcmv3.HttpConnectionManager_PASS_THROUGH:     entry.PassThrough,
+}
+
+var certForwarding = map[hcmv3.HttpConnectionManager_ForwardClientCertDetails]entry.Forwarding{
+	hcmv3.HttpConnectionManager_SANITIZE:            entry.Sanitize,
+	hcmv3.HttpConnectionManager_FORWARD_ONLY:        entry.ForwardOnly,
+	hcmv3.HttpConnectionManager_APPEND_FORWARD:      entry.AppendForward,
+	hcmv3.HttpConnectionManager_SANITIZE_SET:        entry.SanitizeSet,
+	hcmv3.HttpConnectionManager_ALWAYS_FORWARD_ONLY: entry.AlwaysForward,
+}
+
+var escapedSlashes = map[hcmv3.HttpConnectionManager_PathWithEscapedSlashesAction]entry.Slashes{
+	hcmv3.HttpConnectionManager_REJECT_REQUEST:        entry.RejectSlashes,
+	hcmv3.HttpConnectionManager_UNESCAPE_AND_REDIRECT: entry.RedirectSlashes,
+	hcmv3.HttpConnectionManager_UNESCAPE_AND_FORWARD:  entry.UnescapeSlashes,
+}
+
+func entryConfig(m *hcmv3.HttpConnectionManager) (entry.Config, error) {
+	details := m.GetSetCurrentClientCertDetails()
+	out := entry.Config{
+		UseRemoteAddress: m.GetUseRemoteAddress().GetValue(),
+		TrustedHops:      m.GetXffNumTrustedHops(),
+		SkipAppend:       m.GetSkipXffAppend(),
+		AppendPort:       m.GetAppendXForwardedPort(),
+		ServerName:       m.GetServerName(),
+		Server:           serverHeaders[m.GetServerHeaderTransformation()],
+		Via:              m.GetVia(),
+		NoRequestID:      m.GetGenerateRequestId() != nil && !m.GetGenerateRequestId().GetValue(),
+		KeepRequestID:    m.GetPreserveExternalRequestId(),
+		EchoRequestID:    m.GetAlwaysSetRequestIdInResponse(),
+		ClientCert: entry.ClientCert{
+			Forwarding: certForwarding[m.GetForwardClientCertDetails()],
+			Subject:    details.GetSubject().GetValue(), Cert: details.GetCert(), URI: details.GetUri(), DNS: details.GetDns(),
+		},
+		Path: entry.PathRules{
+			Normalize: m.GetNormalizePath().GetValue(), MergeSlashes: m.GetMergeSlashes(), Escaped: escapedSlashes[m.GetPathWithEscapedSlashesAction()],
+		},
+	}
+	switch a := m.GetCommonHttpProtocolOptions().GetHeadersWithUnderscoresAction(); a {
+	case corev3.HttpProtocolOptions_REJECT_REQUEST:
+		out.RefuseUnderscores = true
+	case corev3.HttpProtocolOptions_DROP_HEADER:
+		out.DropUnderscores = true
+	}
+	for i, u := range m.GetUpgradeConfigs() {
+		if t := u.GetUpgradeType(); t != "websocket" && t != "CONNECT" {
+			return out, fieldcheck.Refuse(fmt.Sprintf("upgrade_configs[%d].upgrade_type", i), "%q is not supported", t)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,219 @@
+package compile
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	statsv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/istio_stats/v3"
+	mxv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/network/metadata_exchange/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/state/credential"
+	"github.com/lateenmesh/lateen/proxy/stream"
+	"github.com/lateenmesh/lateen/proxy/tcp"
+)
+
+// Listener is a compiled listener and what it waits for.
+type Listener struct {
+	Config listener.Config
+	// Managers are its connection managers, those with routes by RDS among
+	// them.
+	Managers []*Manager
+	// Secrets names the secrets that it waits for.
+	Secrets []string
+}
+
+// Listener compiles a listener.
+func (c *Compiler) Listener(m *listenerv3.Listener) (*Listener, error) {
+	if err := Fields.Check(m); err != nil {
+		return nil, err
+	}
+	if len(m.GetAdditionalAddresses()) > 0 {
+		return nil, fieldcheck.Refuse("additional_addresses", "is not supported, write a listener for each address")
+	}
+	out := &Listener{Config: listener.Config{
+		Name:              m.GetName(),
+		Bind:              m.GetBindToPort() == nil || m.GetBindToPort().GetValue(),
+		UseOriginalDst:    m.GetUseOriginalDst().GetValue(),
+		InspectTimeout:    15 * time.Second,
+		ContinueOnTimeout: m.GetContinueOnListenerFiltersTimeout(),
+	}}
+	//nolint:staticcheck // istiod still writes the deprecated form
+	if v1 := m.GetDeprecatedV1(); v1 != nil && v1.GetBindToPort() != nil {
+		out.Config.Bind = v1.GetBindToPort().GetValue()
+	}
+	if d := m.GetListenerFiltersTimeout(); d != nil {
+		out.Config.InspectTimeout = d.AsDuration()
+	}
+	switch m.GetTrafficDirection() {
+	case corev3.TrafficDirection_INBOUND:
+		out.Config.Direction = listener.Inbound
+	case corev3.TrafficDirection_OUTBOUND:
+		out.Config.Direction = listener.Outbound
+	}
+	var err error
+	if out.Config.Address, err = socketAddress(m.GetAddress()); err != nil {
+		return nil, fieldcheck.At("address", err)
+	}
+	if err := inspectors(m.GetListenerFilters(), &out.Config); err != nil {
+		return nil, fieldcheck.At("listener_filters", err)
+	}
+	if err := c.chains(m, out); err != nil {
+		return nil, err
+	}
+	return out, c.refused(m, out)
+}
+
+// refused tells the listener's own access logs of connections that no chain
+// takes.
+func (c *Compiler) refused(m *listenerv3.Listener, out *Listener) error {
+	observer, err := c.observers(m.GetAccessLog(), nil, out.Config.Direction)
+	if err != nil || observer == nil {
+		return err
+	}
+	out.Config.Refused = func(conn *stream.Conn) {
+		observer.Closed(&stream.TCP{Conn: conn, Info: &stream.Info{
+			Start: conn.Start, End: time.Now(), Flags: stream.NoRoute, Details: "filter_chain_not_found",
+		}})
+	}
+	return nil
+}
+
+func socketAddress(a *corev3.Address) (netip.AddrPort, error) {
+	s := a.GetSocketAddress()
+	if s == nil {
+		return netip.AddrPort{}, fieldcheck.Refuse("", "only socket_address is supported")
+	}
+	if s.GetProtocol() != corev3.SocketAddress_TCP {
+		return netip.AddrPort{}, fieldcheck.Refuse("socket_address.protocol", "%s is not supported", s.GetProtocol())
+	}
+	ip, err := netip.ParseAddr(s.GetAddress())
+	if err != nil {
+		return netip.AddrPort{}, fieldcheck.Refuse("socket_address.address", "%q is not an IP address", s.GetAddress())
+	}
+	return netip.AddrPortFrom(ip, uint16(s.GetPortValue())), nil
+}
+
+func (c *Compiler) chains(m *listenerv3.Listener, out *Listener) error {
+	for i, fc := range m.GetFilterChains() {
+		chain, err := c.chain(fc, out)
+		if err != nil {
+			return fieldcheck.At(fmt.Sprintf("filter_chains[%d]", i), err)
+		}
+		out.Config.Chains = append(out.Config.Chains, chain)
+	}
+	if fc := m.GetDefaultFilterChain(); fc != nil {
+		chain, err := c.chain(fc, out)
+		if err != nil {
+			return fieldcheck.At("default_filter_chain", err)
+		}
+		out.Config.Default = chain
+	}
+	slices.Sort(out.Secrets)
+	out.Secrets = slices.Compact(out.Secrets)
+	return nil
+}
+
+func (c *Compiler) chain(m *listenerv3.FilterChain, out *Listener) (*listener.Chain, error) {
+	chain := &listener.Chain{Name: m.GetName(), HandshakeTimeout: m.GetTransportSocketConnectTimeout().AsDuration()}
+	var err error
+	if chain.Match, err = chainMatch(m.GetFilterChainMatch()); err != nil {
+		return nil, fieldcheck.At("filter_chain_match", err)
+	}
+	if s := m.GetTransportSocket(); s != nil {
+		if chain.TLS, err = c.downstream(s, out); err != nil {
+			return nil, fieldcheck.At("transport_socket", err)
+		}
+	}
+	chain.Handler, err = c.network(m.GetFilters(), out)
+	return chain, fieldcheck.At("filters", err)
+}
+
+func (c *Compiler) downstream(s *corev3.TransportSocket, out *Listener) (listener.TLS, error) {
+	m, err := unpack(s.GetTypedConfig())
+	if err != nil {
+		return nil, fieldcheck.At("typed_config", err)
+	}
+	switch t := m.(type) {
+	case *rawv3.RawBuffer:
+		return nil, nil
+	case *tlsv3.DownstreamTlsContext:
+		server, err := credential.NewServer(c.Secrets, t)
+		if err != nil {
+			return nil, fieldcheck.At("typed_config", err)
+		}
+		out.Secrets = append(out.Secrets, server.Secrets()...)
+		return server, nil
+	default:
+		return nil, fieldcheck.Refuse("typed_config", "%s is not a transport socket for listeners", m.ProtoReflect().Descriptor().FullName())
+	}
+}
+
+// network compiles a chain's network filters; the last one carries the
+// connection.
+func (c *Compiler) network(list []*listenerv3.Filter, out *Listener) (listener.Handler, error) {
+	var stats []*statsv3.PluginConfig
+	for i, f := range list {
+		at := fmt.Sprintf("[%d].typed_config", i)
+		m, err := unpack(f.GetTypedConfig())
+		if err != nil {
+			return nil, fieldcheck.At(at, err)
+		}
+		var handler listener.Handler
+		switch t := m.(type) {
+		case *mxv3.MetadataExchange:
+			continue
+		case *statsv3.PluginConfig:
+			stats = append(stats, t)
+			continue
+		case *hcmv3.HttpConnectionManager:
+			handler, err = c.http(t, out.Config.Direction, out)
+		case *tcpv3.TcpProxy:
+			handler, err = c.tcp(t, stats, out)
+		default:
+			err = fieldcheck.Refuse("", "%s is not a network filter that is supported", m.ProtoReflect().Descriptor().FullName())
+		}
+		if err != nil {
+			return nil, fieldcheck.At(at, err)
+		}
+		if i != len(list)-1 {
+			return nil, fieldcheck.Refuse(at, "carries the connection and must be the last filter")
+		}
+		return handler, nil
+	}
+	return nil, fieldcheck.Refuse("", "has no filter that carries the connection (http_connection_manager or tcp_proxy)")
+}
+
+func (c *Compiler) tcp(m *tcpv3.TcpProxy, stats []*statsv3.PluginConfig, out *Listener) (listener.Handler, error) {
+	observer, err := c.observers(m.GetAccessLog(), stats, out.Config.Direction)
+	if err != nil {
+		return nil, err
+	}
+	config := tcp.Config{
+		StatPrefix: m.GetStatPrefix(), ConnectAttempts: int(m.GetMaxConnectAttempts().GetValue()),
+		MaxDuration: m.GetMaxDownstreamConnectionDuration().AsDuration(), Observer: observer,
+	}
+	if d := m.GetIdleTimeout(); d != nil {
+		config.IdleTimeout = never(d.AsDuration())
+	}
+	switch t := m.GetClusterSpecifier().(type) {
+	case *tcpv3.TcpProxy_Cluster:
+		config.Clusters = []tcp.Weighted{{Cluster: c.Handle(t.Cluster), Weight: 1}}
+	case *tcpv3.TcpProxy_WeightedClusters:
+		for _, w := range t.WeightedClusters.GetClusters() {
+			config.Clusters = append(config.Clusters, tcp.Weighted{Cluster: c.Handle(w.GetName()), Weight: w.GetWeight()})
+		}
+	default:
+		return nil, fieldcheck.Refuse("", "names no cluster: write cluster or weighted_clusters")
+	}
+	return tcp.New(config), nil
+}

@@ -1,0 +1,150 @@
+package compile
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/route"
+)
+
+func match(m *routev3.RouteMatch) (route.Match, error) {
+	out := route.Match{FoldCase: m.GetCaseSensitive() != nil && !m.GetCaseSensitive().GetValue()}
+	switch p := m.GetPathSpecifier().(type) {
+	case *routev3.RouteMatch_Prefix:
+		out.Path, out.Value = route.Prefix, p.Prefix
+	case *routev3.RouteMatch_Path:
+		out.Path, out.Value = route.Exact, p.Path
+	case *routev3.RouteMatch_PathSeparatedPrefix:
+		out.Path, out.Value = route.SeparatedPrefix, p.PathSeparatedPrefix
+	case *routev3.RouteMatch_SafeRegex:
+		re, err := whole(p.SafeRegex.GetRegex(), false)
+		if err != nil {
+			return out, fieldcheck.At("safe_regex", err)
+		}
+		out.Path, out.Value, out.Regex = route.Regex, p.SafeRegex.GetRegex(), re
+	case *routev3.RouteMatch_ConnectMatcher_:
+		out.Path = route.AnyConnect
+	default:
+		return out, fieldcheck.Refuse("", "names no path: write prefix, path, path_separated_prefix or safe_regex")
+	}
+	if f := m.GetRuntimeFraction(); f != nil {
+		out.HasFraction, out.PerMillion = true, perMillion(f.GetDefaultValue())
+	}
+	for i, h := range m.GetHeaders() {
+		hm, err := headerMatch(h)
+		if err != nil {
+			return out, fieldcheck.At(fmt.Sprintf("headers[%d]", i), err)
+		}
+		out.Headers = append(out.Headers, hm)
+	}
+	for i, q := range m.GetQueryParameters() {
+		qm := route.QueryMatch{Name: q.GetName(), Match: route.StringMatch{Kind: route.Present}}
+		if s := q.GetStringMatch(); s != nil {
+			var err error
+			if qm.Match, err = stringMatch(s); err != nil {
+				return out, fieldcheck.At(fmt.Sprintf("query_parameters[%d].string_match", i), err)
+			}
+		}
+		out.Query = append(out.Query, qm)
+	}
+	return out, nil
+}
+
+//nolint:staticcheck // the deprecated forms are still written
+func headerMatch(h *routev3.HeaderMatcher) (route.HeaderMatch, error) {
+	out := route.HeaderMatch{Name: strings.ToLower(h.GetName()), Invert: h.GetInvertMatch(), MissingAsEmpty: h.GetTreatMissingHeaderAsEmpty()}
+	var err error
+	switch s := h.GetHeaderMatchSpecifier().(type) {
+	case nil:
+		out.Match.Kind = route.Present
+	case *routev3.HeaderMatcher_PresentMatch:
+		out.Match.Kind = route.Present
+		out.Invert = out.Invert != !s.PresentMatch
+	case *routev3.HeaderMatcher_StringMatch:
+		out.Match, err = stringMatch(s.StringMatch)
+	case *routev3.HeaderMatcher_ExactMatch:
+		out.Match = route.StringMatch{Kind: route.StringExact, Value: s.ExactMatch}
+	case *routev3.HeaderMatcher_PrefixMatch:
+		out.Match = route.StringMatch{Kind: route.StringPrefix, Value: s.PrefixMatch}
+	case *routev3.HeaderMatcher_SuffixMatch:
+		out.Match = route.StringMatch{Kind: route.StringSuffix, Value: s.SuffixMatch}
+	case *routev3.HeaderMatcher_ContainsMatch:
+		out.Match = route.StringMatch{Kind: route.StringContains, Value: s.ContainsMatch}
+	case *routev3.HeaderMatcher_SafeRegexMatch:
+		out.Match.Kind = route.StringRegex
+		out.Match.Regex, err = whole(s.SafeRegexMatch.GetRegex(), false)
+	case *routev3.HeaderMatcher_RangeMatch:
+		out.Match = route.StringMatch{Kind: route.Range, Low: s.RangeMatch.GetStart(), High: s.RangeMatch.GetEnd()}
+	default:
+		err = fieldcheck.Refuse("", "is of a kind that is not supported")
+	}
+	return out, err
+}
+
+func stringMatch(m *matcherv3.StringMatcher) (route.StringMatch, error) {
+	out := route.StringMatch{FoldCase: m.GetIgnoreCase()}
+	var err error
+	switch p := m.GetMatchPattern().(type) {
+	case *matcherv3.StringMatcher_Exact:
+		out.Kind, out.Value = route.StringExact, p.Exact
+	case *matcherv3.StringMatcher_Prefix:
+		out.Kind, out.Value = route.StringPrefix, p.Prefix
+	case *matcherv3.StringMatcher_Suffix:
+		out.Kind, out.Value = route.StringSuffix, p.Suffix
+	case *matcherv3.StringMatcher_Contains:
+		out.Kind, out.Value = route.StringContains, p.Contains
+	case *matcherv3.StringMatcher_SafeRegex:
+		out.Kind = route.StringRegex
+		out.Regex, err = whole(p.SafeRegex.GetRegex(), m.GetIgnoreCase())
+	default:
+		err = fieldcheck.Refuse("", "names no pattern")
+	}
+	return out, err
+}
+
+// whole compiles an expression that has to match all of a text.
+func whole(expression string, fold bool) (*regexp.Regexp, error) {
+	flags := ""
+	if fold {
+		flags = "(?i)"
+	}
+	re, err := regexp.Compile(flags + `^(?:` + expression + `)$`)
+	if err != nil {
+		return nil, fieldcheck.Refuse("regex", "%v", err)
+	}
+	return re, nil
+}
+
+func perMillion(p *typev3.FractionalPercent) uint32 {
+	switch p.GetDenominator() {
+	case typev3.FractionalPercent_HUNDRED:
+		return min(p.GetNumerator(), 100) * 10_000
+	case typev3.FractionalPercent_TEN_THOUSAND:
+		return min(p.GetNumerator(), 10_000) * 100
+	default:
+		return min(p.GetNumerator(), 1_000_000)
+	}
+}
+
+// text reads a data source that is text.
+func text(d *corev3.DataSource) (string, error) {
+	switch s := d.GetSpecifier().(type) {
+	case *corev3.DataSource_InlineString:
+		return s.InlineString, nil
+	case *corev3.DataSource_InlineBytes:
+		return string(s.InlineBytes), nil
+	case *corev3.DataSource_Filename:
+		body, err := os.ReadFile(s.Filename)
+		return string(body), err
+	default:
+		return "", nil
+	}
+}

@@ -1,0 +1,73 @@
+package compile
+
+import (
+	"fmt"
+	"strings"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	previousv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/route"
+)
+
+// retryWords maps Envoy's words for retry conditions.
+var retryWords = map[string]route.RetryOn{
+	"5xx": route.On5xx, "gateway-error": route.OnGatewayError, "reset": route.OnReset, "reset-before-request": route.OnResetBeforeRequest,
+	"connect-failure": route.OnConnectFailure, "refused-stream": route.OnRefusedStream, "retriable-4xx": route.OnRetriable4xx,
+	"retriable-status-codes": route.OnRetriableStatus, "retriable-headers": route.OnRetriableHeaders,
+	"envoy-ratelimited": route.OnEnvoyRatelimited, "http3-post-connect-failure": route.OnHTTP3ConnectFailure,
+	"cancelled": route.OnGRPCCancelled, "deadline-exceeded": route.OnGRPCDeadline, "internal": route.OnGRPCInternal,
+	"resource-exhausted": route.OnGRPCExhausted, "unavailable": route.OnGRPCUnavailable,
+}
+
+func retry(m *routev3.RetryPolicy) (*route.Retry, error) {
+	if m == nil {
+		return nil, nil
+	}
+	r := &route.Retry{
+		Max: 1, PerTry: m.GetPerTryTimeout().AsDuration(), PerTryIdle: m.GetPerTryIdleTimeout().AsDuration(),
+		BaseBackoff: m.GetRetryBackOff().GetBaseInterval().AsDuration(), MaxBackoff: m.GetRetryBackOff().GetMaxInterval().AsDuration(),
+		HostAttempts: max(1, int(m.GetHostSelectionRetryMaxAttempts())),
+	}
+	if n := m.GetNumRetries(); n != nil {
+		r.Max = n.GetValue()
+	}
+	for _, word := range strings.Split(m.GetRetryOn(), ",") {
+		word = strings.TrimSpace(word)
+		if word == "" {
+			continue
+		}
+		on, known := retryWords[word]
+		if !known {
+			return nil, fieldcheck.Refuse("retry_on", "%q is not a retry condition", word)
+		}
+		r.On |= on
+	}
+	for _, code := range m.GetRetriableStatusCodes() {
+		r.Statuses = append(r.Statuses, int(code))
+	}
+	for i, h := range m.GetRetriableHeaders() {
+		hm, err := headerMatch(h)
+		if err != nil {
+			return nil, fieldcheck.At(fmt.Sprintf("retriable_headers[%d]", i), err)
+		}
+		r.Headers = append(r.Headers, hm)
+	}
+	for i, p := range m.GetRetryHostPredicate() {
+		at := fmt.Sprintf("retry_host_predicate[%d].typed_config", i)
+		if p.GetTypedConfig() == nil && p.GetName() == "envoy.retry_host_predicates.previous_hosts" {
+			r.AvoidPrevious = true
+			continue
+		}
+		opened, err := unpack(p.GetTypedConfig())
+		if err != nil {
+			return nil, fieldcheck.At(at, err)
+		}
+		if _, ok := opened.(*previousv3.PreviousHostsPredicate); !ok {
+			return nil, fieldcheck.Refuse(at, "%s is not supported", opened.ProtoReflect().Descriptor().FullName())
+		}
+		r.AvoidPrevious = true
+	}
+	return r, nil
+}

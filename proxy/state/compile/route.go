@@ -1,0 +1,106 @@
+package compile
+
+import (
+	"fmt"
+	"strconv"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Table compiles a route configuration for a connection manager with these
+// filters: the chain of filters is part of each route.
+func (c *Compiler) Table(m *routev3.RouteConfiguration, filters *Filters) (*route.Table, error) {
+	if err := Fields.Check(m); err != nil {
+		return nil, err
+	}
+	if m.GetVhds() != nil {
+		return nil, fieldcheck.Refuse("vhds", "is not supported")
+	}
+	config := route.Config{Name: m.GetName(), IgnorePort: m.GetIgnorePortInHostMatching()}
+	var err error
+	if config.Mutations, err = c.mutations(m); err != nil {
+		return nil, err
+	}
+	for i, vh := range m.GetVirtualHosts() {
+		host, err := c.virtualHost(vh, filters)
+		if err != nil {
+			return nil, fieldcheck.At(fmt.Sprintf("virtual_hosts[%d]", i), fieldcheck.At(strconv.Quote(vh.GetName()), err))
+		}
+		config.Hosts = append(config.Hosts, host)
+	}
+	return route.New(config)
+}
+
+func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters) (route.VirtualHost, error) {
+	host := route.VirtualHost{
+		Name: m.GetName(), Domains: m.GetDomains(), AttemptCount: m.GetIncludeRequestAttemptCount(),
+		RequireTLS: m.GetRequireTls() == routev3.VirtualHost_ALL || m.GetRequireTls() == routev3.VirtualHost_EXTERNAL_ONLY,
+	}
+	var err error
+	if host.Mutations, err = c.mutations(m); err != nil {
+		return host, err
+	}
+	outer, err := filters.overrides(m.GetTypedPerFilterConfig(), nil)
+	if err != nil {
+		return host, err
+	}
+	for i, r := range m.GetRoutes() {
+		compiled, err := c.route(r, m, filters, outer)
+		if err != nil {
+			return host, fieldcheck.At(fmt.Sprintf("routes[%d]", i), err)
+		}
+		host.Routes = append(host.Routes, compiled)
+	}
+	return host, nil
+}
+
+func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Filters, outer overrides) (*route.Route, error) {
+	out := &route.Route{Name: m.GetName(), Operation: m.GetDecorator().GetOperation()}
+	var err error
+	if out.Match, err = match(m.GetMatch()); err != nil {
+		return nil, fieldcheck.At("match", err)
+	}
+	if out.Mutations, err = c.mutations(m); err != nil {
+		return nil, err
+	}
+	inner, err := filters.overrides(m.GetTypedPerFilterConfig(), outer)
+	if err != nil {
+		return nil, err
+	}
+	last, on, err := c.action(m, vh, filters, out.Match)
+	if err != nil {
+		return nil, err
+	}
+	out.Handler, err = filters.chain(last, inner, on)
+	return out, err
+}
+
+// action is what answers behind the filters.
+func (c *Compiler) action(m *routev3.Route, vh *routev3.VirtualHost, filters *Filters, match route.Match) (stream.Handler, *spot, error) {
+	switch a := m.GetAction().(type) {
+	case *routev3.Route_Route:
+		f, err := c.forward(a.Route, vh, match)
+		if err != nil {
+			return nil, nil, fieldcheck.At("route", err)
+		}
+		return filters.router(*f), &spot{forward: f}, nil
+	case *routev3.Route_Redirect:
+		r, err := redirect(a.Redirect, match)
+		if err != nil {
+			return nil, nil, fieldcheck.At("redirect", err)
+		}
+		return route.RedirectHandler(*r), &spot{}, nil
+	case *routev3.Route_DirectResponse:
+		body, err := text(a.DirectResponse.GetBody())
+		if err != nil {
+			return nil, nil, fieldcheck.At("direct_response.body", err)
+		}
+		return route.DirectHandler(route.Direct{Status: int(a.DirectResponse.GetStatus()), Body: body}), &spot{}, nil
+	default:
+		return nil, nil, fieldcheck.Refuse("", "has no action: write route, redirect or direct_response")
+	}
+}

@@ -1,0 +1,280 @@
+// Package state is what a proxy has been told: it takes resources, static ones
+// and those of the control plane, compiles them beside the running ones and
+// swaps them in.
+//
+// It is the last step of a config change and decides what of it requests meet:
+// a listener serves when its routes and certificates are there, a cluster when
+// its endpoints are; until then what it replaces goes on. A change touches what
+// it changes and nothing else.
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
+	"github.com/lateenmesh/lateen/proxy/state/compile"
+	"github.com/lateenmesh/lateen/proxy/state/credential"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Listeners is where compiled listeners are put in force; [listener.Set] is
+// one.
+type Listeners interface {
+	Update([]*listener.Config) map[string]error
+}
+
+// Secrets gives the certificates that the proxy's own agent keeps: "default"
+// and "ROOTCA".
+type Secrets interface {
+	// Secret gives PEM texts; ok is false while there is no such secret.
+	Secret(name string) (chain, key, roots []byte, ok bool)
+	// Changed gets a value after a secret has changed.
+	Changed() <-chan struct{}
+}
+
+// Own are the names of the secrets that the agent keeps.
+var own = []string{"default", "ROOTCA"}
+
+// Config is what a state needs of its surroundings.
+type Config struct {
+	Listeners Listeners
+	Clusters  cluster.Deps
+	Telemetry compile.Telemetry
+	// Secrets may be nil: then all secrets come as resources.
+	Secrets Secrets
+	// Want tells the control plane which names of a type are of interest; nil
+	// when there is none.
+	Want func(typeURL string, names []string)
+	// Self and NodeID are who this proxy is.
+	Self   stream.Peer
+	NodeID string
+	Log    *slog.Logger
+}
+
+// State holds the resources. Its methods may be called from any goroutine.
+type State struct {
+	config   Config
+	compiler *compile.Compiler
+	secrets  *credential.Store
+
+	handlesMu sync.RWMutex // guards handles
+	handles   map[string]*cluster.Handle
+
+	mu         sync.Mutex // guards what follows
+	clusters   map[string]*clusterEntry
+	endpoints  map[string]*raw // by service name
+	listeners  map[string]*listenerEntry
+	routes     map[string]*raw
+	bodies     map[string]*raw // secrets by name
+	absent     map[string]bool // secrets that the control plane does not have
+	serving    bool            // listeners may be put in force
+	background context.Context // Run's; nil before
+	running    sync.WaitGroup  // resolving clusters
+}
+
+// raw is a resource as it came.
+type raw struct {
+	body    *anypb.Any
+	version string
+	updated time.Time
+	static  bool
+}
+
+// New makes an empty state.
+func New(c Config) *State {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Want == nil {
+		c.Want = func(string, []string) {}
+	}
+	s := &State{
+		config: c, secrets: credential.NewStore(),
+		handles: map[string]*cluster.Handle{}, clusters: map[string]*clusterEntry{}, endpoints: map[string]*raw{},
+		listeners: map[string]*listenerEntry{}, routes: map[string]*raw{}, bodies: map[string]*raw{}, absent: map[string]bool{},
+	}
+	s.compiler = &compile.Compiler{
+		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, Telemetry: c.Telemetry, Log: c.Log,
+	}
+	s.takeOwn()
+	return s
+}
+
+// handle gives the stable reference to a cluster, which need not exist yet.
+func (s *State) handle(name string) *cluster.Handle {
+	s.handlesMu.Lock()
+	defer s.handlesMu.Unlock()
+	h := s.handles[name]
+	if h == nil {
+		h = cluster.NewHandle(name)
+		s.handles[name] = h
+	}
+	return h
+}
+
+// lookup finds the reference to a cluster that something has named before.
+func (s *State) lookup(name string) *cluster.Handle {
+	s.handlesMu.RLock()
+	defer s.handlesMu.RUnlock()
+	return s.handles[name]
+}
+
+// Static puts resources in force that never change. A resource that is not
+// understood is an error that names it and its field.
+func (s *State) Static(listeners []*listenerv3.Listener, clusters []*clusterv3.Cluster, secrets []*tlsv3.Secret) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var failed []error
+	for _, m := range secrets {
+		failed = append(failed, s.setSecret(m.GetName(), staticRaw(m), m))
+	}
+	for _, m := range clusters {
+		failed = append(failed, s.setCluster(m.GetName(), staticRaw(m), m))
+	}
+	for _, m := range listeners {
+		failed = append(failed, s.setListener(m.GetName(), staticRaw(m), m))
+	}
+	return errors.Join(failed...)
+}
+
+func staticRaw(m proto.Message) *raw {
+	body, err := anypb.New(m)
+	if err != nil {
+		body = &anypb.Any{} // only invalid UTF-8 gets here, which was refused when it was read
+	}
+	return &raw{body: body, updated: time.Now(), static: true}
+}
+
+// Update takes what the control plane says. It implements [ads.Sink].
+func (s *State) Update(u ads.Update) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	switch u.Type {
+	case ads.ClusterType:
+		err = s.updateClusters(u)
+	case ads.EndpointType:
+		err = s.updateEndpoints(u)
+	case ads.ListenerType:
+		err = s.updateListeners(u)
+	case ads.RouteType:
+		err = s.updateRoutes(u)
+	case ads.SecretType:
+		err = s.updateSecrets(u)
+	default:
+		return fmt.Errorf("resources of type %s were not asked for", u.Type)
+	}
+	s.want()
+	return err
+}
+
+// want tells the control plane what is of interest now.
+func (s *State) want() {
+	var eds, rds, sds []string
+	for _, e := range s.clusters {
+		for _, c := range e.versions() {
+			if c.EDS != "" {
+				eds = append(eds, c.EDS)
+			}
+			sds = append(sds, c.Secrets...)
+		}
+	}
+	for _, e := range s.listeners {
+		for _, l := range e.versions() {
+			rds = append(rds, routeNames(l)...)
+			sds = append(sds, l.Secrets...)
+		}
+	}
+	sds = slices.DeleteFunc(sds, s.local)
+	for url, names := range map[string][]string{ads.EndpointType: eds, ads.RouteType: rds, ads.SecretType: sds} {
+		slices.Sort(names)
+		s.config.Want(url, slices.Compact(names))
+	}
+	forget(s.endpoints, eds)
+	forget(s.routes, rds)
+}
+
+// forget drops resources that nobody refers to any more.
+func forget(have map[string]*raw, wanted []string) {
+	maps.DeleteFunc(have, func(name string, r *raw) bool {
+		return !r.static && !slices.Contains(wanted, name)
+	})
+}
+
+// Serve lets listeners into force: those that are ready now, and each that
+// becomes so. It returns what went wrong with static listeners' sockets.
+func (s *State) Serve() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serving = true
+	return s.applyListeners()
+}
+
+// Run keeps the agent's secrets up to date and DNS clusters resolved, until
+// ctx ends.
+func (s *State) Run(ctx context.Context) error {
+	s.mu.Lock()
+	s.background = ctx
+	for _, e := range s.clusters {
+		s.resolve(e)
+	}
+	s.mu.Unlock()
+	defer s.running.Wait()
+	var changed <-chan struct{}
+	if s.config.Secrets != nil {
+		changed = s.config.Secrets.Changed()
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+			s.mu.Lock()
+			s.takeOwn()
+			s.warmAll()
+			s.mu.Unlock()
+		}
+	}
+}
+
+// warmAll puts in force what only waited for a secret.
+func (s *State) warmAll() {
+	for _, name := range slices.Sorted(maps.Keys(s.clusters)) {
+		s.warmCluster(s.clusters[name])
+	}
+	if err := s.warmListeners(); err != nil {
+		s.config.Log.Error("listeners not in force", "error", err)
+	}
+}
+
+// Ready reports whether everything that the proxy was told is in force.
+func (s *State) Ready() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.clusters {
+		if e.live == nil {
+			return false
+		}
+	}
+	for _, e := range s.listeners {
+		if e.active == nil {
+			return false
+		}
+	}
+	return s.serving
+}
