@@ -116,9 +116,9 @@ func InboundListener(in InboundInput) *listener.Listener {
 		l.FilterChains = append(l.FilterChains, inboundChains(portTraffic(in, p), p.MTLS)...)
 		if !sniffed(p.Port.Protocol) {
 			noHTTP = append(noHTTP, p.Target)
-			if p.MTLS == mesh.Disable {
-				noTLS = append(noTLS, p.Target)
-			}
+		}
+		if p.MTLS == mesh.Disable {
+			noTLS = append(noTLS, p.Target)
 		}
 	}
 	l.FilterChains = append(l.FilterChains, inboundChains(strayTraffic(in), in.MTLS)...)

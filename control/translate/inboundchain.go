@@ -55,13 +55,13 @@ func inboundChains(t inboundTraffic, mode mesh.MTLS) []*listener.FilterChain {
 			mesh.Strict: {{transport: "tls", alpn: meshHTTP, http: true, mutual: true}, {transport: "tls", mutual: true}},
 			mesh.Permissive: {{transport: "tls", alpn: meshHTTP, http: true, mutual: true}, {transport: rawBuffer, alpn: plainHTTP, http: true},
 				{transport: "tls", alpn: meshTCP, mutual: true}, {transport: rawBuffer}, {transport: "tls"}},
-			mesh.Disable: {{transport: rawBuffer, alpn: plainHTTP, http: true}, {}},
+			mesh.Disable: {{transport: rawBuffer, alpn: plainHTTP, http: true}, {transport: rawBuffer}},
 		}[mode]
 	default:
 		rows = map[mesh.MTLS][]wants{
 			mesh.Strict:     {{transport: "tls", mutual: true}},
 			mesh.Permissive: {{transport: "tls", alpn: meshAny, mutual: true}, {transport: "tls"}, {transport: rawBuffer}},
-			mesh.Disable:    {{}},
+			mesh.Disable:    {{transport: rawBuffer}},
 		}[mode]
 	}
 	var out []*listener.FilterChain

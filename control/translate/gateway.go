@@ -1,0 +1,302 @@
+package translate
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/lateenmesh/lateen/control/mesh"
+	"github.com/lateenmesh/lateen/model"
+)
+
+// server is one server of a Gateway, on the port where the pod has it.
+type server struct {
+	gateway *mesh.Gateway
+	spec    *networking.Server
+	bind    string
+	port    uint32
+	number  int // its place in the Gateway
+}
+
+// kind is what a server does with a connection.
+type kind uint8
+
+const (
+	plainRequests kind = iota // HTTP
+	tlsRequests               // ends TLS, reads HTTP
+	tlsBytes                  // ends TLS, carries bytes
+	sealedBytes               // carries TLS unread
+	plainBytes                // carries bytes
+)
+
+// servers lists all servers, oldest Gateway first, with their bound ports.
+func servers(in GatewayInput) []server {
+	var out []server
+	for _, g := range in.Gateways {
+		for i, spec := range g.Spec.GetServers() {
+			port := spec.GetPort().GetNumber()
+			if target, ok := in.Targets[port]; ok {
+				port = target
+			}
+			out = append(out, server{gateway: g, spec: spec, bind: cmp.Or(spec.Bind, wildcard), port: port, number: i})
+		}
+	}
+	return out
+}
+
+// kind reads a server's protocol and TLS mode. The second value says what is
+// wrong, if anything is.
+func (s server) kind() (kind, string) {
+	p := model.ParseProtocol(s.spec.GetPort().GetProtocol())
+	t := s.spec.GetTls()
+	switch {
+	case p.IsHTTP():
+		return plainRequests, ""
+	case p.IsTLS() && (t == nil || t.HttpsRedirect):
+		return 0, "protocol " + s.spec.Port.Protocol + " needs tls.mode and a certificate: set tls.mode and tls.credentialName"
+	case p.IsTLS() && t.Mode == networking.ServerTLSSettings_AUTO_PASSTHROUGH:
+		return 0, "tls.mode AUTO_PASSTHROUGH is not supported: use PASSTHROUGH with tls routes in a VirtualService"
+	case p.IsTLS() && t.Mode == networking.ServerTLSSettings_PASSTHROUGH:
+		return sealedBytes, ""
+	case p == model.HTTPS:
+		return tlsRequests, ""
+	case p == model.TLS, p.IsTCP() && t != nil:
+		return tlsBytes, ""
+	case p.IsTCP():
+		return plainBytes, ""
+	}
+	return 0, "protocol " + s.spec.GetPort().GetProtocol() + " is not one that a gateway serves: use HTTP, HTTPS, HTTP2, GRPC, TCP or TLS"
+}
+
+// shareable reports whether servers of both kinds can be on one port.
+func shareable(a, b kind) bool {
+	family := map[kind]int{plainRequests: 0, tlsRequests: 1, tlsBytes: 1, sealedBytes: 1, plainBytes: 2}
+	return family[a] == family[b]
+}
+
+// GatewayListeners are a gateway's listeners, one per address and port, in
+// the order of their names. Servers that cannot share a port with an older
+// one are left out and told.
+func GatewayListeners(in GatewayInput) ([]*listener.Listener, []Problem) {
+	byName := map[string]*gatewayPort{}
+	var problems []Problem
+	for _, s := range servers(in) {
+		name := fmt.Sprintf("%s_%d", s.bind, s.port)
+		p := byName[name]
+		if p == nil {
+			p = &gatewayPort{in: in, name: name, taken: map[string]bool{}}
+		}
+		if wrong := p.add(s); wrong != "" {
+			problems = append(problems, Problem{Object: s.gateway.Meta, Text: fmt.Sprintf("servers[%d]: %s", s.number, wrong)})
+			continue
+		}
+		byName[name] = p
+	}
+	var out []*listener.Listener
+	for _, name := range slices.Sorted(mapKeys(byName)) {
+		if l := byName[name].listener(); l != nil {
+			out = append(out, l)
+		}
+	}
+	return out, problems
+}
+
+// gatewayPort gathers the servers of one address and port.
+type gatewayPort struct {
+	in     GatewayInput
+	name   string
+	kind   kind
+	first  server
+	chains []*listener.FilterChain
+	// taken are the hosts of TLS servers so far.
+	taken map[string]bool
+	used  bool
+}
+
+// add takes a server in, or says why it cannot.
+func (p *gatewayPort) add(s server) string {
+	k, wrong := s.kind()
+	if wrong != "" {
+		return wrong
+	}
+	if p.used && !shareable(p.kind, k) {
+		return fmt.Sprintf("port %d is already used for another protocol by %s: choose another port", s.port, p.first.gateway.Meta)
+	}
+	var hosts []string
+	if k == tlsRequests || k == tlsBytes {
+		if hosts = p.free(s); len(hosts) == 0 {
+			return fmt.Sprintf("all hosts already have a TLS server on port %d, the oldest by %s: remove one of them", s.port, p.first.gateway.Meta)
+		}
+	}
+	if !p.used {
+		p.used, p.kind, p.first = true, k, s
+		if k == plainRequests {
+			p.chains = append(p.chains, p.requests(s, k, nil))
+		}
+	}
+	switch k {
+	case tlsRequests:
+		p.chains = append(p.chains, p.requests(s, k, hosts))
+	case tlsBytes, plainBytes:
+		p.chains = append(p.chains, p.bytes(s, hosts)...)
+	case sealedBytes:
+		p.chains = append(p.chains, p.sealed(s)...)
+	}
+	return ""
+}
+
+// free takes the server's hosts that no older TLS server has.
+func (p *gatewayPort) free(s server) []string {
+	var out []string
+	for _, h := range serverHosts(s.spec) {
+		if !p.taken[h] {
+			p.taken[h] = true
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// requests is the chain of a server that reads HTTP.
+func (p *gatewayPort) requests(s server, k kind, hosts []string) *listener.FilterChain {
+	c := &listener.FilterChain{Filters: []*listener.Filter{httpManager(httpInput{
+		Audience: p.in.Audience, Side: edge, StatPrefix: "outbound_" + p.name, RouteName: s.routeName(k)})}}
+	if k == tlsRequests {
+		p.seal(c, s, hosts)
+	}
+	return c
+}
+
+// seal has a chain end TLS for the given hosts.
+func (p *gatewayPort) seal(c *listener.FilterChain, s server, hosts []string) {
+	if names := serverNames(hosts); len(names) > 0 {
+		c.FilterChainMatch = &listener.FilterChainMatch{ServerNames: names}
+	}
+	c.TransportSocket = gatewayTLS(s.spec, p.in.Mesh)
+	c.TransportSocketConnectTimeout = seconds(15)
+}
+
+// bytes are the chains of a server that carries TCP, ending TLS first where
+// it has any.
+func (p *gatewayPort) bytes(s server, hosts []string) []*listener.FilterChain {
+	var out []*listener.FilterChain
+	for _, in := range s.rules(p.in) {
+		for _, c := range in.tcpChains(edge) {
+			if s.spec.Tls != nil {
+				p.seal(c, s, hosts)
+			}
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// sealed are the chains of a server that routes TLS by server name.
+func (p *gatewayPort) sealed(s server) []*listener.FilterChain {
+	var out []*listener.FilterChain
+	for _, in := range s.rules(p.in) {
+		out = append(out, in.tlsChains(edge)...)
+		if len(in.VirtualService.Spec.GetTls()) > 0 {
+			continue
+		}
+		for _, c := range in.tcpChains(edge) {
+			if names := serverNames(serverHosts(s.spec)); len(names) > 0 {
+				c.FilterChainMatch = &listener.FilterChainMatch{ServerNames: names, PrefixRanges: c.FilterChainMatch.GetPrefixRanges()}
+			}
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// rules are the VirtualServices bound to the server, as it sees them.
+func (s server) rules(in GatewayInput) []routeInput {
+	var out []routeInput
+	a := in.Audience
+	a.Type, a.Gateway = mesh.Router, s.gateway.Key()
+	for _, vs := range in.VirtualServices {
+		if slices.Contains(vs.Gateways, a.Gateway) && len(s.hostsFor(vs)) > 0 {
+			out = append(out, routeInput{Audience: a, Port: s.spec.GetPort().GetNumber(), VirtualService: vs, Destinations: in.Destinations})
+		}
+	}
+	return out
+}
+
+// listener assembles the port; nil when nothing is routed there.
+func (p *gatewayPort) listener() *listener.Listener {
+	if len(p.chains) == 0 {
+		return nil
+	}
+	l := &listener.Listener{
+		Name:             p.name,
+		Address:          socket(p.first.bind, p.first.port),
+		TrafficDirection: core.TrafficDirection_OUTBOUND,
+		AccessLog:        listenerLog(p.in.Mesh),
+		FilterChains:     distinctChains(p.chains),
+	}
+	inspect(p.in.Audience, l)
+	if p.kind != plainRequests && p.kind != plainBytes && len(l.ListenerFilters) == 0 {
+		l.ListenerFilters = append(l.ListenerFilters, inspectTLS())
+		detectionTimeout(p.in.Audience, l)
+	}
+	return l
+}
+
+// routeName is the route that a server's requests are routed by: shared by
+// all plain HTTP servers of a port, each HTTPS server's own.
+func (s server) routeName(k kind) string {
+	bind := ""
+	if s.bind != wildcard {
+		bind = "." + s.bind
+	}
+	if k == plainRequests {
+		return fmt.Sprintf("http.%d%s", s.port, bind)
+	}
+	p := s.spec.GetPort()
+	return fmt.Sprintf("https.%d.%s.%s.%s%s", p.GetNumber(), p.GetName(), s.gateway.Name, s.gateway.Namespace, bind)
+}
+
+// serverHosts are a server's hosts without their namespaces.
+func serverHosts(s *networking.Server) []string {
+	var out []string
+	for _, h := range s.GetHosts() {
+		if _, name, ok := strings.Cut(h, "/"); ok {
+			h = name
+		}
+		out = append(out, strings.ToLower(h))
+	}
+	return sorted(out)
+}
+
+// hostsFor are the names that both a server and a VirtualService have, the
+// narrower of each pair, sorted.
+func (s server) hostsFor(vs *mesh.VirtualService) []string {
+	var out []string
+	for _, h := range s.spec.GetHosts() {
+		namespace, name, ok := strings.Cut(h, "/")
+		if !ok {
+			namespace, name = "*", h
+		}
+		if namespace == "." {
+			namespace = s.gateway.Namespace
+		}
+		if namespace != "*" && namespace != vs.Namespace {
+			continue
+		}
+		ours := model.Host(strings.ToLower(name))
+		for _, theirs := range vs.Hosts {
+			switch {
+			case ours.Matches(theirs):
+				out = append(out, string(theirs))
+			case theirs.Matches(ours):
+				out = append(out, string(ours))
+			}
+		}
+	}
+	return sorted(out)
+}
