@@ -56,3 +56,8 @@ func Rekey[V any](in *Collection[V], name string, key func(key string, v V) stri
 	}
 	return out
 }
+
+// Prefix puts prefix before every key.
+func Prefix[V any](in *Collection[V], name, prefix string) *Collection[V] {
+	return Rekey(in, name, func(key string, _ V) string { return prefix + key })
+}

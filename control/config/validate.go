@@ -65,7 +65,6 @@ var idle = map[string]string{
 	"TrafficExtension": "proxies run no extensions",
 	"Telemetry":        "set accessLogFile in the ConfigMap istio; metrics have Istio's default labels",
 	"ProxyConfig":      "set annotation proxy.istio.io/config on the pods",
-	"WorkloadEntry":    "list the endpoints in the ServiceEntry",
 	"WorkloadGroup":    "list the endpoints in the ServiceEntry",
 }
 
