@@ -1,0 +1,276 @@
+package telemetry
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// AccessLog says where lines go and what is in them.
+type AccessLog struct {
+	// Path is a file's path; /dev/stdout and /dev/stderr are the process's own.
+	Path string
+	// Text is the format of a line with its end; empty is Envoy's default unless
+	// JSON is set.
+	Text string
+	// JSON maps keys to formats, nested as it likes.
+	JSON *structpb.Struct
+	// OmitEmpty leaves out operators without a value.
+	OmitEmpty bool
+	// Filter chooses what is logged; nil is everything. Response is nil for byte
+	// streams.
+	Filter func(*stream.Request, *stream.Response) bool
+}
+
+// envoyDefault is the line that Envoy writes when nobody gives a format.
+const envoyDefault = `[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%"` + "\n"
+
+// accessLog writes a line per request or byte stream.
+type accessLog struct {
+	out    *sink
+	line   func(b []byte, r *record) []byte
+	filter func(*stream.Request, *stream.Response) bool
+}
+
+// Request implements [stream.Observer].
+func (l *accessLog) Request(req *stream.Request, resp *stream.Response) {
+	if l.filter != nil && !l.filter(req, resp) {
+		return
+	}
+	l.out.write(l.line, record{req, resp})
+}
+
+// Opened implements [stream.Observer].
+func (l *accessLog) Opened(*stream.TCP) {}
+
+// Progress implements [stream.Observer].
+func (l *accessLog) Progress(*stream.TCP, int64, int64) {}
+
+// Closed implements [stream.Observer].
+func (l *accessLog) Closed(tcp *stream.TCP) {
+	req := &stream.Request{Conn: tcp.Conn, Info: tcp.Info}
+	if l.filter != nil && !l.filter(req, nil) {
+		return
+	}
+	l.out.write(l.line, record{req, nil})
+}
+
+var _ stream.Observer = (*accessLog)(nil)
+
+// lineOf compiles what a line looks like.
+func lineOf(cfg AccessLog) (func([]byte, *record) []byte, error) {
+	if cfg.JSON != nil {
+		return jsonLine(cfg.JSON, cfg.OmitEmpty)
+	}
+	text := cfg.Text
+	if text == "" {
+		text = envoyDefault
+	}
+	f, err := compileFormat(text, cfg.OmitEmpty)
+	if err != nil {
+		return nil, err
+	}
+	return f.appendTo, nil
+}
+
+// jsonLine compiles an object: keys in order, each with a format.
+func jsonLine(s *structpb.Struct, omitEmpty bool) (func([]byte, *record) []byte, error) {
+	object, err := jsonObject(s, omitEmpty)
+	if err != nil {
+		return nil, err
+	}
+	return func(b []byte, r *record) []byte {
+		return append(object(b, r), '\n')
+	}, nil
+}
+
+type appender = func([]byte, *record) []byte
+
+func jsonObject(s *structpb.Struct, omitEmpty bool) (appender, error) {
+	keys := make([]string, 0, len(s.GetFields()))
+	for k := range s.GetFields() {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	type member struct {
+		name  []byte
+		value func([]byte, *record) ([]byte, bool)
+	}
+	var members []member
+	for _, k := range keys {
+		value, err := jsonValue(s.GetFields()[k], omitEmpty)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", k, err)
+		}
+		members = append(members, member{append(strconv.AppendQuote(nil, k), ':'), value})
+	}
+	return func(b []byte, r *record) []byte {
+		b = append(b, '{')
+		first := true
+		for i := range members {
+			before := len(b)
+			if !first {
+				b = append(b, ',')
+			}
+			b = append(b, members[i].name...)
+			var ok bool
+			if b, ok = members[i].value(b, r); !ok && omitEmpty {
+				b = b[:before]
+				continue
+			}
+			first = false
+		}
+		return append(b, '}')
+	}, nil
+}
+
+// jsonValue compiles one value. A format that is one operator for a number is
+// written as a number, as Envoy does.
+func jsonValue(v *structpb.Value, omitEmpty bool) (func([]byte, *record) ([]byte, bool), error) {
+	switch k := v.GetKind().(type) {
+	case *structpb.Value_StructValue:
+		object, err := jsonObject(k.StructValue, omitEmpty)
+		return func(b []byte, r *record) ([]byte, bool) { return object(b, r), true }, err
+	case *structpb.Value_StringValue:
+		f, err := compileFormat(k.StringValue, omitEmpty)
+		if err != nil {
+			return nil, err
+		}
+		if len(f.pieces) == 1 && f.pieces[0].op != nil {
+			return jsonOperator(f.pieces[0].op, isNumber(k.StringValue)), nil
+		}
+		return func(b []byte, r *record) ([]byte, bool) { return quote(b, f.appendTo(nil, r)), true }, nil
+	}
+	literal, err := json.Marshal(v.AsInterface())
+	return func(b []byte, _ *record) ([]byte, bool) { return append(b, literal...), true }, err
+}
+
+var numbers = []string{"%RESPONSE_CODE%", "%BYTES_RECEIVED%", "%BYTES_SENT%", "%DURATION%", "%REQUEST_DURATION%", "%RESPONSE_DURATION%", "%RESPONSE_TX_DURATION%",
+	"%REQUEST_TX_DURATION%", "%CONNECTION_ID%", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "%UPSTREAM_REMOTE_PORT%", "%DOWNSTREAM_LOCAL_PORT%", "%DOWNSTREAM_REMOTE_PORT%"}
+
+func isNumber(text string) bool { return slices.Contains(numbers, text) }
+
+func jsonOperator(op operator, number bool) func([]byte, *record) ([]byte, bool) {
+	return func(b []byte, r *record) ([]byte, bool) {
+		value, ok := op(nil, r)
+		switch {
+		case !ok:
+			return append(b, "null"...), false
+		case number:
+			return append(b, value...), true
+		}
+		return quote(b, value), true
+	}
+}
+
+// quote writes a JSON string.
+func quote(b, value []byte) []byte {
+	quoted, err := json.Marshal(string(value))
+	if err != nil {
+		return append(b, `""`...)
+	}
+	return append(b, quoted...)
+}
+
+// flushSize is how much is gathered before a write is worth it.
+const flushSize = 64 << 10
+
+// sink gathers lines and writes them in batches.
+type sink struct {
+	path string
+
+	mu  sync.Mutex
+	out io.Writer // guarded by mu; nil: opened at the next flush
+	buf bytes.Buffer
+	own *os.File // guarded by mu: what reopen closes
+	// scratch holds the line that is being made, of record; guarded by mu.
+	scratch []byte
+	record  record
+}
+
+func (s *sink) write(line func([]byte, *record) []byte, r record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.record = r
+	s.scratch = line(s.scratch[:0], &s.record)
+	s.record = record{}
+	s.buf.Write(s.scratch)
+	if s.buf.Len() >= flushSize {
+		s.flushLocked()
+	}
+}
+
+func (s *sink) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flushLocked()
+}
+
+// flushLocked writes what has been gathered. Lines that cannot be written are
+// lost: a full disk must not stop traffic.
+func (s *sink) flushLocked() {
+	if s.buf.Len() == 0 {
+		return
+	}
+	if s.out == nil {
+		file, err := os.OpenFile(s.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err != nil {
+			s.buf.Reset()
+			return
+		}
+		s.out, s.own = file, file
+	}
+	_, _ = s.buf.WriteTo(s.out)
+	s.buf.Reset()
+}
+
+// reopen closes the file, so that the next flush opens what has its name then.
+func (s *sink) reopen() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flushLocked()
+	if s.own != nil {
+		s.own.Close()
+		s.out, s.own = nil, nil
+	}
+}
+
+// Run writes gathered lines every interval until ctx ends, and the rest then.
+func (t *Telemetry) Run(ctx context.Context) error {
+	tick := time.NewTicker(t.cfg.FlushInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			t.Flush()
+			return nil
+		case <-tick.C:
+			t.Flush()
+		}
+	}
+}
+
+// Flush writes all gathered lines.
+func (t *Telemetry) Flush() { t.eachSink((*sink).flush) }
+
+// Reopen opens all log files anew, for log rotation.
+func (t *Telemetry) Reopen() { t.eachSink((*sink).reopen) }
+
+func (t *Telemetry) eachSink(do func(*sink)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.sinks {
+		do(s)
+	}
+}

@@ -1,0 +1,230 @@
+package telemetry
+
+import (
+	"crypto/tls"
+	"errors"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// text is an operator for a value that is missing when it is empty.
+func text(get func(*record) string) operator {
+	return func(b []byte, r *record) ([]byte, bool) {
+		v := get(r)
+		return append(b, v...), v != ""
+	}
+}
+
+func number(get func(*record) int64) operator {
+	return func(b []byte, r *record) ([]byte, bool) { return strconv.AppendInt(b, get(r), 10), true }
+}
+
+// span is an operator for milliseconds between two marks, missing when either
+// was not reached.
+func span(from, to func(*stream.Info) time.Time) operator {
+	return func(b []byte, r *record) ([]byte, bool) {
+		start, end := from(r.req.Info), to(r.req.Info)
+		if start.IsZero() || end.IsZero() {
+			return b, false
+		}
+		return strconv.AppendInt(b, end.Sub(start).Milliseconds(), 10), true
+	}
+}
+
+func address(get func(*record) netip.AddrPort) operator {
+	return func(b []byte, r *record) ([]byte, bool) {
+		a := get(r)
+		if !a.IsValid() {
+			return b, false
+		}
+		return a.AppendTo(b), true
+	}
+}
+
+func addressOnly(get func(*record) netip.AddrPort) operator {
+	return func(b []byte, r *record) ([]byte, bool) {
+		a := get(r)
+		if !a.IsValid() {
+			return b, false
+		}
+		return a.Addr().AppendTo(b), true
+	}
+}
+
+func portOnly(get func(*record) netip.AddrPort) operator {
+	return func(b []byte, r *record) ([]byte, bool) {
+		a := get(r)
+		return strconv.AppendUint(b, uint64(a.Port()), 10), a.IsValid()
+	}
+}
+
+func start(i *stream.Info) time.Time { return i.Start }
+func end(i *stream.Info) time.Time   { return i.End }
+
+func remote(r *record) netip.AddrPort   { return r.req.Conn.Remote }
+func original(r *record) netip.AddrPort { return r.req.Conn.Original }
+func upstream(r *record) netip.AddrPort { return r.req.Info.Upstream }
+
+func peer(get func(*stream.TLS) string) operator {
+	return text(func(r *record) string {
+		if t := r.req.Conn.TLS; t != nil {
+			return get(t)
+		}
+		return ""
+	})
+}
+
+// plain are the operators without an argument.
+var plain = map[string]operator{
+	"PROTOCOL": text(func(r *record) string {
+		if r.req.Method == "" {
+			return ""
+		}
+		return r.req.Protocol.String()
+	}),
+	"RESPONSE_CODE":           number(func(r *record) int64 { return int64(r.req.Info.Status) }),
+	"RESPONSE_FLAGS":          text(func(r *record) string { return flagText(r.req.Info.Flags.String()) }),
+	"RESPONSE_FLAGS_LONG":     text(func(r *record) string { return flagText(r.req.Info.Flags.Long()) }),
+	"RESPONSE_CODE_DETAILS":   text(func(r *record) string { return r.req.Info.Details }),
+	"BYTES_RECEIVED":          number(func(r *record) int64 { return r.req.Info.BytesReceived }),
+	"BYTES_SENT":              number(func(r *record) int64 { return r.req.Info.BytesSent }),
+	"REQUEST_HEADERS_BYTES":   number(func(r *record) int64 { return r.req.Info.HeadReceived }),
+	"RESPONSE_HEADERS_BYTES":  number(func(r *record) int64 { return r.req.Info.HeadSent }),
+	"DURATION":                span(start, end),
+	"REQUEST_DURATION":        span(start, func(i *stream.Info) time.Time { return i.RequestDone }),
+	"REQUEST_TX_DURATION":     span(start, func(i *stream.Info) time.Time { return i.UpstreamSent }),
+	"RESPONSE_DURATION":       span(start, func(i *stream.Info) time.Time { return i.UpstreamRecv }),
+	"RESPONSE_TX_DURATION":    span(func(i *stream.Info) time.Time { return i.UpstreamRecv }, end),
+	"CONNECTION_ID":           number(func(r *record) int64 { return int64(r.req.Conn.ID) }),
+	"UPSTREAM_HOST":           address(upstream),
+	"UPSTREAM_REMOTE_ADDRESS": address(upstream),
+	"UPSTREAM_REMOTE_PORT":    portOnly(upstream),
+	"UPSTREAM_CLUSTER":        text(func(r *record) string { return r.req.Info.Cluster }),
+	"UPSTREAM_CLUSTER_RAW":    text(func(r *record) string { return r.req.Info.Cluster }),
+	"UPSTREAM_LOCAL_ADDRESS":  address(func(r *record) netip.AddrPort { return r.req.Info.UpstreamLocal }),
+	"UPSTREAM_PEER_URI_SAN":   text(func(r *record) string { return r.req.Info.UpstreamURI }),
+	"UPSTREAM_REQUEST_ATTEMPT_COUNT": number(func(r *record) int64 {
+		return int64(r.req.Info.Attempts)
+	}),
+	"UPSTREAM_TRANSPORT_FAILURE_REASON":             text(func(r *record) string { return r.req.Info.UpstreamFailure }),
+	"CONNECTION_TERMINATION_DETAILS":                text(func(r *record) string { return r.req.Info.Termination }),
+	"DOWNSTREAM_LOCAL_ADDRESS":                      address(original),
+	"DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT":         addressOnly(original),
+	"DOWNSTREAM_LOCAL_PORT":                         portOnly(original),
+	"DOWNSTREAM_DIRECT_LOCAL_ADDRESS":               address(func(r *record) netip.AddrPort { return r.req.Conn.Local }),
+	"DOWNSTREAM_REMOTE_ADDRESS":                     address(remote),
+	"DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT":        addressOnly(remote),
+	"DOWNSTREAM_REMOTE_PORT":                        portOnly(remote),
+	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS":              address(remote),
+	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": addressOnly(remote),
+	"REQUESTED_SERVER_NAME": text(func(r *record) string {
+		if t := r.req.Conn.TLS; t != nil {
+			return t.SNI
+		}
+		return r.req.Conn.SNI
+	}),
+	"ROUTE_NAME":                      text(func(r *record) string { return r.req.Info.Route }),
+	"VIRTUAL_CLUSTER_NAME":            text(func(*record) string { return "" }),
+	"VIRTUAL_HOST_NAME":               text(func(r *record) string { return r.req.Info.VirtualHost }),
+	"FILTER_CHAIN_NAME":               text(func(r *record) string { return r.req.Conn.Chain }),
+	"GRPC_STATUS":                     text(func(r *record) string { return r.req.Info.GRPCStatus }),
+	"DOWNSTREAM_PEER_URI_SAN":         peer(func(t *stream.TLS) string { return strings.Join(t.URISANs, ",") }),
+	"DOWNSTREAM_PEER_DNS_SAN":         peer(func(t *stream.TLS) string { return strings.Join(t.DNSSANs, ",") }),
+	"DOWNSTREAM_PEER_SUBJECT":         peer(func(t *stream.TLS) string { return t.Subject }),
+	"DOWNSTREAM_PEER_FINGERPRINT_256": peer(func(t *stream.TLS) string { return t.PeerHash }),
+	"DOWNSTREAM_LOCAL_URI_SAN":        peer(func(t *stream.TLS) string { return t.LocalURI }),
+	"DOWNSTREAM_TLS_VERSION":          peer(func(t *stream.TLS) string { return strings.ReplaceAll(tls.VersionName(t.Version), " ", "v") }),
+	"DOWNSTREAM_TLS_CIPHER":           peer(func(t *stream.TLS) string { return tls.CipherSuiteName(t.Cipher) }),
+	"START_TIME":                      startTime,
+	"HOSTNAME":                        text(func(*record) string { return hostname }),
+}
+
+// flagText is empty for no flags, so that JSON can leave it out.
+func flagText(flags string) string {
+	if flags == "-" {
+		return ""
+	}
+	return flags
+}
+
+// startTime writes Envoy's default form of a time.
+func startTime(b []byte, r *record) ([]byte, bool) {
+	return r.req.Info.Start.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z"), true
+}
+
+// hostname is asked once: it does not change while the process runs.
+var hostname, _ = os.Hostname()
+
+// parameterised are the operators with an argument.
+var parameterised = map[string]func(argument string) (operator, error){
+	"REQ":     func(a string) (operator, error) { return header(a, requestField) },
+	"RESP":    func(a string) (operator, error) { return header(a, responseField) },
+	"TRAILER": func(a string) (operator, error) { return header(a, trailerField) },
+	"REQ_WITHOUT_QUERY": func(a string) (operator, error) {
+		return header(a, func(r *record, name string) string {
+			path, _, _ := strings.Cut(requestField(r, name), "?")
+			return path
+		})
+	},
+	"START_TIME": func(a string) (operator, error) {
+		write, err := timeFormat(a)
+		return func(b []byte, r *record) ([]byte, bool) { return write(b, r.req.Info.Start), true }, err
+	},
+}
+
+var errNoHeader = errors.New("want the name of a header field")
+
+// header is an operator for a field, with an alternative behind "?".
+func header(argument string, get func(*record, string) string) (operator, error) {
+	name, alternative, _ := strings.Cut(argument, "?")
+	if name == "" {
+		return nil, errNoHeader
+	}
+	name, alternative = strings.ToLower(name), strings.ToLower(alternative)
+	return text(func(r *record) string {
+		v := get(r, name)
+		if v == "" && alternative != "" {
+			v = get(r, alternative)
+		}
+		return v
+	}), nil
+}
+
+func requestField(r *record, name string) string {
+	switch name {
+	case ":method":
+		return r.req.Method
+	case ":path":
+		return r.req.Path
+	case ":authority", "host":
+		return r.req.Authority
+	case ":scheme":
+		return r.req.Scheme
+	}
+	return r.req.Header.Get(name)
+}
+
+func responseField(r *record, name string) string {
+	if r.resp == nil {
+		return ""
+	}
+	if name == ":status" {
+		return strconv.Itoa(r.resp.Status)
+	}
+	return r.resp.Header.Get(name)
+}
+
+func trailerField(r *record, name string) string {
+	if r.resp == nil || r.resp.Body == nil {
+		return ""
+	}
+	if t := r.resp.Body.Trailers(); t != nil {
+		return t.Get(name)
+	}
+	return ""
+}

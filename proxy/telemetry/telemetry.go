@@ -1,0 +1,89 @@
+package telemetry
+
+import (
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Config is what a proxy's telemetry knows from the start.
+type Config struct {
+	// Local is the workload that the proxy stands beside, and Principal its
+	// SPIFFE ID.
+	Local     stream.Peer
+	Principal string
+	// Version is the proxy's, for istio_build.
+	Version string
+	// FlushInterval is how often access log lines are written; default 1 s.
+	FlushInterval time.Duration
+	// Stdout and Stderr stand for /dev/stdout and /dev/stderr; nil is the
+	// process's own.
+	Stdout, Stderr io.Writer
+}
+
+// Telemetry makes the observers of a proxy and keeps what they count.
+type Telemetry struct {
+	cfg Config
+
+	mu    sync.Mutex
+	sinks map[string]*sink // guarded by mu
+	// series are immutable and swapped: requests look them up without a lock, and
+	// a new combination of labels copies the map.
+	series atomic.Pointer[map[labels]*series]
+	grow   sync.Mutex // one writer of series at a time
+}
+
+// New makes a proxy's telemetry. It starts nothing: [Telemetry.Run] writes logs.
+func New(cfg Config) *Telemetry {
+	if cfg.FlushInterval == 0 {
+		cfg.FlushInterval = time.Second
+	}
+	if cfg.Stdout == nil {
+		cfg.Stdout = os.Stdout
+	}
+	if cfg.Stderr == nil {
+		cfg.Stderr = os.Stderr
+	}
+	t := &Telemetry{cfg: cfg, sinks: map[string]*sink{}}
+	t.series.Store(&map[labels]*series{})
+	return t
+}
+
+// Format compiles text with the access log's operators, for header values.
+func (t *Telemetry) Format(text string) (func(*stream.Request, *stream.Response) string, error) {
+	f, err := compileFormat(text, true)
+	if err != nil {
+		return nil, err
+	}
+	return func(req *stream.Request, resp *stream.Response) string {
+		return string(f.appendTo(nil, &record{req, resp}))
+	}, nil
+}
+
+// AccessLog makes an observer that writes a line per request or connection.
+func (t *Telemetry) AccessLog(cfg AccessLog) (stream.Observer, error) {
+	line, err := lineOf(cfg)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := t.sinks[cfg.Path]
+	if out == nil {
+		out = &sink{path: cfg.Path}
+		switch cfg.Path {
+		case "/dev/stdout":
+			out.out = t.cfg.Stdout
+		case "/dev/stderr":
+			out.out = t.cfg.Stderr
+		case "/dev/null":
+			out.out = io.Discard
+		}
+		t.sinks[cfg.Path] = out
+	}
+	return &accessLog{out: out, line: line, filter: cfg.Filter}, nil
+}

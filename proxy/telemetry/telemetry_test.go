@@ -1,0 +1,125 @@
+package telemetry
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// istioDefault is the line that Istio configures.
+const istioDefault = `[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%
+`
+
+func sample() (*stream.Request, *stream.Response) {
+	start := time.Date(2026, 11, 20, 22, 0, 0, 123e6, time.UTC)
+	req := &stream.Request{Method: "GET", Path: "/details/0?x=1", Authority: "details:9080", Scheme: "http",
+		Conn: &stream.Conn{Original: netip.MustParseAddrPort("10.0.0.2:9080"), Remote: netip.MustParseAddrPort("10.0.0.1:4000")},
+		Info: &stream.Info{Start: start, End: start.Add(7 * time.Millisecond), Status: 200, Details: "via_upstream", BytesSent: 178,
+			Cluster: "inbound|9080||", Upstream: netip.MustParseAddrPort("10.0.0.2:9080"), UpstreamLocal: netip.MustParseAddrPort("127.0.0.6:5000"),
+			Route: "default", HeadReceived: 300, HeadSent: 150}}
+	req.Header.Add("User-Agent", "curl/8")
+	resp := &stream.Response{Status: 200}
+	resp.Header.Add("x-envoy-upstream-service-time", "6")
+	return req, resp
+}
+
+func TestIstiosDefaultLine(t *testing.T) {
+	var out bytes.Buffer
+	tel := New(Config{Stdout: &out})
+	o, err := tel.AccessLog(AccessLog{Path: "/dev/stdout", Text: istioDefault})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Request(sample())
+	tel.Flush()
+	want := `[2026-11-20T22:00:00.123Z] "GET /details/0?x=1 HTTP/1.1" 200 - via_upstream - "-" 0 178 7 6 "-" "curl/8" "-" "details:9080" "10.0.0.2:9080" inbound|9080|| 127.0.0.6:5000 10.0.0.2:9080 10.0.0.1:4000 - default` + "\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestJSONLine(t *testing.T) {
+	var out bytes.Buffer
+	tel := New(Config{Stdout: &out})
+	fields, err := structpb.NewStruct(map[string]any{"code": "%RESPONSE_CODE%", "flags": "%RESPONSE_FLAGS%", "path": "%REQ(:PATH):4%", "both": "%PROTOCOL% %REQ(:METHOD)%", "in": map[string]any{"ua": "%REQ(USER-AGENT)%"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := tel.AccessLog(AccessLog{Path: "/dev/stdout", JSON: fields})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Request(sample())
+	tel.Flush()
+	if got, want := out.String(), `{"both":"HTTP/1.1 GET","code":200,"flags":null,"in":{"ua":"curl/8"},"path":"/det"}`+"\n"; got != want {
+		t.Errorf("got %s; want %s", got, want)
+	}
+}
+
+func TestFormatMistakesAreNamed(t *testing.T) {
+	for text, want := range map[string]string{
+		"%NO_SUCH%":           "%NO_SUCH%",
+		"%REQ()%":             "name of a header",
+		"%REQ(X":              "closing",
+		"%START_TIME(%Q)%":    "%Q",
+		"%REQ(A):x%":          "length",
+		"%RESPONSE_CODE(X)% ": "RESPONSE_CODE(X)",
+	} {
+		if _, err := compileFormat(text, false); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v; want an error with %q", text, err, want)
+		}
+	}
+	f, err := compileFormat("100%% at %START_TIME(%Y/%m/%d %H:%M:%S.%3f)%", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, resp := sample()
+	if got := string(f.appendTo(nil, &record{req, resp})); got != "100% at 2026/11/20 22:00:00.123" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestStandardMetrics(t *testing.T) {
+	page := &stream.Peer{Workload: "productpage-v1", Namespace: "default", CanonicalName: "productpage", CanonicalRevision: "v1", App: "productpage", Version: "v1", KubeCluster: "Kubernetes"}
+	tel := New(Config{Local: stream.Peer{Workload: "details-v1", Namespace: "default", CanonicalName: "details"}, Version: "dev"})
+	o := tel.Metrics(Metrics{})
+	req, resp := sample()
+	req.Info.DownstreamPeer = page
+	req.Info.Destination = &stream.Service{Host: "details.default.svc.cluster.local", Name: "details", Namespace: "default"}
+	o.Request(req, resp)
+	o.Request(req, resp)
+	var out bytes.Buffer
+	if err := tel.WritePrometheus(&out); err != nil {
+		t.Fatal(err)
+	}
+	want := `istio_requests_total{reporter="destination",source_workload="productpage-v1",source_canonical_service="productpage",source_canonical_revision="v1",source_workload_namespace="default",source_principal="unknown",source_app="productpage",source_version="v1",source_cluster="Kubernetes",destination_workload="details-v1",destination_workload_namespace="default",destination_principal="unknown",destination_app="unknown",destination_version="unknown",destination_service="details.default.svc.cluster.local",destination_canonical_service="details",destination_canonical_revision="latest",destination_service_name="details",destination_service_namespace="default",destination_cluster="unknown",request_protocol="http",response_code="200",grpc_response_status="",response_flags="-",connection_security_policy="none"} 2`
+	if !strings.Contains(out.String(), want+"\n") {
+		t.Errorf("no line\n%s\nin\n%s", want, out.String())
+	}
+	if !strings.Contains(out.String(), `le="10"} 2`) || !strings.Contains(out.String(), "istio_request_duration_milliseconds_count") {
+		t.Errorf("no histogram in\n%s", out.String())
+	}
+}
+
+func TestObserversAllocateNothing(t *testing.T) {
+	tel := New(Config{Stdout: &bytes.Buffer{}})
+	log, err := tel.AccessLog(AccessLog{Path: "/dev/null", Text: istioDefault})
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics := tel.Metrics(Metrics{Source: true})
+	req, resp := sample()
+	if n := testing.AllocsPerRun(1000, func() {
+		metrics.Request(req, resp)
+		log.Request(req, resp)
+	}); n > 0 {
+		t.Errorf("%v allocations a request; want none", n)
+	}
+}
