@@ -30,6 +30,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/state/compile"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
+	"github.com/lateenmesh/lateen/proxy/telemetry"
 )
 
 // Listeners is where compiled listeners are put in force; [listener.Set] is
@@ -54,7 +55,7 @@ var own = []string{"default", "ROOTCA"}
 type Config struct {
 	Listeners Listeners
 	Clusters  cluster.Deps
-	Telemetry compile.Telemetry
+	Telemetry *telemetry.Telemetry
 	// Secrets may be nil: then all secrets come as resources.
 	Secrets Secrets
 	// Want tells the control plane which names of a type are of interest; nil

@@ -13,6 +13,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
+	"github.com/lateenmesh/lateen/proxy/telemetry"
 )
 
 // Compiler knows what compiled resources refer to.
@@ -28,7 +29,7 @@ type Compiler struct {
 	Self   stream.Peer
 	NodeID string
 	// Telemetry makes observers of access logs and metrics.
-	Telemetry Telemetry
+	Telemetry *telemetry.Telemetry
 	Log       *slog.Logger
 
 	peers peermetadata.Peers

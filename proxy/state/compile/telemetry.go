@@ -2,7 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"time"
 
 	statsv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/istio_stats/v3"
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -14,47 +13,8 @@ import (
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/stream"
+	"github.com/lateenmesh/lateen/proxy/telemetry"
 )
-
-// Telemetry makes what watches requests and connections.
-type Telemetry interface {
-	// Format compiles text with the access log's operators.
-	Format(text string) (func(*stream.Request, *stream.Response) string, error)
-	// AccessLog makes an observer that writes a line per request or
-	// connection.
-	AccessLog(AccessLog) (stream.Observer, error)
-	// Metrics makes an observer that counts Istio's standard metrics.
-	Metrics(Metrics) stream.Observer
-}
-
-// AccessLog says where lines go and what is in them.
-type AccessLog struct {
-	// Path is a file's path; /dev/stdout and /dev/stderr are the process's own.
-	Path string
-	// Text is the format of a line with its end; empty is Envoy's default
-	// unless JSON is set.
-	Text string
-	// JSON maps keys to formats, nested as it likes.
-	JSON *structpb.Struct
-	// OmitEmpty leaves out operators without a value.
-	OmitEmpty bool
-	// Filter chooses what is logged; nil is everything. Response is nil for
-	// byte streams.
-	Filter func(*stream.Request, *stream.Response) bool
-}
-
-// Metrics says whose standard metrics are counted.
-type Metrics struct {
-	// Source is true where the proxy is the caller's, false where it is the
-	// server's.
-	Source bool
-	// NoHostFallback does not take the destination's name from the request's
-	// host.
-	NoHostFallback bool
-	// TCPInterval is how often bytes of open connections are counted; 0 is the
-	// default of 5 s.
-	TCPInterval time.Duration
-}
 
 // observers makes what a listener's access logs and metrics filters ask for.
 func (c *Compiler) observers(logs []*accesslogv3.AccessLog, stats []*statsv3.PluginConfig, direction listener.Direction) (stream.Observer, error) {
@@ -67,7 +27,7 @@ func (c *Compiler) observers(logs []*accesslogv3.AccessLog, stats []*statsv3.Plu
 		all = append(all, o)
 	}
 	for _, s := range stats {
-		all = append(all, c.Telemetry.Metrics(Metrics{
+		all = append(all, c.Telemetry.Metrics(telemetry.Metrics{
 			Source:         direction != listener.Inbound && s.GetReporter() != statsv3.Reporter_SERVER_GATEWAY,
 			NoHostFallback: s.GetDisableHostHeaderFallback(),
 			TCPInterval:    s.GetTcpReportingDuration().AsDuration(),
@@ -88,7 +48,7 @@ func (c *Compiler) accessLog(m *accesslogv3.AccessLog) (stream.Observer, error) 
 	if err != nil {
 		return nil, fieldcheck.At("typed_config", err)
 	}
-	var out AccessLog
+	var out telemetry.AccessLog
 	switch t := opened.(type) {
 	case *filelogv3.FileAccessLog:
 		out, err = fileLog(t)
@@ -111,19 +71,26 @@ func (c *Compiler) accessLog(m *accesslogv3.AccessLog) (stream.Observer, error) 
 }
 
 //nolint:staticcheck // the deprecated forms are still written
-func fileLog(m *filelogv3.FileAccessLog) (AccessLog, error) {
-	out := AccessLog{Path: m.GetPath(), Text: m.GetFormat(), JSON: m.GetJsonFormat()}
+func fileLog(m *filelogv3.FileAccessLog) (telemetry.AccessLog, error) {
+	out := telemetry.AccessLog{Path: m.GetPath(), Text: m.GetFormat(), JSON: jsonFormat(m.GetJsonFormat())}
 	return out, logFormat(&out, m.GetLogFormat())
 }
 
-func logFormat(out *AccessLog, m *corev3.SubstitutionFormatString) error {
+func jsonFormat(m *structpb.Struct) map[string]any {
+	if m == nil {
+		return nil
+	}
+	return m.AsMap()
+}
+
+func logFormat(out *telemetry.AccessLog, m *corev3.SubstitutionFormatString) error {
 	if m == nil {
 		return nil
 	}
 	if len(m.GetFormatters()) > 0 {
 		return fieldcheck.Refuse("log_format.formatters", "is not supported")
 	}
-	out.OmitEmpty, out.JSON = m.GetOmitEmptyValues(), m.GetJsonFormat()
+	out.OmitEmpty, out.JSON = m.GetOmitEmptyValues(), jsonFormat(m.GetJsonFormat())
 	out.Text = m.GetTextFormat() //nolint:staticcheck // still written
 	if s := m.GetTextFormatSource(); s != nil {
 		var err error
