@@ -58,10 +58,11 @@ var stages = map[string]struct{ shared, wiring []string }{
 // why it is right.
 var arrows = map[string][]string{
 	"proxy/state":         {"proxy/pool", "proxy/cluster", "proxy/route", "proxy/listener", "proxy/http1", "proxy/tcp", "proxy/filter/router", "proxy/filter/entry", "proxy/filter/peermetadata", "proxy/filter/alpn", "proxy/filter/fault", "proxy/filter/cors", "proxy/telemetry"}, // the compiler makes every stage's runtime form
-	"proxy/filter/entry":  {"proxy/route"}, // what happens before and behind the choice of a route
-	"proxy/filter/router": {"proxy/route", "proxy/cluster", "proxy/pool"}, // the last filter is where a route becomes an endpoint and a connection
-	"proxy/listener":      {"proxy/http1", "proxy/tcp", "proxy/route"},    // a filter chain ends in a codec
-	"proxy/tcp":           {"proxy/cluster", "proxy/pool"},                // a byte stream needs an endpoint too
+	"proxy/admin":         {"proxy/state", "proxy/state/ads", "proxy/state/credential", "proxy/listener", "proxy/cluster"},                                                                                                                                                                                                        // it shows what the others are
+	"proxy/filter/entry":  {"proxy/route"},                                                                                                                                                                                                                                           // what happens before and behind the choice of a route
+	"proxy/filter/router": {"proxy/route", "proxy/cluster", "proxy/pool"},                                                                                                                                                                                                            // the last filter is where a route becomes an endpoint and a connection
+	"proxy/listener":      {"proxy/http1", "proxy/tcp", "proxy/route"},                                                                                                                                                                                                               // a filter chain ends in a codec
+	"proxy/tcp":           {"proxy/cluster", "proxy/pool"},                                                                                                                                                                                                                           // a byte stream needs an endpoint too
 }
 
 func TestImports(t *testing.T) {

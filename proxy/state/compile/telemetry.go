@@ -8,7 +8,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	filelogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	streamlogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/listener"
@@ -72,15 +71,8 @@ func (c *Compiler) accessLog(m *accesslogv3.AccessLog) (stream.Observer, error) 
 
 //nolint:staticcheck // the deprecated forms are still written
 func fileLog(m *filelogv3.FileAccessLog) (telemetry.AccessLog, error) {
-	out := telemetry.AccessLog{Path: m.GetPath(), Text: m.GetFormat(), JSON: jsonFormat(m.GetJsonFormat())}
+	out := telemetry.AccessLog{Path: m.GetPath(), Text: m.GetFormat(), JSON: m.GetJsonFormat()}
 	return out, logFormat(&out, m.GetLogFormat())
-}
-
-func jsonFormat(m *structpb.Struct) map[string]any {
-	if m == nil {
-		return nil
-	}
-	return m.AsMap()
 }
 
 func logFormat(out *telemetry.AccessLog, m *corev3.SubstitutionFormatString) error {
@@ -90,7 +82,7 @@ func logFormat(out *telemetry.AccessLog, m *corev3.SubstitutionFormatString) err
 	if len(m.GetFormatters()) > 0 {
 		return fieldcheck.Refuse("log_format.formatters", "is not supported")
 	}
-	out.OmitEmpty, out.JSON = m.GetOmitEmptyValues(), jsonFormat(m.GetJsonFormat())
+	out.OmitEmpty, out.JSON = m.GetOmitEmptyValues(), m.GetJsonFormat()
 	out.Text = m.GetTextFormat() //nolint:staticcheck // still written
 	if s := m.GetTextFormatSource(); s != nil {
 		var err error

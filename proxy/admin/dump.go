@@ -1,0 +1,167 @@
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/lateenmesh/lateen/proxy/state"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
+)
+
+// message is a proto as JSON, with Envoy's field names.
+func message(m proto.Message) json.RawMessage {
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	if err != nil {
+		text, _ = json.Marshal(map[string]string{"error": err.Error()})
+	}
+	return text
+}
+
+// entry is one resource of a dump.
+type entry map[string]any
+
+func dumpEntry(r state.Resource, key string) entry {
+	e := entry{"last_updated": r.Updated.UTC().Format(time.RFC3339Nano)}
+	if r.Version != "" {
+		e["version_info"] = r.Version
+	}
+	if r.Body != nil {
+		e[key] = message(r.Body)
+	}
+	return e
+}
+
+func problem(p *state.Problem) any {
+	if p == nil {
+		return nil
+	}
+	return map[string]any{"last_update_attempt": p.At.UTC().Format(time.RFC3339Nano), "details": p.Text, "version_info": p.Version}
+}
+
+const dumpType = "type.googleapis.com/envoy.admin.v3."
+
+// configDump shows the resources as they came, in the shape of Envoy's
+// ConfigDump.
+func (s *Server) configDump(w http.ResponseWriter, r *http.Request) {
+	var match *regexp.Regexp
+	if pattern := r.URL.Query().Get("name_regex"); pattern != "" {
+		var err error
+		if match, err = regexp.Compile("^(?:" + pattern + ")$"); err != nil {
+			http.Error(w, "name_regex: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+	}
+	of := func(url string) []state.Resource {
+		all := s.config.State.Resources(url)
+		if match == nil {
+			return all
+		}
+		kept := all[:0]
+		for _, r := range all {
+			if match.MatchString(r.Name) {
+				kept = append(kept, r)
+			}
+		}
+		return kept
+	}
+	dumps := []map[string]any{}
+	if s.config.Bootstrap != nil {
+		dumps = append(dumps, map[string]any{"@type": dumpType + "BootstrapConfigDump", "bootstrap": message(s.config.Bootstrap)})
+	} else {
+		dumps = append(dumps, map[string]any{"@type": dumpType + "BootstrapConfigDump", "bootstrap": map[string]any{"node": message(s.config.Node)}})
+	}
+	dumps = append(dumps, s.clusterDump(of(ads.ClusterType)))
+	if r.URL.Query().Has("include_eds") {
+		dumps = append(dumps, grouped("EndpointsConfigDump", "endpoint_configs", "endpoint_config", of(ads.EndpointType)))
+	}
+	dumps = append(dumps, s.listenerDump(of(ads.ListenerType)),
+		grouped("RoutesConfigDump", "route_configs", "route_config", of(ads.RouteType)), secretDump(of(ads.SecretType)))
+	if want := r.URL.Query().Get("resource"); want != "" {
+		writeJSON(w, map[string]any{"configs": only(dumps, want)})
+		return
+	}
+	writeJSON(w, map[string]any{"configs": dumps})
+}
+
+// only gives the entries of one list, such as "dynamic_active_clusters".
+func only(dumps []map[string]any, list string) any {
+	for _, d := range dumps {
+		if entries, found := d[list]; found {
+			return entries
+		}
+	}
+	return []any{}
+}
+
+func (s *Server) clusterDump(all []state.Resource) map[string]any {
+	static, active, warming := []entry{}, []entry{}, []entry{}
+	for _, r := range all {
+		e := dumpEntry(r, "cluster")
+		if r.Problem != nil {
+			e["error_state"] = problem(r.Problem)
+		}
+		switch {
+		case r.Static:
+			static = append(static, e)
+		case r.Warming:
+			warming = append(warming, e)
+		default:
+			active = append(active, e)
+		}
+	}
+	return map[string]any{
+		"@type": dumpType + "ClustersConfigDump", "version_info": s.config.Control().Types[ads.ClusterType].Version,
+		"static_clusters": static, "dynamic_active_clusters": active, "dynamic_warming_clusters": warming,
+	}
+}
+
+func (s *Server) listenerDump(all []state.Resource) map[string]any {
+	static, dynamic := []entry{}, []entry{}
+	for _, r := range all {
+		e := dumpEntry(r, "listener")
+		if r.Static {
+			static = append(static, e)
+			continue
+		}
+		d := entry{"name": r.Name}
+		if r.Warming {
+			d["warming_state"] = e
+		} else {
+			d["active_state"] = e
+		}
+		if r.Problem != nil {
+			d["error_state"] = problem(r.Problem)
+		}
+		dynamic = append(dynamic, d)
+	}
+	return map[string]any{
+		"@type": dumpType + "ListenersConfigDump", "version_info": s.config.Control().Types[ads.ListenerType].Version,
+		"static_listeners": static, "dynamic_listeners": dynamic,
+	}
+}
+
+func grouped(kind, list, key string, all []state.Resource) map[string]any {
+	static, dynamic := []entry{}, []entry{}
+	for _, r := range all {
+		if r.Static {
+			static = append(static, dumpEntry(r, key))
+		} else {
+			dynamic = append(dynamic, dumpEntry(r, key))
+		}
+	}
+	return map[string]any{"@type": dumpType + kind, "static_" + list: static, "dynamic_" + list: dynamic}
+}
+
+// secretDump names secrets and never shows them.
+func secretDump(all []state.Resource) map[string]any {
+	active := []entry{}
+	for _, r := range all {
+		active = append(active, entry{"name": r.Name, "version_info": r.Version, "last_updated": r.Updated.UTC().Format(time.RFC3339Nano)})
+	}
+	return map[string]any{"@type": dumpType + "SecretsConfigDump", "dynamic_active_secrets": active}
+}

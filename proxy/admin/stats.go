@@ -1,0 +1,198 @@
+package admin
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/state/ads"
+)
+
+// sample is one statistic under Envoy's name, and how Prometheus calls it.
+type sample struct {
+	name   string // "cluster.web.upstream_rq_total"
+	family string // "envoy_cluster_upstream_rq_total"
+	labels string // `cluster_name="web"`, or empty
+	gauge  bool
+	value  int64
+}
+
+// kinds are the prefixes of statistics about each type of resource.
+var kinds = map[string]string{
+	ads.ClusterType: "cluster_manager.cds", ads.EndpointType: "cluster_manager.eds", ads.ListenerType: "listener_manager.lds", ads.RouteType: "http.rds", ads.SecretType: "sds",
+}
+
+// samples lists all statistics.
+func (s *Server) samples() []sample {
+	var out []sample
+	plain := func(name string, gauge bool, v int64) {
+		out = append(out, sample{name, "envoy_" + strings.ReplaceAll(name, ".", "_"), "", gauge, v})
+	}
+	state := int64(2) // INITIALIZING
+	if s.config.Ready() {
+		state = 0
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	plain("server.state", true, state)
+	plain("server.live", true, 1-min(1, state))
+	plain("server.uptime", true, int64(time.Since(s.started).Seconds()))
+	plain("server.memory_allocated", true, int64(m.HeapAlloc))
+	plain("server.memory_heap_size", true, int64(m.HeapSys))
+	plain("server.concurrency", true, int64(runtime.GOMAXPROCS(0)))
+	plain("server.total_connections", true, s.config.Listeners.Active())
+	plain("listener_manager.workers_started", true, 1)
+	plain("listener_manager.total_listeners_active", true, int64(len(s.config.State.Listeners())))
+	plain("cluster_manager.active_clusters", true, int64(len(s.config.State.Clusters())))
+	control := s.config.Control()
+	connected := int64(0)
+	if control.Connected {
+		connected = 1
+	}
+	plain("control_plane.connected_state", true, connected)
+	for _, url := range slices.Sorted(maps.Keys(kinds)) {
+		t := control.Types[url]
+		plain(kinds[url]+".update_success", false, int64(t.Accepted))
+		plain(kinds[url]+".update_rejected", false, int64(t.Rejected))
+	}
+	return append(append(out, s.clusterSamples()...), s.listenerSamples()...)
+}
+
+func (s *Server) clusterSamples() []sample {
+	var out []sample
+	for _, c := range s.config.State.Clusters() {
+		name := statName(c)
+		label := fmt.Sprintf("cluster_name=%q", name)
+		add := func(stat string, gauge bool, v int64) {
+			out = append(out, sample{"cluster." + name + "." + stat, "envoy_cluster_" + stat, label, gauge, v})
+		}
+		st := &c.Stats
+		for _, each := range []struct {
+			name  string
+			gauge bool
+			value int64
+		}{
+			{"upstream_cx_total", false, st.CxTotal.Load()}, {"upstream_cx_active", true, st.CxActive.Load()},
+			{"upstream_cx_connect_fail", false, st.CxConnectFail.Load()}, {"upstream_cx_overflow", false, st.CxOverflow.Load()},
+			{"upstream_cx_rx_bytes_total", false, st.CxRxBytes.Load()}, {"upstream_cx_tx_bytes_total", false, st.CxTxBytes.Load()},
+			{"upstream_rq_total", false, st.RqTotal.Load()}, {"upstream_rq_active", true, st.RqActive.Load()},
+			{"upstream_rq_timeout", false, st.RqTimeout.Load()}, {"upstream_rq_per_try_timeout", false, st.RqPerTryTimeout.Load()},
+			{"upstream_rq_retry", false, st.RqRetry.Load()}, {"upstream_rq_retry_success", false, st.RqRetrySuccess.Load()},
+			{"upstream_rq_retry_overflow", false, st.RqRetryOverflow.Load()}, {"upstream_rq_retry_limit_exceeded", false, st.RqRetryLimit.Load()},
+			{"upstream_rq_pending_overflow", false, st.RqPendingOverflow.Load()}, {"upstream_rq_rx_reset", false, st.RqRxReset.Load()},
+			{"upstream_rq_tx_reset", false, st.RqTxReset.Load()}, {"upstream_cx_none_healthy", false, st.NoneHealthy.Load()},
+			{"upstream_rq_1xx", false, st.Rq1xx.Load()}, {"upstream_rq_2xx", false, st.Rq2xx.Load()}, {"upstream_rq_3xx", false, st.Rq3xx.Load()},
+			{"upstream_rq_4xx", false, st.Rq4xx.Load()}, {"upstream_rq_5xx", false, st.Rq5xx.Load()},
+			{"outlier_detection.ejections_active", true, st.EjectionsActive.Load()}, {"outlier_detection.ejections_enforced_total", false, st.EjectionsTotal.Load()},
+			{"membership_total", true, st.MembershipTotal.Load()}, {"update_success", false, st.UpdateSuccess.Load()},
+		} {
+			add(each.name, each.gauge, each.value)
+		}
+	}
+	for i := range out {
+		out[i].family = strings.ReplaceAll(out[i].family, ".", "_")
+	}
+	return out
+}
+
+func (s *Server) listenerSamples() []sample {
+	var out []sample
+	addresses := map[string]string{}
+	for _, c := range s.config.State.Listeners() {
+		addresses[c.Name] = strings.ReplaceAll(c.Address.String(), ":", "_")
+	}
+	stats := s.config.Listeners.StatsOf()
+	for _, name := range slices.Sorted(maps.Keys(stats)) {
+		st, at := stats[name], addresses[name]
+		label := fmt.Sprintf("listener_address=%q", at)
+		add := func(stat string, gauge bool, v int64) {
+			out = append(out, sample{"listener." + at + "." + stat, "envoy_listener_" + stat, label, gauge, v})
+		}
+		add("downstream_cx_total", false, st.Total.Load())
+		add("downstream_cx_active", true, st.Active.Load())
+		add("no_filter_chain_match", false, st.NoChain.Load())
+		add("ssl.connection_error", false, st.HandshakeError.Load())
+		add("downstream_pre_cx_timeout", false, st.InspectTimeout.Load())
+	}
+	for i := range out {
+		out[i].family = strings.ReplaceAll(out[i].family, ".", "_")
+	}
+	return out
+}
+
+func (s *Server) stats(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	if q.Get("format") == "prometheus" {
+		s.prometheus(w, r)
+		return
+	}
+	keep, err := filter(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	all := slices.DeleteFunc(s.samples(), func(x sample) bool { return !keep(x) })
+	slices.SortFunc(all, func(a, b sample) int { return strings.Compare(a.name, b.name) })
+	if q.Get("format") == "json" {
+		list := []map[string]any{}
+		for _, x := range all {
+			list = append(list, map[string]any{"name": x.name, "value": x.value})
+		}
+		writeJSON(w, map[string]any{"stats": list})
+		return
+	}
+	for _, x := range all {
+		fmt.Fprintf(w, "%s: %d\n", x.name, x.value)
+	}
+}
+
+// filter reads which statistics are asked for.
+func filter(r *http.Request) (func(sample) bool, error) {
+	q := r.URL.Query()
+	used := q.Has("usedonly")
+	var re *regexp.Regexp
+	if pattern := q.Get("filter"); pattern != "" {
+		var err error
+		if re, err = regexp.Compile(pattern); err != nil {
+			return nil, fmt.Errorf("filter: %w", err)
+		}
+	}
+	return func(x sample) bool {
+		return !(used && x.value == 0 && !x.gauge) && (re == nil || re.MatchString(x.name))
+	}, nil
+}
+
+func (s *Server) prometheus(w http.ResponseWriter, r *http.Request) {
+	keep, err := filter(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	if err := s.config.Metrics(w); err != nil {
+		return // the client is gone
+	}
+	writeFamilies(w, slices.DeleteFunc(s.samples(), func(x sample) bool { return !keep(x) }))
+}
+
+func writeFamilies(w io.Writer, all []sample) {
+	slices.SortStableFunc(all, func(a, b sample) int { return strings.Compare(a.family, b.family) })
+	last := ""
+	for _, x := range all {
+		if x.family != last {
+			kind := "counter"
+			if x.gauge {
+				kind = "gauge"
+			}
+			fmt.Fprintf(w, "# TYPE %s %s\n", x.family, kind)
+			last = x.family
+		}
+		fmt.Fprintf(w, "%s{%s} %d\n", x.family, x.labels, x.value)
+	}
+}

@@ -1,0 +1,181 @@
+package admin
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/lateenmesh/lateen/model"
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/state/credential"
+)
+
+func (s *Server) clusters(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("format") == "json" {
+		s.clustersJSON(w)
+		return
+	}
+	for _, c := range s.config.State.Clusters() {
+		line := func(format string, args ...any) { fmt.Fprintf(w, c.Name+"::"+format+"\n", args...) }
+		line("observability_name::%s", statName(c))
+		line("default_priority::max_connections::%d", c.Limits.Connections)
+		line("default_priority::max_pending_requests::%d", c.Limits.Pending)
+		line("default_priority::max_requests::%d", c.Limits.Requests)
+		line("default_priority::max_retries::%d", c.Limits.Retries)
+		for _, h := range c.Hosts() {
+			line("%s::cx_active::%d", h.Text(), h.Pool.Open())
+			line("%s::rq_active::%d", h.Text(), h.Active.Load())
+			line("%s::rq_error::%d", h.Text(), h.Errors.Load())
+			line("%s::rq_total::%d", h.Text(), h.Total.Load())
+			line("%s::hostname::%s", h.Text(), h.Name)
+			line("%s::health_flags::%s", h.Text(), healthText(h))
+			line("%s::weight::%d", h.Text(), max(1, h.Weight))
+			line("%s::region::%s", h.Text(), h.Locality.Region)
+			line("%s::zone::%s", h.Text(), h.Locality.Zone)
+			line("%s::sub_zone::%s", h.Text(), h.Locality.SubZone)
+			line("%s::priority::%d", h.Text(), h.Priority)
+		}
+	}
+}
+
+func statName(c *cluster.Cluster) string {
+	if c.StatName != "" {
+		return c.StatName
+	}
+	return c.Name
+}
+
+func healthText(h *cluster.Host) string {
+	switch {
+	case h.Ejected(time.Now()):
+		return "/failed_outlier_check"
+	case h.Health == model.Healthy:
+		return "healthy"
+	default:
+		return "/failed_eds_health"
+	}
+}
+
+func (s *Server) clustersJSON(w http.ResponseWriter) {
+	statuses := []map[string]any{}
+	for _, c := range s.config.State.Clusters() {
+		hosts := []map[string]any{}
+		for _, h := range c.Hosts() {
+			hosts = append(hosts, hostJSON(h))
+		}
+		statuses = append(statuses, map[string]any{
+			"name": c.Name, "added_via_api": true, "observability_name": statName(c), "host_statuses": hosts,
+			"circuit_breakers": map[string]any{"thresholds": []map[string]any{{
+				"max_connections": c.Limits.Connections, "max_pending_requests": c.Limits.Pending, "max_requests": c.Limits.Requests, "max_retries": c.Limits.Retries,
+			}}},
+		})
+	}
+	writeJSON(w, map[string]any{"cluster_statuses": statuses})
+}
+
+func hostJSON(h *cluster.Host) map[string]any {
+	health := map[string]any{"eds_health_status": "HEALTHY"}
+	if h.Health != model.Healthy {
+		health["eds_health_status"] = "UNHEALTHY"
+		if h.Health == model.Draining {
+			health["eds_health_status"] = "DRAINING"
+		}
+	}
+	if h.Ejected(time.Now()) {
+		health["failed_outlier_check"] = true
+	}
+	address := map[string]any{"socket_address": map[string]any{"address": h.Address.Addr().String(), "port_value": h.Address.Port()}}
+	if h.Socket != "" {
+		address = map[string]any{"pipe": map[string]any{"path": h.Socket}}
+	}
+	counter := func(name string, v int64) map[string]any {
+		return map[string]any{"name": name, "value": fmt.Sprint(v)}
+	}
+	gauge := func(name string, v int64) map[string]any {
+		return map[string]any{"type": "GAUGE", "name": name, "value": fmt.Sprint(v)}
+	}
+	return map[string]any{
+		"address": address, "health_status": health, "weight": max(1, h.Weight), "hostname": h.Name, "priority": h.Priority,
+		"locality": map[string]any{"region": h.Locality.Region, "zone": h.Locality.Zone, "sub_zone": h.Locality.SubZone},
+		"stats": []map[string]any{
+			gauge("cx_active", h.Pool.Open()), counter("rq_error", h.Errors.Load()), counter("rq_total", h.Total.Load()), gauge("rq_active", h.Active.Load()),
+		},
+	}
+}
+
+func (s *Server) listeners(w http.ResponseWriter, r *http.Request) {
+	bound := s.config.Listeners.Addresses()
+	asJSON := r.URL.Query().Get("format") == "json"
+	statuses := []map[string]any{}
+	for _, c := range s.config.State.Listeners() {
+		at := c.Address.String()
+		if a := bound[c.Address]; a != nil {
+			at = a.String()
+		}
+		if !asJSON {
+			fmt.Fprintf(w, "%s::%s\n", c.Name, at)
+			continue
+		}
+		host, port, _ := strings.Cut(at, "]:")
+		if i := strings.LastIndexByte(at, ':'); i >= 0 {
+			host, port = strings.Trim(at[:i], "[]"), at[i+1:]
+		}
+		statuses = append(statuses, map[string]any{"name": c.Name, "local_address": map[string]any{"socket_address": map[string]any{"address": host, "port_value": number(port)}}})
+	}
+	if asJSON {
+		writeJSON(w, map[string]any{"listener_statuses": statuses})
+	}
+}
+
+func number(s string) int {
+	n := 0
+	_, _ = fmt.Sscan(s, &n) // a port is a number
+	return n
+}
+
+// certs shows what the certificates are for and how long they last.
+func (s *Server) certs(w http.ResponseWriter, _ *http.Request) {
+	all := []map[string]any{}
+	s.config.State.Certificates(func(name string, m *credential.Material, _ time.Time) {
+		one := map[string]any{"name": name}
+		var roots []map[string]any
+		for _, c := range m.Trust {
+			roots = append(roots, certJSON(c))
+		}
+		one["ca_cert"] = roots
+		one["cert_chain"] = chainJSON(m.Certificate)
+		all = append(all, one)
+	})
+	writeJSON(w, map[string]any{"certificates": all})
+}
+
+func chainJSON(c *tls.Certificate) []map[string]any {
+	var out []map[string]any
+	if c == nil {
+		return out
+	}
+	for _, der := range c.Certificate {
+		if parsed, err := x509.ParseCertificate(der); err == nil {
+			out = append(out, certJSON(parsed))
+		}
+	}
+	return out
+}
+
+func certJSON(c *x509.Certificate) map[string]any {
+	var names []map[string]string
+	for _, u := range c.URIs {
+		names = append(names, map[string]string{"uri": u.String()})
+	}
+	for _, d := range c.DNSNames {
+		names = append(names, map[string]string{"dns": d})
+	}
+	return map[string]any{
+		"serial_number": fmt.Sprintf("%x", c.SerialNumber), "subject_alt_names": names,
+		"days_until_expiration": fmt.Sprint(int(time.Until(c.NotAfter).Hours() / 24)),
+		"valid_from":            c.NotBefore.UTC().Format(time.RFC3339), "expiration_time": c.NotAfter.UTC().Format(time.RFC3339),
+	}
+}

@@ -1,0 +1,266 @@
+// Package proxy wires the stages of a request, from accept to reply, and of a
+// configuration change inside the proxy: bootstrap, control plane, compiled
+// state, listeners.
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lateenmesh/lateen/model"
+	"github.com/lateenmesh/lateen/proxy/admin"
+	"github.com/lateenmesh/lateen/proxy/bootstrap"
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
+	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/state"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
+	"github.com/lateenmesh/lateen/proxy/telemetry"
+)
+
+// Config says what a proxy is and what it stands on.
+type Config struct {
+	// Bootstrap is what it starts from.
+	Bootstrap *bootstrap.Config
+	// Secrets gives the agent's certificates, "default" and "ROOTCA"; nil when
+	// all secrets come as resources.
+	Secrets state.Secrets
+	// Bind says where a listener's address is bound, and whether at all; nil
+	// binds it as it is.
+	Bind func(netip.AddrPort) (netip.AddrPort, bool)
+	// Listen opens a listener's socket; nil is the operating system's TCP.
+	Listen func(netip.AddrPort) (net.Listener, error)
+	// Original asks where a redirected connection wanted to go; nil, or false,
+	// is where it was accepted.
+	Original func(net.Conn) (netip.AddrPort, bool)
+	// Dial opens connections to endpoints; nil is the operating system.
+	Dial pool.Dial
+	// Resolve finds the addresses of DNS clusters' names; nil is the operating
+	// system.
+	Resolve cluster.Resolve
+	// DialControl opens the connection to the control plane, resolving its
+	// name; nil is the operating system.
+	DialControl func(ctx context.Context, network, address string) (net.Conn, error)
+	// DrainTime bounds how long connections are let finish when Run's context
+	// ends; default 5 s.
+	DrainTime time.Duration
+	// LogFlush is how often access logs are written; default 1 s.
+	LogFlush time.Duration
+	// Version is the program's, for the admin API.
+	Version string
+	// Level, when it is set, is changed by the admin API's /logging.
+	Level *slog.LevelVar
+	// Quit is called by the admin API's /quitquitquit; may be nil.
+	Quit func()
+	Log  *slog.Logger
+}
+
+// Proxy is a data plane.
+type Proxy struct {
+	config    Config
+	listeners *listener.Set
+	state     *state.State
+	control   *ads.Client // nil when nobody is asked
+	telemetry *telemetry.Telemetry
+	admin     *admin.Server
+}
+
+// New makes a proxy of its bootstrap. A static resource that is not understood
+// is an error that names it and its field.
+func New(c Config) (*Proxy, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.DrainTime == 0 {
+		c.DrainTime = 5 * time.Second
+	}
+	if c.Resolve == nil {
+		c.Resolve = systemResolve
+	}
+	node := c.Bootstrap.Node
+	self := peermetadata.FromNode(node.GetMetadata())
+	p := &Proxy{
+		config:    c,
+		listeners: listener.NewSet(listener.Deps{Bind: c.Bind, Listen: c.Listen, Original: c.Original, Log: c.Log}),
+		telemetry: telemetry.New(telemetry.Config{Local: self, Principal: principal(node), Version: c.Version, FlushInterval: c.LogFlush}),
+	}
+	sc := state.Config{
+		Listeners: p.listeners,
+		Clusters:  cluster.Deps{Dial: c.Dial, Resolve: c.Resolve, Log: c.Log},
+		Telemetry: p.telemetry, Secrets: c.Secrets, Self: self, NodeID: node.GetId(), Log: c.Log,
+	}
+	if a := c.Bootstrap.ADS; a != nil {
+		p.control = ads.New(ads.Config{Node: node, SotW: a.SotW, Server: controlServer(a, c.DialControl), Sink: sink{p}, Log: c.Log})
+		sc.Want = p.control.Want
+	}
+	p.state = state.New(sc)
+	if err := p.state.Static(c.Bootstrap.Listeners, c.Bootstrap.Clusters, c.Bootstrap.Secrets); err != nil {
+		return nil, err
+	}
+	p.admin = admin.New(admin.Config{
+		State: p.state, Listeners: p.listeners, Control: p.Control, Metrics: p.telemetry.WritePrometheus, Node: node, Bootstrap: c.Bootstrap.Source,
+		Version: c.Version, Ready: p.Ready, Drain: p.Drain, Quit: c.Quit, Level: c.Level,
+	})
+	return p, nil
+}
+
+// principal is the SPIFFE ID of the workload that a node's metadata names.
+func principal(node *corev3.Node) string {
+	f := node.GetMetadata().GetFields()
+	id := model.Identity{
+		TrustDomain: cmp.Or(f["TRUST_DOMAIN"].GetStringValue(), "cluster.local"),
+		Namespace:   f["NAMESPACE"].GetStringValue(), ServiceAccount: f["SERVICE_ACCOUNT"].GetStringValue(),
+	}
+	if id.ServiceAccount == "" {
+		return ""
+	}
+	return id.String()
+}
+
+// sink hands what the control plane says to the state, and asks for listeners
+// once clusters have come: "the listeners' first request follows the clusters'
+// first answer".
+type sink struct{ p *Proxy }
+
+// Update implements [ads.Sink].
+func (s sink) Update(u ads.Update) error {
+	err := s.p.state.Update(u)
+	if u.Type == ads.ClusterType && s.p.config.Bootstrap.ADS.Listeners {
+		s.p.control.Want(ads.ListenerType, nil)
+	}
+	return err
+}
+
+func controlServer(a *bootstrap.ADS, dial func(context.Context, string, string) (net.Conn, error)) ads.Server {
+	s := ads.Server{
+		Address: a.Address, Plaintext: a.Plaintext, RootFile: a.RootFile, ServerName: a.ServerName, TokenFile: a.TokenFile, Dial: dial,
+	}
+	if a.CertFile != "" {
+		s.Certificate = func() (*tls.Certificate, error) {
+			cert, err := tls.LoadX509KeyPair(a.CertFile, a.KeyFile)
+			return &cert, err
+		}
+	}
+	return s
+}
+
+// systemResolve asks the operating system. It does not tell how long addresses
+// hold.
+func systemResolve(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	return addresses, 0, err
+}
+
+// Run serves until ctx ends, then lets connections finish for the drain time.
+// Static listeners serve at once.
+func (p *Proxy) Run(ctx context.Context) error {
+	if len(p.config.Bootstrap.Listeners) > 0 || p.control == nil {
+		if err := p.state.Serve(); err != nil {
+			p.listeners.Close()
+			return fmt.Errorf("serve static listeners: %w", err)
+		}
+	}
+	g, running := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.state.Run(running) })
+	g.Go(func() error { return p.telemetry.Run(running) })
+	if p.control != nil {
+		switch a := p.config.Bootstrap.ADS; {
+		case a.Clusters:
+			p.control.Want(ads.ClusterType, nil)
+		case a.Listeners:
+			p.control.Want(ads.ListenerType, nil)
+		}
+		g.Go(func() error { return p.control.Run(running) })
+	}
+	if p.config.Bootstrap.Admin.IsValid() {
+		g.Go(func() error { return p.serveAdmin(running) })
+	}
+	err := g.Wait()
+	p.drainAll()
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+func (p *Proxy) serveAdmin(ctx context.Context) error {
+	l, err := net.Listen("tcp", p.config.Bootstrap.Admin.String())
+	if err != nil {
+		return fmt.Errorf("serve admin API: %w", err)
+	}
+	server := &http.Server{Handler: p.admin, ReadHeaderTimeout: 10 * time.Second}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve admin API: %w", err)
+	}
+	return ctx.Err()
+}
+
+// drainAll ends connections at their next good moment, and waits for them.
+func (p *Proxy) drainAll() {
+	p.listeners.Close()
+	p.listeners.Drain(nil)
+	for end := time.Now().Add(p.config.DrainTime); time.Now().Before(end) && p.listeners.Active() > 0; {
+		time.Sleep(10 * time.Millisecond)
+	}
+	p.telemetry.Flush()
+}
+
+// Handover serves a connection that somebody else accepted, as if it had come to
+// the listener at address on its way to original.
+func (p *Proxy) Handover(conn net.Conn, address, original netip.AddrPort) {
+	p.listeners.Handover(conn, address, original)
+}
+
+// Drain asks connections to end at their next good moment: all, or those of
+// inbound listeners only.
+func (p *Proxy) Drain(inboundOnly bool) {
+	p.listeners.Drain(func(c *listener.Config) bool { return !inboundOnly || c.Direction == listener.Inbound })
+}
+
+// Ready reports whether the proxy has got its configuration and everything in
+// it is in force.
+func (p *Proxy) Ready() bool {
+	if p.control != nil {
+		types := p.control.Status().Types
+		a := p.config.Bootstrap.ADS
+		if a.Clusters && answered(types, ads.ClusterType) == 0 || a.Listeners && answered(types, ads.ListenerType) == 0 {
+			return false
+		}
+	}
+	return p.state.Ready()
+}
+
+func answered(types map[string]ads.TypeStatus, url string) uint64 {
+	return types[url].Accepted + types[url].Rejected
+}
+
+// Control tells how the conversation with the control plane goes.
+func (p *Proxy) Control() ads.Status {
+	if p.control == nil {
+		return ads.Status{}
+	}
+	return p.control.Status()
+}
+
+// State is what the proxy has been told.
+func (p *Proxy) State() *state.State { return p.state }
+
+// Admin answers Envoy's admin API, for further addresses than the bootstrap's.
+func (p *Proxy) Admin() http.Handler { return p.admin }
+
+// Addresses are where listeners are really bound, by their configured address.
+func (p *Proxy) Addresses() map[netip.AddrPort]net.Addr { return p.listeners.Addresses() }
