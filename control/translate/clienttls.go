@@ -27,7 +27,7 @@ func (b *clusterBuild) clientTLS(in ServiceInput, port model.Port, subset string
 		c.TransportSocket = clientSocket(b.mutual(in, port, subset, t))
 		b.metadataExchange(in.Istio)
 	case t.Mode == networking.ClientTLSSettings_SIMPLE, t.Mode == networking.ClientTLSSettings_MUTUAL:
-		c.TransportSocket = clientSocket(b.userTLS(t))
+		c.TransportSocket = clientSocket(b.userTLS(in.Service, t))
 	}
 }
 
@@ -81,9 +81,13 @@ func (b *clusterBuild) mutual(in ServiceInput, port model.Port, subset string, t
 
 // userTLS is TLS as a rule's author configured it, with files of the proxy or
 // a credential that the control plane serves.
-func (b *clusterBuild) userTLS(t *networking.ClientTLSSettings) *tls.UpstreamTlsContext {
+func (b *clusterBuild) userTLS(s *model.Service, t *networking.ClientTLSSettings) *tls.UpstreamTlsContext {
 	common := &tls.CommonTlsContext{TlsParams: tlsVersions()}
-	validation := &tls.CertificateValidationContext{MatchSubjectAltNames: exactly(t.SubjectAltNames)} //nolint:staticcheck // as above
+	sans := t.SubjectAltNames
+	if len(sans) == 0 {
+		sans = s.SubjectAltNames
+	}
+	validation := &tls.CertificateValidationContext{MatchSubjectAltNames: exactly(sorted(sans))} //nolint:staticcheck // as above
 	if t.GetInsecureSkipVerify().GetValue() {
 		validation.TrustChainVerification = tls.CertificateValidationContext_ACCEPT_UNTRUSTED
 	}
@@ -114,7 +118,7 @@ func (b *clusterBuild) userTLS(t *networking.ClientTLSSettings) *tls.UpstreamTls
 	}
 	if t.Sni == "" {
 		b.http.UpstreamHttpProtocolOptions = &core.UpstreamHttpProtocolOptions{AutoSni: true,
-			AutoSanValidation: len(t.SubjectAltNames) == 0 && !t.GetInsecureSkipVerify().GetValue()}
+			AutoSanValidation: len(sans) == 0 && !t.GetInsecureSkipVerify().GetValue()}
 		b.set = true
 	}
 	alpnOverrideOff(b.cluster)

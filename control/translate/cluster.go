@@ -69,13 +69,20 @@ func discovery(c *cluster.Cluster, in ServiceInput, port model.Port, subset *net
 		c.DnsRefreshRate = in.Mesh.GetDnsRefreshRate()
 		c.LoadAssignment = Endpoints(EndpointsInput{Audience: in.Audience, Service: in.Service, Port: port,
 			Subset: subset.GetName(), Rule: in.Rule, Endpoints: in.Endpoints})
-	case in.Service.Resolution == model.ResolveNone, in.Service.Headless():
+	case in.Service.Resolution == model.ResolveNone, in.Service.Headless() && !proxied(in.Audience, port):
 		kind(cluster.Cluster_ORIGINAL_DST)
 		c.LbPolicy = cluster.Cluster_CLUSTER_PROVIDED
 	default:
 		kind(cluster.Cluster_EDS)
 		c.EdsClusterConfig = &cluster.Cluster_EdsClusterConfig{EdsConfig: adsSource(), ServiceName: c.Name}
 	}
+}
+
+// proxied reports whether requests to a headless service's port may come by
+// http_proxy. Such a connection goes to the proxy itself and has no original
+// destination, so the endpoints must be known.
+func proxied(a Audience, port model.Port) bool {
+	return a.HTTPProxyPort != 0 && !port.Protocol.IsTCP()
 }
 
 // clusterMetadata names the service, for telemetry, and the rule, for

@@ -21,6 +21,8 @@ type server struct {
 	bind    string
 	port    uint32
 	number  int // its place in the Gateway
+	kind    kind
+	hosts   []string // of a server that ends TLS: those that no older one has
 }
 
 // kind is what a server does with a connection.
@@ -34,8 +36,8 @@ const (
 	plainBytes                // carries bytes
 )
 
-// servers lists all servers, oldest Gateway first, with their bound ports.
-func servers(in GatewayInput) []server {
+// allServers lists all servers, oldest Gateway first, with their bound ports.
+func allServers(in GatewayInput) []server {
 	var out []server
 	for _, g := range in.Gateways {
 		for i, spec := range g.Spec.GetServers() {
@@ -49,9 +51,59 @@ func servers(in GatewayInput) []server {
 	return out
 }
 
-// kind reads a server's protocol and TLS mode. The second value says what is
-// wrong, if anything is.
-func (s server) kind() (kind, string) {
+// servers are those that can be served. Of servers that cannot share a port
+// the oldest stays; the others are told why they are left out.
+func servers(in GatewayInput) ([]server, []Problem) {
+	var out []server
+	var problems []Problem
+	first := map[string]server{}
+	taken := map[string]map[string]bool{} // TLS hosts by port
+	for _, s := range allServers(in) {
+		name := s.listenerName()
+		var wrong string
+		s.kind, wrong = s.classify()
+		holder, used := first[name]
+		if taken[name] == nil {
+			taken[name] = map[string]bool{}
+		}
+		switch {
+		case wrong != "":
+		case used && !shareable(holder.kind, s.kind):
+			wrong = fmt.Sprintf("port %d is already used for another protocol by %s: choose another port", s.port, holder.gateway.Meta)
+		case s.kind == tlsRequests, s.kind == tlsBytes:
+			if s.hosts = free(serverHosts(s.spec), taken[name]); len(s.hosts) == 0 {
+				wrong = fmt.Sprintf("all hosts already have a TLS server on port %d: remove one of them", s.port)
+			}
+		}
+		if wrong != "" {
+			problems = append(problems, Problem{Object: s.gateway.Meta, Text: fmt.Sprintf("servers[%d]: %s", s.number, wrong)})
+			continue
+		}
+		if !used {
+			first[name] = s
+		}
+		out = append(out, s)
+	}
+	return out, problems
+}
+
+// free takes the hosts that are not taken yet.
+func free(hosts []string, taken map[string]bool) []string {
+	var out []string
+	for _, h := range hosts {
+		if !taken[h] {
+			taken[h] = true
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+func (s server) listenerName() string { return fmt.Sprintf("%s_%d", s.bind, s.port) }
+
+// classify reads a server's protocol and TLS mode. The second value says what
+// is wrong, if anything is.
+func (s server) classify() (kind, string) {
 	p := model.ParseProtocol(s.spec.GetPort().GetProtocol())
 	t := s.spec.GetTls()
 	switch {
@@ -83,19 +135,14 @@ func shareable(a, b kind) bool {
 // the order of their names. Servers that cannot share a port with an older
 // one are left out and told.
 func GatewayListeners(in GatewayInput) ([]*listener.Listener, []Problem) {
+	served, problems := servers(in)
 	byName := map[string]*gatewayPort{}
-	var problems []Problem
-	for _, s := range servers(in) {
-		name := fmt.Sprintf("%s_%d", s.bind, s.port)
-		p := byName[name]
-		if p == nil {
-			p = &gatewayPort{in: in, name: name, taken: map[string]bool{}}
+	for _, s := range served {
+		name := s.listenerName()
+		if byName[name] == nil {
+			byName[name] = &gatewayPort{in: in, name: name, first: s}
 		}
-		if wrong := p.add(s); wrong != "" {
-			problems = append(problems, Problem{Object: s.gateway.Meta, Text: fmt.Sprintf("servers[%d]: %s", s.number, wrong)})
-			continue
-		}
-		byName[name] = p
+		byName[name].add(s)
 	}
 	var out []*listener.Listener
 	for _, name := range slices.Sorted(mapKeys(byName)) {
@@ -110,71 +157,39 @@ func GatewayListeners(in GatewayInput) ([]*listener.Listener, []Problem) {
 type gatewayPort struct {
 	in     GatewayInput
 	name   string
-	kind   kind
 	first  server
 	chains []*listener.FilterChain
-	// taken are the hosts of TLS servers so far.
-	taken map[string]bool
-	used  bool
 }
 
-// add takes a server in, or says why it cannot.
-func (p *gatewayPort) add(s server) string {
-	k, wrong := s.kind()
-	if wrong != "" {
-		return wrong
-	}
-	if p.used && !shareable(p.kind, k) {
-		return fmt.Sprintf("port %d is already used for another protocol by %s: choose another port", s.port, p.first.gateway.Meta)
-	}
-	var hosts []string
-	if k == tlsRequests || k == tlsBytes {
-		if hosts = p.free(s); len(hosts) == 0 {
-			return fmt.Sprintf("all hosts already have a TLS server on port %d, the oldest by %s: remove one of them", s.port, p.first.gateway.Meta)
+// add takes a server in. Plain HTTP servers share one chain and one route.
+func (p *gatewayPort) add(s server) {
+	switch s.kind {
+	case plainRequests:
+		if len(p.chains) == 0 {
+			p.chains = append(p.chains, p.requests(s))
 		}
-	}
-	if !p.used {
-		p.used, p.kind, p.first = true, k, s
-		if k == plainRequests {
-			p.chains = append(p.chains, p.requests(s, k, nil))
-		}
-	}
-	switch k {
 	case tlsRequests:
-		p.chains = append(p.chains, p.requests(s, k, hosts))
+		p.chains = append(p.chains, p.requests(s))
 	case tlsBytes, plainBytes:
-		p.chains = append(p.chains, p.bytes(s, hosts)...)
+		p.chains = append(p.chains, p.bytes(s)...)
 	case sealedBytes:
 		p.chains = append(p.chains, p.sealed(s)...)
 	}
-	return ""
-}
-
-// free takes the server's hosts that no older TLS server has.
-func (p *gatewayPort) free(s server) []string {
-	var out []string
-	for _, h := range serverHosts(s.spec) {
-		if !p.taken[h] {
-			p.taken[h] = true
-			out = append(out, h)
-		}
-	}
-	return out
 }
 
 // requests is the chain of a server that reads HTTP.
-func (p *gatewayPort) requests(s server, k kind, hosts []string) *listener.FilterChain {
+func (p *gatewayPort) requests(s server) *listener.FilterChain {
 	c := &listener.FilterChain{Filters: []*listener.Filter{httpManager(httpInput{
-		Audience: p.in.Audience, Side: edge, StatPrefix: "outbound_" + p.name, RouteName: s.routeName(k)})}}
-	if k == tlsRequests {
-		p.seal(c, s, hosts)
+		Audience: p.in.Audience, Side: edge, StatPrefix: "outbound_" + p.name, RouteName: s.routeName()})}}
+	if s.kind == tlsRequests {
+		p.seal(c, s)
 	}
 	return c
 }
 
-// seal has a chain end TLS for the given hosts.
-func (p *gatewayPort) seal(c *listener.FilterChain, s server, hosts []string) {
-	if names := serverNames(hosts); len(names) > 0 {
+// seal has a chain end TLS for the server's hosts.
+func (p *gatewayPort) seal(c *listener.FilterChain, s server) {
+	if names := serverNames(s.hosts); len(names) > 0 {
 		c.FilterChainMatch = &listener.FilterChainMatch{ServerNames: names}
 	}
 	c.TransportSocket = gatewayTLS(s.spec, p.in.Mesh)
@@ -183,12 +198,12 @@ func (p *gatewayPort) seal(c *listener.FilterChain, s server, hosts []string) {
 
 // bytes are the chains of a server that carries TCP, ending TLS first where
 // it has any.
-func (p *gatewayPort) bytes(s server, hosts []string) []*listener.FilterChain {
+func (p *gatewayPort) bytes(s server) []*listener.FilterChain {
 	var out []*listener.FilterChain
 	for _, in := range s.rules(p.in) {
 		for _, c := range in.tcpChains(edge) {
-			if s.spec.Tls != nil {
-				p.seal(c, s, hosts)
+			if s.kind == tlsBytes {
+				p.seal(c, s)
 			}
 			out = append(out, c)
 		}
@@ -240,7 +255,7 @@ func (p *gatewayPort) listener() *listener.Listener {
 		FilterChains:     distinctChains(p.chains),
 	}
 	inspect(p.in.Audience, l)
-	if p.kind != plainRequests && p.kind != plainBytes && len(l.ListenerFilters) == 0 {
+	if p.first.kind != plainRequests && p.first.kind != plainBytes && len(l.ListenerFilters) == 0 {
 		l.ListenerFilters = append(l.ListenerFilters, inspectTLS())
 		detectionTimeout(p.in.Audience, l)
 	}
@@ -249,12 +264,12 @@ func (p *gatewayPort) listener() *listener.Listener {
 
 // routeName is the route that a server's requests are routed by: shared by
 // all plain HTTP servers of a port, each HTTPS server's own.
-func (s server) routeName(k kind) string {
+func (s server) routeName() string {
 	bind := ""
 	if s.bind != wildcard {
 		bind = "." + s.bind
 	}
-	if k == plainRequests {
+	if s.kind == plainRequests {
 		return fmt.Sprintf("http.%d%s", s.port, bind)
 	}
 	p := s.spec.GetPort()

@@ -13,12 +13,12 @@ import (
 // everything at the end.
 func GatewayRoutes(in GatewayInput) []*route.RouteConfiguration {
 	byName := map[string]*gatewayRoute{}
-	for _, s := range servers(in) {
-		k, wrong := s.kind()
-		if wrong != "" || k != plainRequests && k != tlsRequests {
+	served, _ := servers(in)
+	for _, s := range served {
+		if s.kind != plainRequests && s.kind != tlsRequests {
 			continue
 		}
-		name := s.routeName(k)
+		name := s.routeName()
 		if byName[name] == nil {
 			byName[name] = &gatewayRoute{name: name, first: s, hosts: map[string]*route.VirtualHost{}, merged: map[string]bool{}}
 		}
