@@ -58,13 +58,12 @@ var stages = map[string]struct{ shared, wiring []string }{
 // why it is right.
 var arrows = map[string][]string{
 	"proxy/state":         {"proxy/pool", "proxy/cluster", "proxy/route", "proxy/listener", "proxy/http1", "proxy/tcp", "proxy/filter/router", "proxy/filter/entry", "proxy/filter/peermetadata", "proxy/filter/alpn", "proxy/filter/fault", "proxy/filter/cors", "proxy/telemetry"}, // the compiler makes every stage's runtime form
-	"proxy/admin":         {"proxy/state", "proxy/state/ads", "proxy/state/credential", "proxy/listener", "proxy/cluster"},                                                                                                                                                                                                        // it shows what the others are
+	"proxy/admin":         {"proxy/state", "proxy/state/ads", "proxy/state/credential", "proxy/listener", "proxy/cluster"},                                                                                                                                                           // it shows what the others are
 	"proxy/filter/entry":  {"proxy/route"},                                                                                                                                                                                                                                           // what happens before and behind the choice of a route
-	"proxy/filter/router": {"proxy/route", "proxy/cluster", "proxy/pool", "proxy/http1"}, // the last filter is where a route becomes an endpoint, a connection, and an exchange on it
-	"proxy/filter/entry":  {"proxy/route"},                                               // the first filter finds the route
-	"proxy/route":         {"proxy/cluster"},                                             // a route holds handles of clusters
-	"proxy/cluster":       {"proxy/pool"},                                                // a host has a pool
-	"proxy/tcp":           {"proxy/cluster", "proxy/pool"},                               // a byte stream needs an endpoint too
+	"proxy/filter/router": {"proxy/route", "proxy/cluster", "proxy/pool", "proxy/http1"},                                                                                                                                                                                             // the last filter is where a route becomes an endpoint, a connection, and an exchange on it
+	"proxy/route":         {"proxy/cluster"},                                                                                                                                                                                                                                         // a route holds handles of clusters
+	"proxy/cluster":       {"proxy/pool"},                                                                                                                                                                                                                                            // a host has a pool
+	"proxy/tcp":           {"proxy/cluster", "proxy/pool"},                                                                                                                                                                                                                           // a byte stream needs an endpoint too
 }
 
 func TestImports(t *testing.T) {
