@@ -11,12 +11,21 @@ import (
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/lateenmesh/lateen/control/mesh"
+	"github.com/lateenmesh/lateen/control/push"
 	"github.com/lateenmesh/lateen/control/translate"
 	"github.com/lateenmesh/lateen/model"
 )
 
 // The functions here put what the push stage knows of a client into the narrow
 // inputs of the translate stage.
+
+func translation() push.Translation {
+	return push.Translation{
+		BuiltinClusters: builtinClusters, OutboundClusters: outboundClusters, Endpoints: loadAssignments,
+		OutboundListeners: outboundListeners, OutboundRoutes: outboundRoutes, InboundListeners: inboundListeners,
+		InboundClusters: inboundClusters, GatewayListeners: gatewayListeners, GatewayRoutes: gatewayRoutes, Secrets: secrets,
+	}
+}
 
 func audience(m *mesh.Config, c mesh.Client) translate.Audience {
 	return translate.Audience{

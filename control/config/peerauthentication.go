@@ -9,45 +9,30 @@ import (
 	"github.com/lateenmesh/lateen/control/mesh"
 )
 
-// MTLS is what a workload asks of its callers.
-type MTLS struct {
-	Mode mesh.MTLS
-	// Ports holds the workload's ports with a mode of their own.
-	Ports map[uint32]mesh.MTLS
-}
-
-// Of is the mode of one port of the workload.
-func (m MTLS) Of(port uint32) mesh.MTLS {
-	if mode, ok := m.Ports[port]; ok {
-		return mode
-	}
-	return m.Mode
-}
-
 // MTLS finds what holds for a workload: the port's setting goes before the
 // workload's, the namespace's and the mesh's; at one level the oldest counts.
-func (r Rules) MTLS(ctx *collection.Ctx, namespace string, labels map[string]string) MTLS {
-	var out MTLS
+// It gives the workload's mode and those of the ports that differ.
+func (r Rules) MTLS(ctx *collection.Ctx, namespace string, labels map[string]string) (mode mesh.MTLS, ports map[uint32]mesh.MTLS) {
 	if top := r.widest(ctx, r.root); top != nil {
-		out.Mode = modeOf(top.Spec.GetMtls(), out.Mode)
+		mode = modeOf(top.Spec.GetMtls(), mode)
 	}
 	if namespace != r.root {
 		if own := r.widest(ctx, namespace); own != nil {
-			out.Mode = modeOf(own.Spec.GetMtls(), out.Mode)
+			mode = modeOf(own.Spec.GetMtls(), mode)
 		}
 		if own := r.selecting(ctx, namespace, labels); own != nil {
-			out.Mode = modeOf(own.Spec.GetMtls(), out.Mode)
+			mode = modeOf(own.Spec.GetMtls(), mode)
 			for port, m := range own.Spec.GetPortLevelMtls() {
-				if mode := modeOf(m, out.Mode); mode != out.Mode {
-					if out.Ports == nil {
-						out.Ports = map[uint32]mesh.MTLS{}
+				if own := modeOf(m, mode); own != mode {
+					if ports == nil {
+						ports = map[uint32]mesh.MTLS{}
 					}
-					out.Ports[port] = mode
+					ports[port] = own
 				}
 			}
 		}
 	}
-	return out
+	return mode, ports
 }
 
 // widest is the oldest rule of a namespace without a selector.

@@ -14,16 +14,22 @@ import (
 	"github.com/lateenmesh/lateen/model"
 )
 
+// Judgement is what is wrong with one object: nothing, when it is fine.
+type Judgement struct {
+	Object   mesh.Meta
+	Problems []mesh.Problem
+}
+
 // problems derives what is wrong with each object, by itself and with what it
 // refers to.
-func problems(g *collection.Graph, in Inputs, r Rules) *collection.Collection[[]mesh.Problem] {
-	vs := about(in.VirtualServices, "VirtualService", func(ctx *collection.Ctx, o *mesh.VirtualService) []mesh.Problem {
+func problems(g *collection.Graph, in Inputs, r Rules) *collection.Collection[Judgement] {
+	vs := about(in.VirtualServices, "VirtualService", func(o *mesh.VirtualService) mesh.Meta { return o.Meta }, func(ctx *collection.Ctx, o *mesh.VirtualService) []mesh.Problem {
 		return checked(o.Meta, func(c *check) {
 			c.virtualService(o.Spec)
 			judge{c, ctx, in, r}.virtualService(o)
 		})
 	})
-	dr := about(in.DestinationRules, "DestinationRule", func(ctx *collection.Ctx, o *mesh.DestinationRule) []mesh.Problem {
+	dr := about(in.DestinationRules, "DestinationRule", func(o *mesh.DestinationRule) mesh.Meta { return o.Meta }, func(ctx *collection.Ctx, o *mesh.DestinationRule) []mesh.Problem {
 		out := checkDestinationRule(o)
 		return append(out, checked(o.Meta, func(c *check) {
 			if host := model.FQDN(o.Spec.GetHost(), o.Namespace, in.DomainSuffix); !host.Wildcard() {
@@ -31,20 +37,23 @@ func problems(g *collection.Graph, in Inputs, r Rules) *collection.Collection[[]
 			}
 		})...)
 	})
-	gw := about(in.Gateways, "Gateway", func(ctx *collection.Ctx, o *mesh.Gateway) []mesh.Problem {
+	gw := about(in.Gateways, "Gateway", func(o *mesh.Gateway) mesh.Meta { return o.Meta }, func(ctx *collection.Ctx, o *mesh.Gateway) []mesh.Problem {
 		return checked(o.Meta, func(c *check) {
 			c.gateway(o.Spec)
 			judge{c, ctx, in, r}.credentials(o)
 		})
 	})
-	pa := about(in.PeerAuthentications, "PeerAuthentication", func(_ *collection.Ctx, o *mesh.PeerAuthentication) []mesh.Problem {
+	pa := about(in.PeerAuthentications, "PeerAuthentication", func(o *mesh.PeerAuthentication) mesh.Meta { return o.Meta }, func(_ *collection.Ctx, o *mesh.PeerAuthentication) []mesh.Problem {
 		return checked(o.Meta, func(c *check) { c.peerAuthentication(o.Spec) })
 	})
-	others := collection.Derive(in.Untranslated, "config/problems/others", collection.Deep[[]mesh.Problem],
-		func(_ *collection.Ctx, _ string, m mesh.Meta) ([]mesh.Problem, bool) {
-			return checked(m, func(c *check) { c.untranslated() }), true
+	others := collection.Derive(in.Untranslated, "config/problems/others", collection.Deep[Judgement],
+		func(_ *collection.Ctx, _ string, m mesh.Meta) (Judgement, bool) {
+			return Judgement{m, checked(m, func(c *check) { c.untranslated() })}, true
 		})
-	return collection.Union(g, "config/problems", vs, dr, gw, pa, others)
+	se := about(in.ServiceEntries, "ServiceEntry", func(o *mesh.ServiceEntry) mesh.Meta { return o.Meta }, func(_ *collection.Ctx, o *mesh.ServiceEntry) []mesh.Problem {
+		return checked(o.Meta, func(c *check) { c.serviceEntry(o.Spec) })
+	})
+	return collection.Union(g, "config/problems", vs, dr, gw, pa, se, others)
 }
 
 // untranslated names what an object of a kind that is not in force lacks.
@@ -57,11 +66,11 @@ func (c *check) untranslated() {
 }
 
 // about derives the problems of one kind's objects, by "Kind/namespace/name".
-func about[V any](in *collection.Collection[V], kind string, find func(*collection.Ctx, V) []mesh.Problem) *collection.Collection[[]mesh.Problem] {
-	own := collection.Derive(in, "config/problems/"+kind, collection.Deep[[]mesh.Problem], func(ctx *collection.Ctx, _ string, o V) ([]mesh.Problem, bool) {
+func about[V any](in *collection.Collection[V], kind string, meta func(V) mesh.Meta, find func(*collection.Ctx, V) []mesh.Problem) *collection.Collection[Judgement] {
+	own := collection.Derive(in, "config/problems/"+kind, collection.Deep[Judgement], func(ctx *collection.Ctx, _ string, o V) (Judgement, bool) {
 		list := find(ctx, o)
 		slices.SortStableFunc(list, func(a, b mesh.Problem) int { return cmp.Compare(a.Field, b.Field) })
-		return list, true
+		return Judgement{meta(o), list}, true
 	})
 	return collection.Prefix(own, "config/problems/"+kind+"/keyed", kind+"/")
 }

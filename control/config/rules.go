@@ -23,6 +23,7 @@ type Inputs struct {
 	DestinationRules    *collection.Collection[*mesh.DestinationRule]
 	Gateways            *collection.Collection[*mesh.Gateway]
 	PeerAuthentications *collection.Collection[*mesh.PeerAuthentication]
+	ServiceEntries      *collection.Collection[*mesh.ServiceEntry]
 	Untranslated        *collection.Collection[mesh.Meta]
 	Secrets             *collection.Collection[*mesh.Secret]
 	// ServicesByHost lists the services of all namespaces that have a host.
@@ -49,8 +50,8 @@ type Rules struct {
 	// PeerAuthentications lists a namespace's rules.
 	PeerAuthentications *collection.Collection[[]*mesh.PeerAuthentication]
 	// Problems lists what is wrong with an object, by "Kind/namespace/name";
-	// an object that the mesh reads and that is fine has an empty list.
-	Problems *collection.Collection[[]mesh.Problem]
+	// every object that the mesh reads has a row.
+	Problems *collection.Collection[Judgement]
 
 	root string
 }

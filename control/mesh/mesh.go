@@ -84,6 +84,13 @@ type PeerAuthentication struct {
 	Spec *security.PeerAuthentication
 }
 
+// ServiceEntry declares services that the registry does not know, as the user
+// wrote it.
+type ServiceEntry struct {
+	Meta
+	Spec *networking.ServiceEntry
+}
+
 // MTLS is the effective mode of one workload port.
 type MTLS uint8
 

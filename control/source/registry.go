@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/lateenmesh/lateen/control/collection"
+	"github.com/lateenmesh/lateen/control/mesh"
 	"github.com/lateenmesh/lateen/model"
 )
 
@@ -27,7 +28,7 @@ type Registry struct {
 
 // ByPort holds a service's endpoints by its port number; each list is sorted by
 // address.
-type ByPort map[uint32][]model.Endpoint
+type ByPort = map[uint32][]model.Endpoint
 
 // ServiceKey is the key of a service: the same host may be declared once per
 // namespace.
@@ -37,7 +38,7 @@ func ServiceKey(namespace string, host model.Host) string { return namespace + "
 func NewRegistry(g *collection.Graph, t Tables) Registry {
 	var r Registry
 	entries := collection.Derive(t.ServiceEntries.Collection, "source/entries", collection.Deep[*Entry],
-		func(ctx *collection.Ctx, _ string, e *ServiceEntry) (*Entry, bool) {
+		func(ctx *collection.Ctx, _ string, e *mesh.ServiceEntry) (*Entry, bool) {
 			return EntryOf(e.Namespace, e.Name, e.Created, e.Spec, trustDomain(ctx, t)), true
 		})
 	claimsOfServices := collection.Group(t.Services.Collection, "source/kubeservicesbyhost",

@@ -20,7 +20,7 @@ type Tables struct {
 	Namespaces      collection.Input[string] // the value is the network label
 	Secrets         collection.Input[*mesh.Secret]
 	MeshConfig      collection.Input[*mesh.Config]
-	ServiceEntries  collection.Input[*ServiceEntry]
+	ServiceEntries  collection.Input[*mesh.ServiceEntry]
 	WorkloadEntries collection.Input[*WorkloadEntry]
 	// The rules are as the user wrote them: Meta and Spec only.
 	VirtualServices     collection.Input[*mesh.VirtualService]
@@ -42,7 +42,7 @@ func NewTables(g *collection.Graph) Tables {
 		Namespaces:          collection.NewInput(g, "source/namespaces", collection.Same[string]),
 		Secrets:             collection.NewInput(g, "source/secrets", collection.Deep[*mesh.Secret]),
 		MeshConfig:          collection.NewInput(g, "source/mesh", func(a, b *mesh.Config) bool { return proto.Equal(a, b) }),
-		ServiceEntries:      collection.NewInput(g, "source/serviceentries", func(a, b *ServiceEntry) bool { return sameObject(a.Meta, b.Meta, a.Spec, b.Spec) }),
+		ServiceEntries:      collection.NewInput(g, "source/serviceentries", func(a, b *mesh.ServiceEntry) bool { return sameObject(a.Meta, b.Meta, a.Spec, b.Spec) }),
 		WorkloadEntries:     collection.NewInput(g, "source/workloadentries", func(a, b *WorkloadEntry) bool { return sameObject(a.Meta, b.Meta, a.Spec, b.Spec) }),
 		VirtualServices:     collection.NewInput(g, "source/virtualservices", func(a, b *mesh.VirtualService) bool { return sameObject(a.Meta, b.Meta, a.Spec, b.Spec) }),
 		DestinationRules:    collection.NewInput(g, "source/destinationrules", func(a, b *mesh.DestinationRule) bool { return sameObject(a.Meta, b.Meta, a.Spec, b.Spec) }),
@@ -50,12 +50,6 @@ func NewTables(g *collection.Graph) Tables {
 		PeerAuthentications: collection.NewInput(g, "source/peerauthentications", func(a, b *mesh.PeerAuthentication) bool { return sameObject(a.Meta, b.Meta, a.Spec, b.Spec) }),
 		Untranslated:        collection.NewInput(g, "source/untranslated", collection.Deep[mesh.Meta]),
 	}
-}
-
-// ServiceEntry is a user's object, as it is written.
-type ServiceEntry struct {
-	mesh.Meta
-	Spec *networking.ServiceEntry
 }
 
 // WorkloadEntry is a user's object, as it is written.

@@ -242,8 +242,8 @@ func gateway(o *networkingv1.Gateway) (*mesh.Gateway, bool) {
 	return &mesh.Gateway{Meta: metaOf("Gateway", o), Spec: &o.Spec}, true
 }
 
-func serviceEntry(o *networkingv1.ServiceEntry) (*ServiceEntry, bool) {
-	return &ServiceEntry{Meta: metaOf("ServiceEntry", o), Spec: &o.Spec}, true
+func serviceEntry(o *networkingv1.ServiceEntry) (*mesh.ServiceEntry, bool) {
+	return &mesh.ServiceEntry{Meta: metaOf("ServiceEntry", o), Spec: &o.Spec}, true
 }
 
 func workloadEntry(o *networkingv1.WorkloadEntry) (*WorkloadEntry, bool) {
