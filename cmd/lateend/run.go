@@ -71,7 +71,15 @@ func run(ctx context.Context, s settings) error {
 	if err != nil {
 		return fmt.Errorf("make a client of the API server: %w", err)
 	}
-	pipeline, err := newPipeline(s, config, log)
+	var writer *status.Writer
+	if s.Status {
+		objects, err := dynamic.NewForConfig(config)
+		if err != nil {
+			return fmt.Errorf("make a client of the API server: %w", err)
+		}
+		writer = status.NewWriter(objects, log)
+	}
+	pipeline, err := newPipeline(s, config, client, writer, log)
 	if err != nil {
 		return err
 	}
@@ -79,13 +87,7 @@ func run(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	if s.Status {
-		objects, err := dynamic.NewForConfig(config)
-		if err != nil {
-			return fmt.Errorf("make a client of the API server: %w", err)
-		}
-		p.status = status.NewWriter(objects, log)
-	}
+	p.status = writer
 	return p.serve(ctx)
 }
 

@@ -2,6 +2,7 @@ package status
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,20 @@ type want struct {
 	generation int64
 	conditions []condition
 	messages   []any // Istio's validationMessages
+}
+
+// allWell reports whether there is nothing to complain of.
+func (w want) allWell() bool {
+	return len(w.messages) == 0 && !slices.ContainsFunc(w.conditions, func(c condition) bool { return c.status != "True" })
+}
+
+// spokenOf reports whether obj carries a condition of ours.
+func spokenOf(obj *unstructured.Unstructured) bool {
+	conditions, _ := content(obj)["conditions"].([]any)
+	return slices.ContainsFunc(conditions, func(c any) bool {
+		m, ok := c.(map[string]any)
+		return ok && (m["type"] == validated || m["type"] == reconciled)
+	})
 }
 
 type condition struct{ kind, status, reason, message string }

@@ -108,15 +108,12 @@ func NewWriter(client dynamic.Interface, log *slog.Logger) *Writer {
 }
 
 // Set replaces what is to say about an object. An object that nothing was ever
-// wrong with is not written to.
+// wrong with is not written to; what an earlier process wrote is corrected.
 func (w *Writer) Set(r Report) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := w.known[r.Object]
 	if e == nil {
-		if len(r.Problems) == 0 {
-			return
-		}
 		e = &entry{}
 		w.known[r.Object] = e
 	} else if e.report.Generation == r.Generation && slices.Equal(e.report.Problems, r.Problems) {
@@ -233,7 +230,7 @@ func (w *Writer) write(ctx context.Context, o Object, want want) error {
 		if err != nil {
 			return fmt.Errorf("get %s: %w", o, err)
 		}
-		if obj.GetGeneration() > want.generation || !want.apply(obj, time.Now()) {
+		if obj.GetGeneration() > want.generation || want.allWell() && !spokenOf(obj) || !want.apply(obj, time.Now()) {
 			return nil
 		}
 		_, err = client.UpdateStatus(ctx, obj, metav1.UpdateOptions{})

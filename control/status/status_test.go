@@ -143,3 +143,24 @@ func TestRefusal(t *testing.T) {
 		}
 	})
 }
+
+// What an earlier process wrote is corrected when all is well now.
+func TestLeftovers(t *testing.T) {
+	story(t, func(w *Writer, after func() map[string]any, _ func() int) {
+		w.Set(Report{cart, 2, []Problem{unknownHost}})
+		after()
+		again := NewWriter(w.client, w.log)
+		again.Set(Report{cart, 2, nil})
+		again.flushAll(t)
+		if got, want := summary(after()), "Theirs=True Reconciled=True PassedValidation=True"; got != want {
+			t.Errorf("status %q, want %q", got, want)
+		}
+	})
+}
+
+func (w *Writer) flushAll(t *testing.T) {
+	t.Helper()
+	for wait := w.flush(context.Background()); wait > 0; wait = w.flush(context.Background()) {
+		time.Sleep(wait)
+	}
+}
