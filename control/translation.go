@@ -7,7 +7,7 @@ import (
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/lateenmesh/lateen/control/mesh"
@@ -101,9 +101,9 @@ func outboundListeners(in mesh.OutboundInput) []*listener.Listener {
 }
 
 // outboundRoutes are the routes that the outbound listeners ask for.
-func outboundRoutes(in mesh.OutboundInput) []*route.RouteConfiguration {
+func outboundRoutes(in mesh.OutboundInput) []*routev3.RouteConfiguration {
 	o := newOutbound(in)
-	var out []*route.RouteConfiguration
+	var out []*routev3.RouteConfiguration
 	for _, port := range o.ports() {
 		for _, name := range translate.RouteNames(o.port(port)) {
 			out = append(out, translate.OutboundRoute(o.audience, name, o.hosts(name, port)))
@@ -143,7 +143,7 @@ func (o outbound) port(number uint32) translate.PortInput {
 
 // hosts are the virtual hosts of one route: of a port's, or of one service
 // whose protocol nobody declared.
-func (o outbound) hosts(name string, port uint32) []*route.VirtualHost {
+func (o outbound) hosts(name string, port uint32) []*routev3.VirtualHost {
 	var out hosts
 	shared := name == translate.PortRoute(port)
 	for _, s := range o.Services {
@@ -163,7 +163,7 @@ func (o outbound) hosts(name string, port uint32) []*route.VirtualHost {
 
 // proxied are the virtual hosts of the HTTP proxy's route: every host that the
 // client sees, on every port that may speak HTTP.
-func (o outbound) proxied() []*route.VirtualHost {
+func (o outbound) proxied() []*routev3.VirtualHost {
 	var out hosts
 	for _, s := range o.Services {
 		for _, p := range s.Service.Ports {
@@ -188,7 +188,7 @@ func (o outbound) strangers(name string, out *hosts) {
 	}
 }
 
-func (o outbound) host(name string, s *model.Service, host model.Host, port uint32, vs *mesh.VirtualService) *route.VirtualHost {
+func (o outbound) host(name string, s *model.Service, host model.Host, port uint32, vs *mesh.VirtualService) *routev3.VirtualHost {
 	to := destinations(o.Lookup, vs)
 	if s != nil {
 		to[s.Host] = translate.Destination{Service: s, Rule: o.Lookup.Rule(s.Host)}
@@ -199,9 +199,9 @@ func (o outbound) host(name string, s *model.Service, host model.Host, port uint
 }
 
 // hosts collects virtual hosts; one without routes is nil and left out.
-type hosts []*route.VirtualHost
+type hosts []*routev3.VirtualHost
 
-func (h *hosts) add(v *route.VirtualHost) {
+func (h *hosts) add(v *routev3.VirtualHost) {
 	if v != nil {
 		*h = append(*h, v)
 	}
@@ -258,7 +258,7 @@ func gatewayListeners(in mesh.GatewayInput) []*listener.Listener {
 	return out
 }
 
-func gatewayRoutes(in mesh.GatewayInput) []*route.RouteConfiguration {
+func gatewayRoutes(in mesh.GatewayInput) []*routev3.RouteConfiguration {
 	return translate.GatewayRoutes(gateway(in))
 }
 
