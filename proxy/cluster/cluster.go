@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"log/slog"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -221,12 +222,23 @@ func (c *Cluster) ReleaseConnection() { c.Stats.CxActive.Add(-1) }
 
 // AcquireRetry counts a retry that is under way.
 func (c *Cluster) AcquireRetry() bool {
-	if n := c.retries.Add(1); c.Limits.Retries != Unlimited && n > int64(c.Limits.Retries) {
+	if n := c.retries.Add(1); n > c.retryLimit() {
 		c.retries.Add(-1)
 		c.Stats.RqRetryOverflow.Add(1)
 		return false
 	}
 	return true
+}
+
+// retryLimit is how many retries may be under way now.
+func (c *Cluster) retryLimit() int64 {
+	switch {
+	case c.Limits.RetryPercent > 0:
+		return max(int64(c.Limits.RetryMin), int64(float64(c.Stats.RqActive.Load())*c.Limits.RetryPercent/100))
+	case c.Limits.Retries == Unlimited:
+		return math.MaxInt64
+	}
+	return int64(c.Limits.Retries)
 }
 
 // ReleaseRetry ends what AcquireRetry began.

@@ -78,7 +78,13 @@ const Unlimited = 1<<32 - 1
 
 // Limits are the circuit breaker's. The zero value of one is Envoy's default:
 // 1024, and 3 retries.
-type Limits struct{ Connections, Pending, Requests, Retries uint32 }
+type Limits struct {
+	Connections, Pending, Requests, Retries uint32
+	// RetryPercent, when it is set, replaces Retries: so many percent of the
+	// requests under way, but at least RetryMin.
+	RetryPercent float64
+	RetryMin     uint32
+}
 
 // Outlier says when an endpoint is taken out for misbehaving. Percentages of 0
 // for Enforce switch a detector off.

@@ -25,6 +25,9 @@ type Router struct {
 	total uint64 // of the clusters' weights
 	// Suppress leaves out the x-envoy-* fields that a router adds.
 	suppress bool
+	// expected is the time that a try may take, in milliseconds, as the upstream
+	// is told; empty when it is not limited.
+	expected string
 }
 
 // New makes the handler that ends a route's chain.
@@ -32,6 +35,13 @@ func New(f route.Forward, suppressEnvoyHeaders bool) *Router {
 	r := &Router{Forward: f, suppress: suppressEnvoyHeaders}
 	for _, c := range f.Clusters {
 		r.total += uint64(c.Weight)
+	}
+	limit := f.Timeout
+	if f.Retry != nil && f.Retry.PerTry > 0 && (limit == 0 || f.Retry.PerTry < limit) {
+		limit = f.Retry.PerTry
+	}
+	if limit > 0 && !suppressEnvoyHeaders {
+		r.expected = milliseconds(limit)
 	}
 	return r
 }
@@ -72,6 +82,9 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	}
 	req.Info.Destination = c.Service
 	r.rewrite(req, weighed)
+	if r.expected != "" {
+		req.Header.Set("x-envoy-expected-rq-timeout-ms", r.expected)
+	}
 	if len(r.Mirrors) > 0 {
 		r.mirror(req)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	mxv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/network/metadata_exchange/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
@@ -52,6 +53,7 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 		{"circuit_breakers", out.limits},
 		{"outlier_detection", out.outlier},
 		{"upstream_bind_config", out.bind},
+		{"filters", networkFilters},
 		{"typed_extension_protocol_options", out.protocol},
 		{"", func(m *clusterv3.Cluster) error { return out.transport(c, m) }},
 	}
@@ -136,6 +138,15 @@ func (c *Cluster) limits(m *clusterv3.Cluster) error {
 			Requests:    t.GetMaxRequests().GetValue(),
 			Retries:     t.GetMaxRetries().GetValue(),
 		}
+		if b := t.GetRetryBudget(); b != nil {
+			c.Config.Limits.RetryPercent, c.Config.Limits.RetryMin = 20, 3
+			if p := b.GetBudgetPercent(); p != nil {
+				c.Config.Limits.RetryPercent = p.GetValue()
+			}
+			if n := b.GetMinRetryConcurrency(); n != nil {
+				c.Config.Limits.RetryMin = n.GetValue()
+			}
+		}
 	}
 	return nil
 }
@@ -171,6 +182,22 @@ func (c *Cluster) outlier(m *clusterv3.Cluster) error {
 	}
 	out.MaxEjection = duration(o.GetMaxEjectionTime().AsDuration(), max(out.BaseEjection, 300*time.Second))
 	c.Config.Outlier = out
+	return nil
+}
+
+// networkFilters are those on the connections to endpoints. Istio's metadata
+// exchange is one, and does nothing unless its ALPN was chosen.
+func networkFilters(m *clusterv3.Cluster) error {
+	for i, f := range m.GetFilters() {
+		at := fmt.Sprintf("[%d].typed_config", i)
+		opened, err := unpack(f.GetTypedConfig())
+		if err != nil {
+			return fieldcheck.At(at, err)
+		}
+		if _, ok := opened.(*mxv3.MetadataExchange); !ok {
+			return fieldcheck.Refuse(at, "%s is not a filter for clusters that is supported", opened.ProtoReflect().Descriptor().FullName())
+		}
+	}
 	return nil
 }
 

@@ -6,7 +6,7 @@ var clusterFields = fieldcheck.Table{
 	"envoy.config.cluster.v3.Cluster": {
 		Read: "name type alt_stat_name eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers outlier_detection " +
 			"typed_extension_protocol_options http2_protocol_options upstream_bind_config common_lb_config transport_socket transport_socket_matches metadata " +
-			"upstream_connection_options least_request_lb_config round_robin_lb_config ring_hash_lb_config maglev_lb_config original_dst_lb_config " +
+			"upstream_connection_options filters least_request_lb_config round_robin_lb_config ring_hash_lb_config maglev_lb_config original_dst_lb_config " +
 			"dns_refresh_rate max_requests_per_connection",
 		Ignored: map[string]string{
 			"cleanup_interval":                         "an original destination is kept as long as its connections",
@@ -43,9 +43,9 @@ var clusterFields = fieldcheck.Table{
 	"envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig":        {Read: "*"},
 	"envoy.config.cluster.v3.Cluster.LeastRequestLbConfig": {
 		Read:    "choice_count",
-		Ignored: map[string]string{"active_request_bias": "the default's effect is kept"},
+		Ignored: map[string]string{"active_request_bias": "the default's effect is kept", "slow_start_config": "a new endpoint takes its share at once"},
 	},
-	"envoy.config.cluster.v3.Cluster.RoundRobinLbConfig":  {},
+	"envoy.config.cluster.v3.Cluster.RoundRobinLbConfig":  {Ignored: map[string]string{"slow_start_config": "a new endpoint takes its share at once"}},
 	"envoy.config.cluster.v3.Cluster.RingHashLbConfig":    {Read: "minimum_ring_size maximum_ring_size", Ignored: map[string]string{"hash_function": "xxHash spreads as well"}},
 	"envoy.config.cluster.v3.Cluster.MaglevLbConfig":      {Read: "table_size"},
 	"envoy.config.cluster.v3.Cluster.OriginalDstLbConfig": {Read: "upstream_port_override"},
@@ -54,12 +54,14 @@ var clusterFields = fieldcheck.Table{
 	},
 	"envoy.config.cluster.v3.CircuitBreakers": {Read: "thresholds", Ignored: map[string]string{"per_host_thresholds": "the cluster's limits hold"}},
 	"envoy.config.cluster.v3.CircuitBreakers.Thresholds": {
-		Read: "priority max_connections max_pending_requests max_requests max_retries",
+		Read: "priority max_connections max_pending_requests max_requests max_retries retry_budget",
 		Ignored: map[string]string{
 			"track_remaining":      "only a gauge",
 			"max_connection_pools": "a pool costs nothing when idle",
 		},
 	},
+	"envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget": {Read: "budget_percent min_retry_concurrency"},
+	"envoy.config.cluster.v3.Filter":                                 {Read: "name typed_config"},
 	"envoy.config.cluster.v3.OutlierDetection": {
 		Read: "consecutive_5xx consecutive_gateway_failure consecutive_local_origin_failure enforcing_consecutive_5xx enforcing_consecutive_gateway_failure " +
 			"enforcing_consecutive_local_origin_failure interval base_ejection_time max_ejection_time max_ejection_percent split_external_local_origin_errors enforcing_success_rate",

@@ -10,10 +10,11 @@ var Fields = fieldcheck.Table{
 	},
 	"envoy.config.core.v3.DataSource": {Read: "filename inline_bytes inline_string"},
 	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext": {
-		Read: "trusted_ca match_typed_subject_alt_names match_subject_alt_names trust_chain_verification",
+		Read: "trusted_ca match_typed_subject_alt_names match_subject_alt_names trust_chain_verification system_root_certs",
 	},
-	"envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher": {Read: "san_type matcher"},
-	"envoy.type.matcher.v3.StringMatcher":                             {Read: "exact prefix suffix contains safe_regex ignore_case"},
+	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts": {},
+	"envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher":                        {Read: "san_type matcher"},
+	"envoy.type.matcher.v3.StringMatcher":                                                    {Read: "exact prefix suffix contains safe_regex ignore_case"},
 	"envoy.type.matcher.v3.RegexMatcher": {
 		Read:    "regex",
 		Ignored: map[string]string{"google_re2": "the syntax is RE2's"},

@@ -156,6 +156,10 @@ func fromValidation(v *tlsv3.CertificateValidationContext) (*Material, error) {
 		if err := m.trust(pem); err != nil {
 			return nil, fieldcheck.At("trusted_ca", err)
 		}
+	} else if v.GetSystemRootCerts() != nil {
+		if m.Roots, err = x509.SystemCertPool(); err != nil {
+			return nil, fieldcheck.At("system_root_certs", err)
+		}
 	}
 	return m, nil
 }
