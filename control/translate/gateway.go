@@ -215,7 +215,11 @@ func (p *gatewayPort) bytes(s server) []*listener.FilterChain {
 func (p *gatewayPort) sealed(s server) []*listener.FilterChain {
 	var out []*listener.FilterChain
 	for _, in := range s.rules(p.in) {
-		out = append(out, in.tlsChains(edge)...)
+		for _, c := range in.tlsChains(edge) {
+			if s.covers(c.FilterChainMatch.GetServerNames()) {
+				out = append(out, c)
+			}
+		}
 		if len(in.VirtualService.Spec.GetTls()) > 0 {
 			continue
 		}
@@ -227,6 +231,16 @@ func (p *gatewayPort) sealed(s server) []*listener.FilterChain {
 		}
 	}
 	return out
+}
+
+// covers reports whether all names are among the server's hosts.
+func (s server) covers(names []string) bool {
+	for _, n := range names {
+		if !slices.ContainsFunc(serverHosts(s.spec), func(h string) bool { return model.Host(h).Matches(model.Host(n)) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // rules are the VirtualServices bound to the server, as it sees them.

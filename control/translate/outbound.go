@@ -122,10 +122,11 @@ func (b portBuild) tcp(address string, s PortService, port model.Port) {
 	if slices.Contains(serverFirst, b.in.Port) && to.route != "" {
 		return
 	}
-	to.tcp = append(to.tcp, b.ruleChains(s)...)
-	if len(b.ruleChains(s)) == 0 {
-		to.tcp = append(to.tcp, b.serviceChain(address, s, port))
+	chains := b.ruleChains(s)
+	if len(chains) == 0 {
+		chains = []*listener.FilterChain{b.serviceChain(address, s, port)}
 	}
+	to.tcp = append(to.tcp, chains...)
 }
 
 // serviceChain sends everything to the service. On the wildcard address the
