@@ -78,7 +78,9 @@ func (c *Client) send(req *stream.Request) error {
 	chunked := false
 	switch {
 	case req.Body == nil:
-		if req.Method == "POST" || req.Method == "PUT" || req.Method == "PATCH" {
+		switch req.Method {
+		case "GET", "HEAD", "DELETE", "TRACE", "CONNECT":
+		default:
 			w.length(0)
 		}
 	case req.Length == stream.Unknown:

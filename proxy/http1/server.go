@@ -172,6 +172,9 @@ func (c *serving) frame(f framing) {
 		c.req.Upgrade = f.upgrade
 	}
 	if !f.chunked && f.length == 0 {
+		if !c.cfg.Proxy100Continue && stream.EqualName(c.req.Header.Get("expect"), "100-continue") {
+			c.req.Header.Del("expect")
+		}
 		c.info.RequestDone = c.info.Start
 		return
 	}

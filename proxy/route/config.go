@@ -28,7 +28,9 @@ type VirtualHost struct {
 	RequireTLS bool
 	// AttemptCount tells upstreams the number of the try (x-envoy-attempt-count).
 	AttemptCount bool
-	Mutations    Mutations
+	// AttemptCountInReply tells the client the number of tries.
+	AttemptCountInReply bool
+	Mutations           Mutations
 }
 
 // Route is one rule: the first whose match holds answers.

@@ -64,8 +64,8 @@ func (h *HeaderMatch) holds(value string, present bool) bool {
 		return present != h.Invert
 	}
 	if !present && !h.MissingAsEmpty {
-		// An absent field fails every comparison, the inverted ones pass.
-		return h.Invert
+		// An absent field fails every comparison, the inverted ones too.
+		return false
 	}
 	return h.Match.Holds(value) != h.Invert
 }

@@ -5,6 +5,7 @@ package entry
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -101,6 +102,9 @@ func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
 		return nil, h.refused(req, r, err)
 	}
 	if r != nil {
+		if r.Host.AttemptCountInReply && req.Info.Attempts > 0 {
+			resp.Header.Set("x-envoy-attempt-count", strconv.Itoa(req.Info.Attempts))
+		}
 		r.MutateResponse(req, resp)
 	}
 	h.reply(req, &resp.Header)

@@ -71,7 +71,6 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	var c *cluster.Cluster
 	if handle != nil {
 		c = handle.Load()
-		req.Info.Cluster = handle.Name()
 	}
 	if c == nil {
 		status := r.NotFound
@@ -80,7 +79,7 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 		}
 		return nil, &stream.Refusal{Status: status, Flags: stream.NoCluster, Details: "cluster_not_found"}
 	}
-	req.Info.Destination = c.Service
+	req.Info.Cluster, req.Info.Destination = handle.Name(), c.Service
 	r.rewrite(req, weighed)
 	if r.expected != "" {
 		req.Header.Set("x-envoy-expected-rq-timeout-ms", r.expected)
@@ -158,7 +157,7 @@ func (r *Router) rewrite(req *stream.Request, weighed *route.Weighted) {
 			req.Path += "?" + query
 		}
 	}
-	if req.Path != original {
+	if r.PrefixRewrite != "" || r.RegexRewrite != nil {
 		req.Info.OriginalPath = original
 		req.Header.Set("x-envoy-original-path", original)
 	}
@@ -172,6 +171,9 @@ func (r *Router) rewrite(req *stream.Request, weighed *route.Weighted) {
 	if host != "" && host != req.Authority {
 		if r.AppendForwardedFor {
 			req.Header.Add("x-forwarded-host", req.Authority)
+		}
+		if !r.suppress {
+			req.Header.Set("x-envoy-original-host", req.Authority)
 		}
 		req.Authority = host
 	}

@@ -169,7 +169,7 @@ func TestFailuresHaveEnvoysWords(t *testing.T) {
 		flags   string
 	}{
 		{"nobody there", route.Forward{}, nil, 503, "no healthy upstream", "UH"},
-		{"refused", route.Forward{}, []string{"127.0.0.1:1"}, 503, "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: delayed connect error: Connection refused", "UF"},
+		{"refused", route.Forward{}, []string{"127.0.0.1:1"}, 503, "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure", "UF"},
 		{"too slow", route.Forward{Timeout: 50 * time.Millisecond}, []string{slow}, 504, "upstream request timeout", "UT"},
 		{"cut off", route.Forward{}, []string{cut.Addr().String()}, 503, "upstream connect error or disconnect/reset before headers. reset reason: connection termination", "UC"},
 		{"retried", route.Forward{Retry: &route.Retry{On: route.OnConnectFailure, Max: 1, BaseBackoff: time.Millisecond}}, []string{"127.0.0.1:1"}, 503, "", "UF,URX"},

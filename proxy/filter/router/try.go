@@ -53,6 +53,10 @@ func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
 			if why != 0 {
 				return nil, a.refuse(req, why, err)
 			}
+			if r := a.router.Retry; a.retriesSpent() && wantsResponse(r, resp) {
+				req.Info.Flags |= stream.RetryLimit
+				a.cluster.Stats.RqRetryLimit.Add(1)
+			}
 			a.cluster.Stats.Count(resp.Status)
 			return resp, nil
 		}
@@ -256,7 +260,6 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 		}
 		detail := strings.ReplaceAll(reason, " ", "_")
 		if t := req.Info.UpstreamFailure; t != "" {
-			reason += ", transport failure reason: " + strings.ReplaceAll(t, "_", " ")
 			detail += "|" + t
 		}
 		reset(reason, detail)

