@@ -3,6 +3,7 @@ package control
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -131,12 +132,18 @@ func (o outbound) ports() []uint32 {
 func (o outbound) port(number uint32) translate.PortInput {
 	in := translate.PortInput{Audience: o.audience, Port: number}
 	for _, s := range o.Services {
-		if p, ok := s.Service.Port(number); ok && p.Protocol != model.UDP {
-			in.Services = append(in.Services, translate.PortService{
-				Service: s.Service, Rule: o.Lookup.Rule(s.Service.Host), VirtualService: s.VirtualService,
-				Destinations: destinations(o.Lookup, s.VirtualService),
-			})
+		p, ok := s.Service.Port(number)
+		if !ok || p.Protocol == model.UDP {
+			continue
 		}
+		of := translate.PortService{
+			Service: s.Service, Rule: o.Lookup.Rule(s.Service.Host), VirtualService: s.VirtualService,
+			Destinations: destinations(o.Lookup, s.VirtualService),
+		}
+		if s.Service.Headless() && p.Protocol.IsTCP() && o.Lookup.Addresses != nil {
+			of.Addresses = o.Lookup.Addresses(s.Service, number)
+		}
+		in.Services = append(in.Services, of)
 	}
 	return in
 }
@@ -228,6 +235,11 @@ func inbound(in mesh.InboundInput) translate.InboundInput {
 	for _, t := range in.Targets {
 		out.Ports = append(out.Ports, translate.InboundPort{Service: t.Service, Port: t.Port, Target: t.Number, MTLS: t.MTLS, Rule: t.Rule})
 	}
+	for _, port := range slices.Sorted(maps.Keys(in.PortMTLS)) {
+		if !slices.ContainsFunc(in.Targets, func(t mesh.Target) bool { return t.Number == port }) {
+			out.Ports = append(out.Ports, translate.InboundPort{Target: port, MTLS: in.PortMTLS[port]})
+		}
+	}
 	return out
 }
 
@@ -269,7 +281,8 @@ func secrets(s *mesh.Secret) []*tls.Secret {
 		out = append(out, translate.GatewaySecret("kubernetes://"+s.Name, *s))
 	}
 	if len(s.CA) > 0 {
-		out = append(out, translate.GatewaySecret("kubernetes://"+s.Name+"-cacert", *s))
+		name := strings.TrimSuffix(s.Name, "-cacert")
+		out = append(out, translate.GatewaySecret("kubernetes://"+name+"-cacert", *s))
 	}
 	return out
 }

@@ -51,6 +51,8 @@ type Lookup struct {
 	Service func(model.Host) *model.Service
 	// Rule finds the DestinationRule that the client obeys for a host.
 	Rule func(model.Host) *DestinationRule
+	// Addresses lists where the endpoints of a service's port are.
+	Addresses func(s *model.Service, port uint32) []string
 }
 
 // Routed is a service with the VirtualService that rules it for sidecars.

@@ -37,6 +37,7 @@ type choice struct {
 	Type          mesh.ProxyType
 	Istio         bool
 	Proxyless     bool
+	HTTPProxyPort uint32
 }
 
 func newRender(g *collection.Graph, s *Stage) *render {
@@ -102,7 +103,7 @@ func (r *render) rule(ctx *collection.Ctx, client mesh.Client, s *model.Service)
 
 // choose writes down which service under which rule a client gets.
 func (r *render) choose(ctx *collection.Ctx, client mesh.Client, s *model.Service) string {
-	c := choice{Service: serviceKey(s), Type: client.Type, Istio: client.Istio, Proxyless: client.Proxyless}
+	c := choice{Service: serviceKey(s), Type: client.Type, Istio: client.Istio, Proxyless: client.Proxyless, HTTPProxyPort: client.HTTPProxyPort}
 	if dr := r.rule(ctx, client, s); dr != nil {
 		c.Rule = dr.Namespace + "/" + string(dr.Host)
 	}
@@ -126,10 +127,10 @@ func (r *render) clustersOf(ctx *collection.Ctx, key string) ([]*mesh.Resource, 
 	}
 	up := mesh.Upstream{Service: s, Rule: dr}
 	up.Identities, _ = collection.Get(ctx, r.identities, c.Service)
-	if s.Resolution == model.ResolveDNS || s.Resolution == model.ResolveDNSRoundRobin {
+	if resolvedByDNS(s) {
 		up.Inline = r.endpoints(ctx, c.Service)
 	}
-	client := mesh.Client{Type: c.Type, Istio: c.Istio, Proxyless: c.Proxyless, DomainSuffix: r.in.DomainSuffix}
+	client := mesh.Client{Type: c.Type, Istio: c.Istio, Proxyless: c.Proxyless, HTTPProxyPort: c.HTTPProxyPort, DomainSuffix: r.in.DomainSuffix}
 	var out []*mesh.Resource
 	for _, m := range r.in.Translation.OutboundClusters(r.mesh(ctx), client, up) {
 		out = r.resource(out, m.GetName(), mesh.ClusterType, m, from(s, dr))
@@ -139,8 +140,8 @@ func (r *render) clustersOf(ctx *collection.Ctx, key string) ([]*mesh.Resource, 
 
 func (r *render) loadsOf(ctx *collection.Ctx, key string) ([]*mesh.Resource, bool) {
 	c, s, dr, ok := r.chosen(ctx, key)
-	if !ok || s.Resolution != model.ResolveStatic {
-		return nil, ok
+	if !ok || resolvedByDNS(s) {
+		return nil, ok // the endpoints are in the cluster itself
 	}
 	var out []*mesh.Resource
 	for _, m := range r.in.Translation.Endpoints(r.mesh(ctx), mesh.Load{Service: s, Rule: dr, Endpoints: r.endpoints(ctx, c.Service)}) {
@@ -149,6 +150,10 @@ func (r *render) loadsOf(ctx *collection.Ctx, key string) ([]*mesh.Resource, boo
 		}
 	}
 	return out, true
+}
+
+func resolvedByDNS(s *model.Service) bool {
+	return s.Resolution == model.ResolveDNS || s.Resolution == model.ResolveDNSRoundRobin
 }
 
 // endpoints of a service, as callers may reach them: mutual TLS only where the
@@ -227,12 +232,21 @@ func (r *render) lookup(ctx *collection.Ctx, client mesh.Client) mesh.Lookup {
 		}
 		return best
 	}
-	return mesh.Lookup{Service: service, Rule: func(host model.Host) *mesh.DestinationRule {
+	rule := func(host model.Host) *mesh.DestinationRule {
 		if s := service(host); s != nil {
 			return r.rule(ctx, client, s)
 		}
 		return nil
-	}}
+	}
+	addresses := func(s *model.Service, port uint32) []string {
+		all, _ := collection.Get(ctx, r.in.Endpoints, serviceKey(s))
+		var out []string
+		for _, e := range all[port] {
+			out = append(out, e.Address)
+		}
+		return out
+	}
+	return mesh.Lookup{Service: service, Rule: rule, Addresses: addresses}
 }
 
 func (r *render) listenersFor(ctx *collection.Ctx, key string) ([]*mesh.Resource, bool) {
