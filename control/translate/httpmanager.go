@@ -56,7 +56,13 @@ func httpManager(in httpInput) *listener.Filter {
 		m.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{Subject: yes(true), Uri: true, Dns: true}
 	case edge:
 		m.ServerName = serverName
+		topology := in.Mesh.GetDefaultConfig().GetGatewayTopology()
+		m.XffNumTrustedHops = topology.GetNumTrustedProxies()
 		m.ForwardClientCertDetails = hcm.HttpConnectionManager_SANITIZE_SET
+		if d := topology.GetForwardClientCertDetails(); d != meshconfig.ForwardClientCertDetails_UNDEFINED {
+			// Both enums list the same five words; ours counts from 1.
+			m.ForwardClientCertDetails = hcm.HttpConnectionManager_ForwardClientCertDetails(d - 1)
+		}
 		m.SetCurrentClientCertDetails = &hcm.HttpConnectionManager_SetCurrentClientCertDetails{
 			Subject: yes(true), Cert: true, Uri: true, Dns: true}
 	}
