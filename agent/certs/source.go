@@ -63,7 +63,7 @@ type Config struct {
 // The pauses between tries to reach the authority, and between looks at the
 // root file.
 const (
-	firstRetry = time.Second
+	firstRetry = 500 * time.Millisecond
 	lastRetry  = time.Minute
 	rootPeriod = time.Minute
 )
@@ -139,13 +139,22 @@ func (s *Source) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			wait, retry = jitter(retry, 0.2), min(2*retry, lastRetry)
+			wait, retry = jitter(retry, 0.2), min(2*retry, s.slowest())
 			s.report(err, wait)
 		default:
 			retry = firstRetry
 		}
 		renew = time.After(wait)
 	}
+}
+
+// slowest is the longest pause between tries: short while the workload cannot
+// take part in the mesh at all.
+func (s *Source) slowest() time.Duration {
+	if _, ok := s.Secret(Default); ok {
+		return lastRetry
+	}
+	return firstRetry
 }
 
 // report logs a failure, louder the closer the end is.
@@ -192,7 +201,7 @@ func (s *Source) renew(ctx context.Context, now time.Time) (time.Duration, error
 func renewIn(begin, end, now time.Time) time.Duration {
 	life := end.Sub(begin)
 	at := begin.Add(jitter(life/2, 0.01))
-	return max(at.Sub(now), firstRetry)
+	return max(at.Sub(now), time.Second)
 }
 
 func (s *Source) set(cert Secret, issued []byte) {
