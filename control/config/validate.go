@@ -97,6 +97,7 @@ func checkSpec[M proto.Message](c *check, obj *unstructured.Unstructured, spec M
 		return
 	}
 	rules(spec)
+	c.unforcedFields(fields)
 }
 
 // metaOf says which object obj is.

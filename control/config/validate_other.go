@@ -104,13 +104,15 @@ func (c *check) serverTLS(field string, t *networking.ServerTLSSettings, p model
 		c.errorf(field, "a server of protocol %s needs TLS settings: mode and credentialName, or mode PASSTHROUGH", p)
 	case t == nil:
 		return
+	case t.Mode == networking.ServerTLSSettings_AUTO_PASSTHROUGH:
+		c.errorf(field+".mode", "mode AUTO_PASSTHROUGH is not supported yet: use PASSTHROUGH and a VirtualService with tls routes")
 	case t.HttpsRedirect && p != model.HTTP && p != model.HTTPS:
 		c.errorf(field+".httpsRedirect", "only a server of protocol HTTP can redirect to HTTPS")
 	case t.Mode == networking.ServerTLSSettings_ISTIO_MUTUAL:
 		if t.CredentialName != "" {
 			c.errorf(field+".credentialName", "mode ISTIO_MUTUAL uses the mesh's own certificates: remove credentialName, or choose SIMPLE or MUTUAL")
 		}
-	case p.IsTLS() && t.Mode != networking.ServerTLSSettings_PASSTHROUGH && t.Mode != networking.ServerTLSSettings_AUTO_PASSTHROUGH:
+	case p.IsTLS() && t.Mode != networking.ServerTLSSettings_PASSTHROUGH:
 		if t.CredentialName == "" && len(t.CredentialNames) == 0 && len(t.TlsCertificates) == 0 && (t.ServerCertificate == "" || t.PrivateKey == "") {
 			c.errorf(field, "mode %s needs credentialName, or serverCertificate and privateKey", t.Mode)
 		}

@@ -65,6 +65,11 @@ func TestValidate(t *testing.T) {
 		{"DestinationRule", `{host: a, trafficPolicy: {tls: {mode: MUTUAL}}}`, `spec.trafficPolicy.tls: mode MUTUAL needs`},
 		{"DestinationRule", `{host: a, trafficPolicy: {connectionPool: {tcp: {maxConnections: -1}}}}`, `tcp.maxConnections: -1 is negative`},
 
+		{"DestinationRule", `{host: a, subsets: [{name: v1, labels: {a: b}, trafficPolicy: {tunnel: {targetHost: x, targetPort: 1}}}]}`,
+			`W spec.subsets[0].trafficPolicy.tunnel: the field is not in force yet`},
+		{"VirtualService", `{hosts: [a], http: [{fault: {abort: {http2Error: x}}, ` + route + `}]}`, `W spec.http[0].fault.abort.http2Error: the field is not in force yet`},
+		{"Gateway", `{selector: {a: b}, servers: [{port: {number: 443, name: x, protocol: TLS}, hosts: ["*"], tls: {mode: AUTO_PASSTHROUGH}}]}`, `mode AUTO_PASSTHROUGH is not supported yet`},
+
 		{"Gateway", `{selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}`, ""},
 		{"Gateway", `{selector: {a: b}, servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ["shop/*.x.com"], tls: {mode: SIMPLE}}]}`, `spec.servers[0].tls: mode SIMPLE needs credentialName`},
 		{"Gateway", `{selector: {a: b}, servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ["*"]}]}`, `spec.servers[0].tls: a server of protocol HTTPS needs TLS`},
