@@ -80,12 +80,12 @@ func (s *State) updateListeners(u ads.Update) error {
 			}
 		}
 	}
+	first := !s.serving
+	s.serving = true
 	failed = append(failed, s.warmListeners())
-	if gone {
+	if gone || first {
 		failed = append(failed, s.applyListeners())
 	}
-	s.serving = true
-	failed = append(failed, s.applyListeners())
 	return errors.Join(failed...)
 }
 

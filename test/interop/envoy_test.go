@@ -184,7 +184,7 @@ func startOurs(t *testing.T, v1, v2 *backend) *peer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, proxy.Config{Bootstrap: config, LogFlush: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+	run(t, proxy.Config{Bootstrap: config, LogFlush: 10 * time.Millisecond, DrainTime: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
 	waitFor(t, p.address)
 	return p
 }

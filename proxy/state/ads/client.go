@@ -46,6 +46,8 @@ type TypeStatus struct {
 	Nack string
 	// Updated is when a response was last accepted.
 	Updated time.Time
+
+	repeated int // refusals with the same words in a row
 }
 
 // Client keeps one stream to the control plane. While there is none, what the
@@ -148,6 +150,8 @@ func (c *Client) converse(ctx context.Context) (heard bool, err error) {
 	}
 	responses, failed := receive(ctx, w)
 	defer func() { cancel(); <-failed }()
+	later := newPostponed()
+	defer later.timer.Stop()
 	if err := c.open(w); err != nil {
 		return false, err
 	}
@@ -158,8 +162,19 @@ func (c *Client) converse(ctx context.Context) (heard bool, err error) {
 				heard = true
 				c.connected(r.server)
 			}
-			if err := c.handle(w, r.response); err != nil {
+			m, wait := c.handle(r.response)
+			if wait > 0 {
+				later.add(m, wait)
+				continue
+			}
+			if err := w.send(m); err != nil {
 				return heard, err
+			}
+		case <-later.timer.C:
+			for _, m := range later.take() {
+				if err := w.send(m); err != nil {
+					return heard, err
+				}
 			}
 		case <-c.woken:
 		case err := <-failed:
@@ -238,23 +253,51 @@ func (c *Client) nextWish() (url string, names []string, ok bool) {
 	return url, c.wanted[url], true
 }
 
-// handle gives a response to the sink and answers the server.
-func (c *Client) handle(w wire, r response) error {
+// handle gives a response to the sink. It returns the answer for the server,
+// and how long to wait with it: some servers send what was refused again at
+// once, for ever.
+func (c *Client) handle(r response) (m message, wait time.Duration) {
 	err := c.config.Sink.Update(r.update)
-	m := c.proto.answer(r, err)
+	m = c.proto.answer(r, err)
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	t := c.status.Types[r.typeURL]
-	if err == nil {
-		t.Accepted, t.Version, t.Nack, t.Updated = t.Accepted+1, r.update.Version, "", time.Now()
-	} else {
-		t.Rejected, t.Nack = t.Rejected+1, err.Error()
-	}
-	c.status.Types[r.typeURL] = t
-	c.mu.Unlock()
-	if err != nil {
+	switch {
+	case err == nil:
+		t.Accepted, t.Version, t.Nack, t.Updated, t.repeated = t.Accepted+1, r.update.Version, "", time.Now(), 0
+	case t.Nack == err.Error():
+		t.Rejected++
+		t.repeated++
+		wait = min(c.config.Backoff<<min(t.repeated, 6), 2*time.Second)
+	default:
+		t.Rejected, t.Nack, t.repeated = t.Rejected+1, err.Error(), 0
 		c.config.Log.Warn("configuration refused", "type", r.typeURL, "error", err)
 	}
-	return w.send(m)
+	c.status.Types[r.typeURL] = t
+	return m, wait
+}
+
+// postponed are answers that wait.
+type postponed struct {
+	timer    *time.Timer
+	messages []message
+}
+
+func newPostponed() *postponed {
+	p := &postponed{timer: time.NewTimer(time.Hour)}
+	p.timer.Stop()
+	return p
+}
+
+func (p *postponed) add(m message, wait time.Duration) {
+	p.messages = append(p.messages, m)
+	p.timer.Reset(wait)
+}
+
+func (p *postponed) take() []message {
+	all := p.messages
+	p.messages = nil
+	return all
 }
 
 func (c *Client) connected(server string) {

@@ -1,0 +1,222 @@
+package state
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
+	"github.com/lateenmesh/lateen/proxy/telemetry"
+)
+
+// recorder is where listeners are put in force, and whom resources are asked
+// of.
+type recorder struct {
+	mu        sync.Mutex
+	listeners []*listener.Config
+	wanted    map[string][]string
+}
+
+func (r *recorder) Update(l []*listener.Config) map[string]error {
+	r.listeners = l
+	return nil
+}
+
+func (r *recorder) want(url string, names []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wanted[url] = names
+}
+
+func newState(t *testing.T) (*State, *recorder) {
+	t.Helper()
+	r := &recorder{wanted: map[string][]string{}}
+	return New(Config{Listeners: r, Telemetry: telemetry.New(telemetry.Config{}), Want: r.want}), r
+}
+
+func update(t *testing.T, s *State, url string, messages ...proto.Message) error {
+	t.Helper()
+	u := ads.Update{Type: url, Version: "1"}
+	for _, m := range messages {
+		body, err := anypb.New(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Set = append(u.Set, ads.Resource{Version: "1", Body: body})
+	}
+	return s.Update(u)
+}
+
+func parse[M proto.Message](t *testing.T, m M, text string) M {
+	t.Helper()
+	if err := protojson.Unmarshal([]byte(text), m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func edsCluster(t *testing.T, name, more string) *clusterv3.Cluster {
+	return parse(t, &clusterv3.Cluster{}, `{"name":"`+name+`","type":"EDS","edsClusterConfig":{"edsConfig":{"ads":{}}}`+more+`}`)
+}
+
+func assignment(t *testing.T, name string, addresses ...string) *endpointv3.ClusterLoadAssignment {
+	var list []string
+	for _, a := range addresses {
+		list = append(list, `{"endpoint":{"address":{"socketAddress":{"address":"`+a+`","portValue":80}}}}`)
+	}
+	return parse(t, &endpointv3.ClusterLoadAssignment{}, `{"clusterName":"`+name+`","endpoints":[{"lbEndpoints":[`+strings.Join(list, ",")+`]}]}`)
+}
+
+func rdsListener(t *testing.T, name, route string) *listenerv3.Listener {
+	t.Helper()
+	router, err := anypb.New(&routerv3.Router{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	manager, err := anypb.New(&hcmv3.HttpConnectionManager{
+		HttpFilters: []*hcmv3.HttpFilter{{Name: "router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: router}}},
+		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: route, ConfigSource: &corev3.ConfigSource{
+			ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := parse(t, &listenerv3.Listener{}, `{"name":"`+name+`","address":{"socketAddress":{"address":"0.0.0.0","portValue":80}}}`)
+	l.FilterChains = []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{Name: "http", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: manager}}}}}
+	return l
+}
+
+func routes(t *testing.T, name, cluster string) *routev3.RouteConfiguration {
+	return parse(t, &routev3.RouteConfiguration{}, `{"name":"`+name+`","virtualHosts":[{"name":"all","domains":["*"],"routes":[{"match":{"prefix":"/"},"route":{"cluster":"`+cluster+`"}}]}]}`)
+}
+
+func noError(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// "Cluster warming: a cluster is not used until its endpoints have been
+// provided"; and when it comes again with another setting, the old one serves
+// until the new one is warm, with the endpoints that are known.
+func TestClusterWarms(t *testing.T) {
+	s, r := newState(t)
+	noError(t, update(t, s, ads.ClusterType, edsCluster(t, "a", "")))
+	if s.handle("a").Load() != nil || s.Ready() {
+		t.Error("a cluster without endpoints serves")
+	}
+	if diff := cmp.Diff(r.wanted[ads.EndpointType], []string{"a"}); diff != "" {
+		t.Error("asked for:", diff)
+	}
+	noError(t, update(t, s, ads.EndpointType, assignment(t, "a", "10.0.0.1")))
+	first := s.handle("a").Load()
+	if first == nil || len(first.Hosts()) != 1 {
+		t.Fatalf("got %v, want a cluster with one endpoint", first)
+	}
+	noError(t, update(t, s, ads.EndpointType, assignment(t, "a", "10.0.0.1", "10.0.0.2")))
+	if s.handle("a").Load() != first || len(first.Hosts()) != 2 {
+		t.Error("an endpoint update makes a new cluster")
+	}
+	noError(t, update(t, s, ads.ClusterType, edsCluster(t, "a", "")))
+	if s.handle("a").Load() != first {
+		t.Error("a cluster that came again as it was is made anew")
+	}
+	noError(t, update(t, s, ads.ClusterType, edsCluster(t, "a", `,"lbPolicy":"RANDOM"`)))
+	second := s.handle("a").Load()
+	if second == first || len(second.Hosts()) != 2 {
+		t.Errorf("got %d endpoints after a change of policy, want the two that are known", len(second.Hosts()))
+	}
+	noError(t, s.Update(ads.Update{Type: ads.ClusterType, Removed: []string{"a"}}))
+	if s.handle("a").Load() != nil || len(r.wanted[ads.EndpointType]) != 0 {
+		t.Error("a removed cluster serves or is asked for")
+	}
+}
+
+// "Listener warming: a listener is not used until its routes have been
+// provided"; a route update replaces a table and no listener.
+func TestListenerWarms(t *testing.T) {
+	s, r := newState(t)
+	noError(t, update(t, s, ads.ListenerType, rdsListener(t, "web", "80")))
+	if len(r.listeners) != 0 {
+		t.Error("a listener without routes serves")
+	}
+	if diff := cmp.Diff(r.wanted[ads.RouteType], []string{"80"}); diff != "" {
+		t.Error("asked for:", diff)
+	}
+	noError(t, update(t, s, ads.RouteType, routes(t, "80", "a")))
+	if len(r.listeners) != 1 {
+		t.Fatalf("got %d listeners in force, want 1", len(r.listeners))
+	}
+	config, table := r.listeners[0], s.listeners["web"].active.Managers[0].Entry.Table()
+	noError(t, update(t, s, ads.RouteType, routes(t, "80", "b")))
+	if r.listeners[0] != config || s.listeners["web"].active.Managers[0].Entry.Table() == table {
+		t.Error("a route update must change the table and not the listener")
+	}
+	changed := rdsListener(t, "web", "81")
+	noError(t, update(t, s, ads.ListenerType, changed))
+	if len(r.listeners) != 1 || r.listeners[0] != config {
+		t.Error("the listener before must serve until the new one has its routes")
+	}
+	noError(t, update(t, s, ads.RouteType, routes(t, "81", "b")))
+	if len(r.listeners) != 1 || r.listeners[0] == config {
+		t.Error("the new listener does not serve")
+	}
+}
+
+// A resource that is not understood is refused by name and field; the good
+// ones beside it are taken, and what it replaces goes on.
+func TestNack(t *testing.T) {
+	s, r := newState(t)
+	noError(t, update(t, s, ads.ListenerType, rdsListener(t, "web", "80")))
+	noError(t, update(t, s, ads.RouteType, routes(t, "80", "a")))
+	before := r.listeners[0]
+
+	bad := rdsListener(t, "web", "80")
+	bad.SocketOptions = []*corev3.SocketOption{{Name: 1}}
+	err := update(t, s, ads.ListenerType, bad, rdsListener(t, "other", "80"))
+	if err == nil || err.Error() != `listener "web": socket_options: is not supported` {
+		t.Errorf("got %v", err)
+	}
+	if len(r.listeners) != 2 || r.listeners[1] != before {
+		t.Errorf("got %d listeners, want the good one and the one before", len(r.listeners))
+	}
+	if p := s.Resources(ads.ListenerType)[1].Problem; p == nil || !strings.Contains(p.Text, "socket_options") {
+		t.Errorf("got problem %v in the dump", p)
+	}
+
+	wrong := routes(t, "80", "a")
+	rbac, _ := anypb.New(&rbacv3.RBACPerRoute{})
+	wrong.VirtualHosts[0].Routes[0].TypedPerFilterConfig = map[string]*anypb.Any{"envoy.filters.http.rbac": rbac}
+	err = update(t, s, ads.RouteType, wrong)
+	if err == nil || !strings.Contains(err.Error(), `route "80": virtual_hosts[0]`) || !strings.Contains(err.Error(), "RBACPerRoute") {
+		t.Errorf("got %v, want the route, the place and the extension", err)
+	}
+}
+
+// "In the state of the world, clusters that a response does not name are gone",
+// but not those of the bootstrap.
+func TestStateOfTheWorld(t *testing.T) {
+	s, _ := newState(t)
+	static := parse(t, &clusterv3.Cluster{}, `{"name":"static","type":"STATIC"}`)
+	noError(t, s.Static(nil, []*clusterv3.Cluster{static}, nil))
+	noError(t, update(t, s, ads.ClusterType, parse(t, &clusterv3.Cluster{}, `{"name":"a","type":"STATIC"}`)))
+	noError(t, s.Update(ads.Update{Type: ads.ClusterType, Full: true}))
+	if s.handle("a").Load() != nil || s.handle("static").Load() == nil {
+		t.Error("want a gone and static kept")
+	}
+}
