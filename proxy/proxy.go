@@ -90,7 +90,7 @@ func New(c Config) (*Proxy, error) {
 		c.Resolve = systemResolve
 	}
 	node := c.Bootstrap.Node
-	self := peermetadata.FromNode(node.GetMetadata())
+	self := peermetadata.Self(node.GetMetadata())
 	p := &Proxy{
 		config:    c,
 		listeners: listener.NewSet(listener.Deps{Bind: c.Bind, Listen: c.Listen, Original: c.Original, Log: c.Log}),

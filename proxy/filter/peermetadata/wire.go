@@ -1,6 +1,7 @@
 package peermetadata
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -48,6 +49,18 @@ func FromNode(meta *structpb.Struct) stream.Peer {
 		Version:           labels[labelVersion].GetStringValue(),
 	}
 	p.OwnerKind = ownerKind(text(keyOwner), p.Workload)
+	return p
+}
+
+// Self is what a proxy tells of its own workload: as its node's metadata says,
+// with the canonical name and revision that other labels imply where there is
+// none.
+func Self(meta *structpb.Struct) stream.Peer {
+	p := FromNode(meta)
+	labels := meta.GetFields()[keyLabels].GetStructValue().GetFields()
+	label := func(key string) string { return labels[key].GetStringValue() }
+	p.CanonicalName = cmp.Or(p.CanonicalName, label("app.kubernetes.io/name"), p.App, p.Workload)
+	p.CanonicalRevision = cmp.Or(p.CanonicalRevision, label("app.kubernetes.io/version"), p.Version, "latest")
 	return p
 }
 

@@ -23,7 +23,8 @@ type Config struct {
 	// Sink takes what arrives.
 	Sink Sink
 	// Backoff is the first pause after a lost stream; it doubles up to
-	// MaxBackoff, and each pause is jittered. Default 500 ms up to 15 s.
+	// MaxBackoff, and each pause is jittered. Default 500 ms up to 3 s:
+	// a control plane that is back should be found soon.
 	Backoff, MaxBackoff time.Duration
 	Log                 *slog.Logger
 }
@@ -69,7 +70,7 @@ func New(c Config) *Client {
 		c.Backoff = 500 * time.Millisecond
 	}
 	if c.MaxBackoff == 0 {
-		c.MaxBackoff = 15 * time.Second
+		c.MaxBackoff = 3 * time.Second
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
