@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -39,55 +40,125 @@ type Error struct {
 // Error says which field and why.
 func (e *Error) Error() string { return e.Path + ": " + e.Reason }
 
-// Check walks m and returns an [*Error] for the first set field that t does
-// not name. It does not look into google.protobuf messages: an Any is checked
-// when it is unpacked, a Struct is the reader's affair.
-func (t Table) Check(m proto.Message) error {
-	return t.check(m.ProtoReflect(), "")
+// Check walks m as a [Checker] does. Whoever checks often makes a Checker once.
+func (t Table) Check(m proto.Message) error { return NewChecker(t).Check(m) }
+
+// Checker is a table in a form that is fast to ask. It may be used from any
+// goroutine.
+type Checker struct {
+	table Table
+	// known maps a message's full name to a map[protoreflect.FieldNumber]verdict,
+	// made when the message is first seen.
+	known sync.Map
 }
 
-func (t Table) check(m protoreflect.Message, path string) error {
-	name := m.Descriptor().FullName()
-	if strings.HasPrefix(string(name), "google.protobuf.") {
-		return nil
-	}
-	known, ok := t[name]
-	if !ok {
-		return &Error{cmp.Or(path, string(name)), "is not supported (" + string(name) + ")"}
-	}
-	if known.Read == "*" {
-		return nil
-	}
-	read := strings.Fields(known.Read)
-	for _, set := range inOrder(m) {
-		field := string(set.Name())
-		at := join(path, field)
-		if _, fine := known.Ignored[field]; fine {
-			continue
-		}
-		if !slices.Contains(read, field) {
-			return &Error{at, "is not supported"}
-		}
-		if err := t.value(set, m.Get(set), at); err != nil {
-			return err
-		}
-	}
-	return nil
+type verdict uint8
+
+const (
+	refused verdict = iota
+	ignored
+	read
+)
+
+// NewChecker joins tables; a message may be in only one of them.
+func NewChecker(tables ...Table) *Checker { return &Checker{table: Merge(tables...)} }
+
+// Check walks m and returns an [*Error] for the first set field that the table
+// does not name. It does not look into google.protobuf messages: an Any is
+// checked when it is unpacked, a Struct is the reader's affair.
+func (c *Checker) Check(m proto.Message) error { return c.check(m.ProtoReflect(), nil) }
+
+// Unknown lists what the table names and messages do not have.
+func (c *Checker) Unknown(find func(protoreflect.FullName) protoreflect.MessageDescriptor) []string {
+	return c.table.Unknown(find)
 }
 
-// inOrder lists the set fields by number, so that errors are the same each
-// time.
-func inOrder(m protoreflect.Message) []protoreflect.FieldDescriptor {
-	var set []protoreflect.FieldDescriptor
-	m.Range(func(f protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
-		set = append(set, f)
+// step is one step of the path to a message; the path is only spelled out for
+// an error.
+type step struct {
+	parent *step
+	field  protoreflect.FieldDescriptor
+	index  int    // in a list, or -1
+	key    string // in a map
+}
+
+func (s *step) String() string {
+	if s == nil {
+		return ""
+	}
+	text := string(s.field.Name())
+	switch {
+	case s.field.IsMap():
+		text += "[" + strconv.Quote(s.key) + "]"
+	case s.index >= 0:
+		text += fmt.Sprintf("[%d]", s.index)
+	}
+	return join(s.parent.String(), text)
+}
+
+func (c *Checker) check(m protoreflect.Message, at *step) error {
+	d := m.Descriptor()
+	if d.ParentFile().Package() == "google.protobuf" {
+		return nil
+	}
+	known, all, found := c.verdicts(d)
+	if !found {
+		return &Error{cmp.Or(at.String(), string(d.FullName())), "is not supported (" + string(d.FullName()) + ")"}
+	}
+	if all {
+		return nil
+	}
+	var first error
+	var lowest protoreflect.FieldNumber
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		var err error
+		switch known[f.Number()] {
+		case ignored:
+			return true
+		case refused:
+			err = &Error{(&step{at, f, -1, ""}).trimmed(), "is not supported"}
+		default:
+			err = c.value(f, v, at)
+		}
+		// Errors are the same each time: the lowest field's.
+		if err != nil && (first == nil || f.Number() < lowest) {
+			first, lowest = err, f.Number()
+		}
 		return true
 	})
-	slices.SortFunc(set, func(a, b protoreflect.FieldDescriptor) int { return cmp.Compare(a.Number(), b.Number()) })
-	return set
+	return first
 }
 
-func (t Table) value(f protoreflect.FieldDescriptor, v protoreflect.Value, at string) error {
+// trimmed is the path without a map's key.
+func (s *step) trimmed() string { return join(s.parent.String(), string(s.field.Name())) }
+
+func (c *Checker) verdicts(d protoreflect.MessageDescriptor) (known map[protoreflect.FieldNumber]verdict, all, found bool) {
+	if v, seen := c.known.Load(d.FullName()); seen {
+		known = v.(map[protoreflect.FieldNumber]verdict)
+		return known, known == nil, true
+	}
+	fields, found := c.table[d.FullName()]
+	if !found {
+		return nil, false, false
+	}
+	if fields.Read != "*" {
+		known = map[protoreflect.FieldNumber]verdict{}
+		for _, name := range strings.Fields(fields.Read) {
+			if f := d.Fields().ByName(protoreflect.Name(name)); f != nil {
+				known[f.Number()] = read
+			}
+		}
+		for name := range fields.Ignored {
+			if f := d.Fields().ByName(protoreflect.Name(name)); f != nil {
+				known[f.Number()] = ignored
+			}
+		}
+	}
+	c.known.Store(d.FullName(), known)
+	return known, known == nil, true
+}
+
+func (c *Checker) value(f protoreflect.FieldDescriptor, v protoreflect.Value, at *step) error {
 	switch {
 	case f.IsMap():
 		if f.MapValue().Message() == nil {
@@ -95,7 +166,7 @@ func (t Table) value(f protoreflect.FieldDescriptor, v protoreflect.Value, at st
 		}
 		var err error
 		v.Map().Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
-			err = t.check(v.Message(), at+"["+strconv.Quote(k.String())+"]")
+			err = c.check(v.Message(), &step{at, f, -1, k.String()})
 			return err == nil
 		})
 		return err
@@ -103,13 +174,13 @@ func (t Table) value(f protoreflect.FieldDescriptor, v protoreflect.Value, at st
 		return nil
 	case f.IsList():
 		for i := range v.List().Len() {
-			if err := t.check(v.List().Get(i).Message(), fmt.Sprintf("%s[%d]", at, i)); err != nil {
+			if err := c.check(v.List().Get(i).Message(), &step{at, f, i, ""}); err != nil {
 				return err
 			}
 		}
 		return nil
 	default:
-		return t.check(v.Message(), at)
+		return c.check(v.Message(), &step{at, f, -1, ""})
 	}
 }
 

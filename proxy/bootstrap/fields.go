@@ -4,7 +4,7 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 
 // fields says what of a bootstrap is understood. Static resources are checked
 // where they are compiled, as dynamic ones are.
-var fields = fieldcheck.Table{
+var fields = fieldcheck.NewChecker(fieldcheck.Table{
 	"envoy.config.bootstrap.v3.Bootstrap": {
 		Read: "node static_resources dynamic_resources admin",
 		Ignored: map[string]string{
@@ -74,4 +74,4 @@ var fields = fieldcheck.Table{
 	},
 	"envoy.config.core.v3.Address":       {Read: "socket_address"},
 	"envoy.config.core.v3.SocketAddress": {Read: "address port_value", Ignored: map[string]string{"protocol": "checked where it matters"}},
-}
+})

@@ -105,6 +105,12 @@ func (s *State) setCluster(name string, r *raw, m *clusterv3.Cluster) error {
 		s.clusters[name] = e
 	}
 	e.raw, e.problem, e.pending = r, nil, compiled
+	if compiled.EDS != "" {
+		if s.services[compiled.EDS] == nil {
+			s.services[compiled.EDS] = map[*clusterEntry]bool{}
+		}
+		s.services[compiled.EDS][e] = true
+	}
 	s.warmCluster(e)
 	return nil
 }
@@ -171,6 +177,12 @@ func (s *State) removeCluster(name string) {
 		return
 	}
 	delete(s.clusters, name)
+	for _, c := range e.versions() {
+		delete(s.services[c.EDS], e)
+		if len(s.services[c.EDS]) == 0 {
+			delete(s.services, c.EDS)
+		}
+	}
 	if e.stop != nil {
 		e.stop()
 	}
@@ -208,7 +220,7 @@ func (s *State) setEndpoints(service string, r *raw, m *endpointv3.ClusterLoadAs
 		old.version = r.version
 		return nil
 	}
-	for _, e := range s.clusters {
+	for e := range s.services[service] {
 		if e.active == nil || e.active.EDS != service {
 			continue
 		}
@@ -219,7 +231,7 @@ func (s *State) setEndpoints(service string, r *raw, m *endpointv3.ClusterLoadAs
 		e.live.SetEndpoints(endpoints)
 	}
 	s.endpoints[service] = r
-	for _, e := range s.clusters {
+	for e := range s.services[service] {
 		if e.pending != nil && e.pending.EDS == service {
 			if _, err := e.pending.Endpoints(m); err != nil {
 				return fmt.Errorf("endpoints %q: %w", service, err)

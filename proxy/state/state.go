@@ -78,7 +78,8 @@ type State struct {
 
 	mu         sync.Mutex // guards what follows
 	clusters   map[string]*clusterEntry
-	endpoints  map[string]*raw // by service name
+	services   map[string]map[*clusterEntry]bool // clusters by the service whose endpoints they use
+	endpoints  map[string]*raw                   // by service name
 	listeners  map[string]*listenerEntry
 	routes     map[string]*raw
 	bodies     map[string]*raw // secrets by name
@@ -106,7 +107,7 @@ func New(c Config) *State {
 	}
 	s := &State{
 		config: c, secrets: credential.NewStore(),
-		handles: map[string]*cluster.Handle{}, clusters: map[string]*clusterEntry{}, endpoints: map[string]*raw{},
+		handles: map[string]*cluster.Handle{}, clusters: map[string]*clusterEntry{}, services: map[string]map[*clusterEntry]bool{}, endpoints: map[string]*raw{},
 		listeners: map[string]*listenerEntry{}, routes: map[string]*raw{}, bodies: map[string]*raw{}, absent: map[string]bool{},
 	}
 	s.compiler = &compile.Compiler{
@@ -180,7 +181,9 @@ func (s *State) Update(u ads.Update) error {
 	default:
 		return fmt.Errorf("resources of type %s were not asked for", u.Type)
 	}
-	s.want()
+	if u.Type == ads.ClusterType || u.Type == ads.ListenerType {
+		s.want()
+	}
 	return err
 }
 
@@ -202,18 +205,24 @@ func (s *State) want() {
 		}
 	}
 	sds = slices.DeleteFunc(sds, s.local)
-	for url, names := range map[string][]string{ads.EndpointType: eds, ads.RouteType: rds, ads.SecretType: sds} {
-		slices.Sort(names)
-		s.config.Want(url, slices.Compact(names))
-	}
+	eds, rds, sds = set(eds), set(rds), set(sds)
+	s.config.Want(ads.EndpointType, eds)
+	s.config.Want(ads.RouteType, rds)
+	s.config.Want(ads.SecretType, sds)
 	forget(s.endpoints, eds)
 	forget(s.routes, rds)
 }
 
-// forget drops resources that nobody refers to any more.
+func set(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// forget drops resources that nobody refers to any more; wanted is sorted.
 func forget(have map[string]*raw, wanted []string) {
 	maps.DeleteFunc(have, func(name string, r *raw) bool {
-		return !r.static && !slices.Contains(wanted, name)
+		_, found := slices.BinarySearch(wanted, name)
+		return !r.static && !found
 	})
 }
 

@@ -31,7 +31,10 @@ type common struct {
 }
 
 func newCommon(store *Store, c *tlsv3.CommonTlsContext) (*common, error) {
-	out := &common{store: store, alpn: c.GetAlpnProtocols()}
+	// Who agrees on istio-peer-exchange tells the other side about itself before
+	// the first byte, which this proxy does not do: it must not be agreed on.
+	alpn := slices.DeleteFunc(slices.Clone(c.GetAlpnProtocols()), func(p string) bool { return p == "istio-peer-exchange" })
+	out := &common{store: store, alpn: alpn}
 	for i, cert := range c.GetTlsCertificates() {
 		m, err := fromCertificate(cert)
 		if err == nil && m.Certificate == nil {
