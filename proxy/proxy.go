@@ -264,3 +264,9 @@ func (p *Proxy) Admin() http.Handler { return p.admin }
 
 // Addresses are where listeners are really bound, by their configured address.
 func (p *Proxy) Addresses() map[netip.AddrPort]net.Addr { return p.listeners.Addresses() }
+
+// Active is the number of downstream connections that are served.
+func (p *Proxy) Active() int64 { return p.listeners.Active() }
+
+// ReopenLogs opens access log files anew, for log rotation.
+func (p *Proxy) ReopenLogs() { p.telemetry.Reopen() }

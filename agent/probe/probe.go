@@ -14,10 +14,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"github.com/lateenmesh/lateen/internal/promtext"
 )
 
 // Config says what a [Server] answers for.
@@ -35,6 +39,11 @@ type Config struct {
 	Stats func(io.Writer)
 	// Scrape is where the application has its own metrics; nil is nowhere.
 	Scrape *Scrape
+	// Expiry is when the workload's certificate ends; zero, or nil, while there
+	// is none.
+	Expiry func() time.Time
+	// Drain lets connections end at their next good moment; nil refuses.
+	Drain func()
 	// Quit ends the proxy; nil refuses.
 	Quit func()
 	Log  *slog.Logger
@@ -117,8 +126,12 @@ func ParseScrape(text string) (*Scrape, error) {
 
 // Server answers on the agent's ports, 15020 and 15021.
 type Server struct {
-	config Config
-	client *http.Client
+	config  Config
+	client  *http.Client
+	started time.Time
+	// ready is how long the start took, in nanoseconds; 0 until then.
+	readyAfter atomic.Int64
+	scrapes    promtext.Counter
 }
 
 // NewServer makes a server.
@@ -129,7 +142,7 @@ func NewServer(c Config) *Server {
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext
 	}
-	return &Server{config: c, client: &http.Client{
+	return &Server{config: c, started: time.Now(), client: &http.Client{
 		Transport:     &http.Transport{DialContext: c.Dial, DisableKeepAlives: true, TLSClientConfig: unverified()},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -143,7 +156,8 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("/app-lifecycle/", s.app)
 	mux.HandleFunc("/stats/prometheus", s.stats)
 	mux.HandleFunc("/metrics", s.stats)
-	mux.HandleFunc("POST /quitquitquit", s.quit)
+	mux.HandleFunc("POST /quitquitquit", local(s.quit))
+	mux.HandleFunc("POST /drain", local(s.drain))
 	return mux
 }
 
@@ -157,7 +171,9 @@ func (s *Server) Readiness() http.Handler {
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	if err := s.config.Ready(); err != nil {
 		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+		return
 	}
+	s.readyAfter.CompareAndSwap(0, int64(max(1, time.Since(s.started))))
 }
 
 // app asks the application what the kubelet asked us.
@@ -232,6 +248,28 @@ func (s *Server) connects(ctx context.Context, port Port) (int, error) {
 	}
 	_ = c.Close()
 	return http.StatusOK, nil
+}
+
+// local lets callers in only if they are on the same machine: the application,
+// or whoever may exec into the pod.
+func local(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		from, err := netip.ParseAddrPort(r.RemoteAddr)
+		if err != nil || !from.Addr().Unmap().IsLoopback() {
+			http.Error(w, "only loopback may ask for this", http.StatusForbidden)
+			return
+		}
+		h(w, r)
+	}
+}
+
+func (s *Server) drain(w http.ResponseWriter, _ *http.Request) {
+	if s.config.Drain == nil {
+		http.Error(w, "draining is turned off", http.StatusForbidden)
+		return
+	}
+	s.config.Drain()
+	_, _ = io.WriteString(w, "OK\n")
 }
 
 func (s *Server) quit(w http.ResponseWriter, r *http.Request) {

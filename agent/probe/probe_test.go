@@ -37,8 +37,13 @@ func server(t *testing.T, c Config) *Server {
 }
 
 func ask(h http.Handler, method, path string) (int, string) {
-	rec := httptest.NewRecorder()
-	h.ServeHTTP(rec, httptest.NewRequest(method, path, nil))
+	return askFrom("127.0.0.1:4000", h, method, path)
+}
+
+func askFrom(remote string, h http.Handler, method, path string) (int, string) {
+	rec, req := httptest.NewRecorder(), httptest.NewRequest(method, path, nil)
+	req.RemoteAddr = remote
+	h.ServeHTTP(rec, req)
 	return rec.Code, rec.Body.String()
 }
 
@@ -80,14 +85,15 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// The proxy's metrics come first, then the application's.
+// The agent's metrics come first, then the proxy's, then the application's.
 func TestStats(t *testing.T) {
 	scrape, err := ParseScrape(`{"scrape":"true","port":"9080"}`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := server(t, Config{Scrape: scrape, Stats: func(w io.Writer) { fmt.Fprintln(w, "proxy_total 2") }})
-	if code, body := ask(s.Handler(), "GET", "/stats/prometheus"); code != 200 || body != "proxy_total 2\napp_total 1\n" {
+	if code, body := ask(s.Handler(), "GET", "/stats/prometheus"); code != 200 ||
+		!strings.HasPrefix(body, "# HELP istio_agent_scrapes_total") || !strings.HasSuffix(body, "\nproxy_total 2\napp_total 1\n") {
 		t.Errorf("%d %q", code, body)
 	}
 	if off, err := ParseScrape(`{"scrape":"false","port":"1"}`); off != nil || err != nil {
@@ -95,11 +101,16 @@ func TestStats(t *testing.T) {
 	}
 }
 
+// Only who is on the same machine may end the proxy.
 func TestQuit(t *testing.T) {
 	quit := false
 	h := server(t, Config{Quit: func() { quit = true }}).Handler()
 	if code, _ := ask(h, "POST", "/quitquitquit"); code != 200 || !quit {
 		t.Errorf("%d, quit %v", code, quit)
+	}
+	quit = false
+	if code, _ := askFrom("10.0.0.9:4000", h, "POST", "/quitquitquit"); code != 403 || quit {
+		t.Errorf("from elsewhere: %d, quit %v", code, quit)
 	}
 	if code, _ := ask(server(t, Config{}).Handler(), "POST", "/quitquitquit"); code != 403 {
 		t.Errorf("turned off: %d", code)

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/lateenmesh/lateen/internal/promtext"
 )
 
 // The limits of what is scraped from the application.
@@ -15,18 +17,37 @@ const (
 	maxScrape     = 10 << 20
 )
 
-// stats writes the proxy's metrics and then the application's, which may end
-// with OpenMetrics' end mark.
+// stats writes the agent's metrics, the proxy's, and then the application's,
+// which may end with OpenMetrics' end mark.
 func (s *Server) stats(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	s.own(w)
 	if s.config.Stats != nil {
 		s.config.Stats(w)
 	}
 	if s.config.Scrape == nil {
 		return
 	}
+	s.scrapes.Inc("application")
 	if err := s.scrape(r.Context(), w); err != nil {
+		s.scrapes.Inc("application_failed")
 		s.config.Log.Warn("the application's metrics were not scraped", "error", err)
+	}
+}
+
+// own writes the agent's own metrics, under the names of Istio's.
+func (s *Server) own(w io.Writer) {
+	s.scrapes.Inc("agent")
+	s.scrapes.Write(w, "istio_agent_scrapes_total", "target", "Scrapes of the merged metrics, by what was asked.")
+	if after := s.readyAfter.Load(); after > 0 {
+		promtext.Gauge(w, "istio_agent_startup_duration_seconds", "Time from start to readiness.", time.Duration(after).Seconds())
+	}
+	if s.config.Expiry == nil {
+		return
+	}
+	if end := s.config.Expiry(); !end.IsZero() {
+		promtext.Gauges(w, "istio_agent_cert_expiry_seconds", "resource_name", "Seconds until the certificate ends.",
+			map[string]float64{"default": time.Until(end).Seconds()})
 	}
 }
 

@@ -41,20 +41,30 @@ const (
 // runAgent runs a sidecar or gateway until ctx ends: the proxy, and the agent
 // that keeps it alive and brings it traffic.
 func runAgent(ctx context.Context, s settings) error {
-	var levels slog.LevelVar
-	l, err := level(s.LogLevel)
+	log, levels, err := logger(s.LogLevel)
 	if err != nil {
 		return err
 	}
-	levels.Set(l)
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: &levels}))
+	fmt.Fprintln(os.Stderr, "lateen-proxy settings:", s)
+	for _, name := range s.Ignored {
+		log.Warn("setting has no effect", "setting", name)
+	}
+	concurrency(s.Concurrency)
 	a := newAgent(s, log)
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
-	if err := a.wire(&levels, quit); err != nil {
+	if err := a.wire(levels, quit); err != nil {
 		return err
 	}
-	return a.run(ctx)
+	return outlive(ctx, a.run, a.drain)
+}
+
+// drain lets others finish what they do here: from now on connections end at
+// their next good moment, and new ones are still served.
+func (a *agent) drain() {
+	a.log.Info("proxy drains", "for", a.settings.Drain.Time)
+	a.proxy.Drain(!a.settings.Gateway)
+	a.settings.Drain.wait(a.proxy.Active)
 }
 
 // agent is a sidecar or gateway: its parts, wired.
@@ -81,7 +91,7 @@ func newAgent(s settings, log *slog.Logger) *agent {
 	a.certs = certs.NewSource(certs.Config{
 		RSA: s.RSA, RootFile: s.path(rootFile), Log: log,
 		Signer: certs.Client{
-			Address: s.Discovery, RootFile: s.path(rootFile), TokenFile: s.path(tokenFile),
+			Address: s.Authority, RootFile: s.path(rootFile), TokenFile: s.path(tokenFile),
 			Dial: func(ctx context.Context, address string) (net.Conn, error) { return a.dial(ctx, "tcp", address) },
 		},
 	})
@@ -105,7 +115,7 @@ func (a *agent) wire(levels *slog.LevelVar, quit func()) error {
 	}
 	config := proxy.Config{
 		Bootstrap: start, Secrets: secrets{a.certs, a.certs.Changed()}, Log: a.log, Level: levels, Quit: quit, Version: version,
-		Resolve: a.resolve, DialControl: a.dial,
+		Resolve: a.resolve, DialControl: a.dial, DrainTime: time.Millisecond, // we have drained by then
 	}
 	if a.explicit != nil {
 		config.Bind, config.Dial = a.explicit.Bind, a.dialUpstream
@@ -118,19 +128,17 @@ func (a *agent) wire(levels *slog.LevelVar, quit func()) error {
 	}
 	a.probe = probe.NewServer(probe.Config{
 		Ready: a.ready, Probers: s.Probers, Scrape: s.Scrape, Stats: a.stats, Quit: quit, Log: a.log, Dial: a.dialApp,
+		Expiry: a.expiry, Drain: func() { a.proxy.Drain(!s.Gateway) },
 	})
 	return nil
 }
-
-// version is what the proxy calls itself.
-const version = "dev"
 
 func (a *agent) bootstrap() bootstrap.Settings {
 	s := a.settings
 	out := bootstrap.Settings{
 		Gateway: s.Gateway, IP: s.IP, Pod: s.Pod, Namespace: s.Namespace, ServiceAccount: s.ServiceAccount, Domain: s.Domain,
 		Labels: s.Labels, Annotations: s.Annotations, Workload: s.Workload, Owner: s.Owner, Metadata: s.Metadata, Version: version,
-		Admin: a.own(adminPort),
+		Admin: a.own(s.AdminPort),
 		ADS:   bootstrap.ADS{Address: s.Discovery, RootFile: s.path(rootFile), TokenFile: s.path(tokenFile), Plaintext: strings.HasSuffix(s.Discovery, ":15010")},
 	}
 	if a.explicit != nil && !s.Gateway {
@@ -143,7 +151,7 @@ func (a *agent) bootstrap() bootstrap.Settings {
 // explicit mode, else on every address; the admin API on loopback only.
 func (a *agent) own(port uint16) netip.AddrPort {
 	addr := netip.IPv4Unspecified()
-	if port == adminPort {
+	if port == a.settings.AdminPort {
 		addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
 	at := netip.AddrPortFrom(addr, port)
@@ -158,11 +166,12 @@ func (a *agent) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.certs.Run(ctx) })
 	group.Go(func() error { return a.proxy.Run(ctx) })
+	group.Go(func() error { return reopenOnSignal(ctx, a.proxy) })
 	if a.explicit != nil {
 		group.Go(func() error { return a.explicit.Run(ctx) })
 	}
 	for port, handler := range map[uint16]http.Handler{
-		healthPort: a.probe.Handler(), readinessPort: a.probe.Readiness(), prometheusPort: a.metricsOnly(),
+		a.settings.StatusPort: a.probe.Handler(), readinessPort: a.probe.Readiness(), prometheusPort: a.metricsOnly(),
 	} {
 		group.Go(func() error { return serveHTTP(ctx, a.own(port), handler) })
 	}
@@ -173,9 +182,15 @@ func (a *agent) run(ctx context.Context) error {
 	return nil
 }
 
+// expiry is when the workload's certificate ends.
+func (a *agent) expiry() time.Time {
+	secret, _ := a.certs.Secret(certs.Default)
+	return secret.NotAfter
+}
+
 func (a *agent) ready() error {
 	if _, ok := a.certs.Secret(certs.Default); !ok {
-		return fmt.Errorf("no certificate from %s yet", a.settings.Discovery)
+		return fmt.Errorf("no certificate from %s yet", a.settings.Authority)
 	}
 	if !a.proxy.Ready() {
 		return fmt.Errorf("no configuration from %s yet", a.settings.Discovery)
@@ -272,4 +287,19 @@ func (a *agent) target(at netip.AddrPort) netip.AddrPort {
 func (a *agent) resolve(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
 	addrs, err := a.resolver.Lookup(ctx, name)
 	return addrs, 0, err
+}
+
+// serveHTTP serves on an address until ctx ends.
+func serveHTTP(ctx context.Context, at netip.AddrPort, h http.Handler) error {
+	l, err := net.Listen("tcp", at.String())
+	if err != nil {
+		return fmt.Errorf("serve the agent's port: %w", err)
+	}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %v: %w", at, err)
+	}
+	return nil
 }

@@ -4,26 +4,39 @@
 //	lateen-proxy sidecar | gateway        (also: proxy sidecar, proxy router)
 //	lateen-proxy static -c envoy.yaml
 //	lateen-proxy istio-iptables …         (sets the redirect and exits)
+//	lateen-proxy version
 package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"syscall"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := command(ctx, os.Args[1:], os.LookupEnv, os.Environ()); err != nil {
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	err := command(ctx, os.Args[1:], os.LookupEnv, os.Environ())
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "lateen-proxy:", err)
 		os.Exit(1)
 	}
 }
 
-const usage = "usage: lateen-proxy sidecar | gateway | static -c FILE | istio-iptables …"
+const usage = `usage:
+  lateen-proxy sidecar | gateway    the data plane of a pod, told by its environment
+  lateen-proxy static -c FILE       an Envoy bootstrap file
+  lateen-proxy istio-iptables …     set the redirect of a pod
+  lateen-proxy version`
 
 // command runs what the arguments ask for.
 func command(ctx context.Context, args []string, env func(string) (string, bool), environ []string) error {
@@ -44,9 +57,31 @@ func command(ctx context.Context, args []string, env func(string) (string, bool)
 		return runStatic(ctx, rest)
 	case "istio-iptables", "init":
 		return redirectOnce(env)
+	case "version", "--version":
+		fmt.Println(versionText())
+		return nil
+	case "help", "--help", "-h":
+		fmt.Println(usage)
+		return nil
 	default:
 		return fmt.Errorf("command %q is not known\n%s", args[0], usage)
 	}
+}
+
+// version is what the proxy calls itself.
+const version = "dev"
+
+// versionText is the version and what the program was built from.
+func versionText() string {
+	text := "lateen-proxy " + version + " " + runtime.Version()
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				text += " " + s.Value
+			}
+		}
+	}
+	return text
 }
 
 // redirectOnce is what the init container does: nothing in the explicit mode,

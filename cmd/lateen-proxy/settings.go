@@ -1,15 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
-	"log/slog"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lateenmesh/lateen/agent/probe"
 	"github.com/lateenmesh/lateen/agent/redirect"
@@ -24,8 +24,8 @@ type settings struct {
 	IP                             netip.Addr
 	Domain                         string // NAMESPACE.svc.cluster.local
 	TrustDomain                    string
-	Discovery                      string // the control plane's address
-	Plain                          bool   // xDS without TLS
+	Discovery                      string // the control plane's address for xDS; port 15010 is plain text
+	Authority                      string // who signs certificates
 	Workload, Owner                string
 	Metadata                       map[string]any
 	Labels, Annotations            map[string]string
@@ -39,42 +39,62 @@ type settings struct {
 	Scrape  *probe.Scrape
 	RSA     bool
 
-	LogLevel string
+	// AdminPort and StatusPort are 15000 and 15020 unless ProxyConfig says
+	// otherwise.
+	AdminPort, StatusPort uint16
+	Concurrency           int // 0: as the machine or its CPU limit allows
+	Drain                 drain
+	LogLevel              string
+	// Ignored are settings that were given and have no effect here.
+	Ignored []string
 }
 
-// readSettings reads flags, the environment and the pod's files.
+// drain says how the process ends.
+type drain struct {
+	// Time is how long a proxy that was told to end still serves.
+	Time time.Duration
+	// UntilIdle waits, after Least, until the last connection has gone.
+	UntilIdle bool
+	Least     time.Duration
+}
+
+// String is what is printed when the process starts.
+func (s settings) String() string {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// environment gives a variable's value, or what to take when it is not set.
+type environment func(key, otherwise string) string
+
+// readSettings reads flags, the environment and the pod's files. A flag wins
+// over PROXY_CONFIG, which wins over the default.
 func readSettings(gateway bool, args []string, env func(string) (string, bool), environ []string) (settings, error) {
+	var extra map[string]string // ProxyConfig's proxyMetadata stands for variables
 	get := func(key, otherwise string) string {
-		if v, ok := env(key); ok && v != "" {
-			return v
+		v, _ := env(key)
+		return cmp.Or(v, extra[key], otherwise)
+	}
+	s := settings{Gateway: gateway, Root: get("LATEEN_ROOT", ""), Metadata: metadata(environ)}
+	config, err := readProxyConfig(get("PROXY_CONFIG", "{}"))
+	if err != nil {
+		return s, fmt.Errorf("PROXY_CONFIG: %w", err)
+	}
+	extra = config.ProxyMetadata
+	s.Ignored = config.ignored()
+	for key, value := range extra {
+		if name, ok := strings.CutPrefix(key, metadataPrefix); ok {
+			s.Metadata[name] = decoded(value)
 		}
-		return otherwise
 	}
-	s := settings{
-		Gateway: gateway, Root: get("LATEEN_ROOT", ""), Pod: get("POD_NAME", ""), Namespace: get("POD_NAMESPACE", "default"),
-		ServiceAccount: get("SERVICE_ACCOUNT", "default"), TrustDomain: get("TRUST_DOMAIN", "cluster.local"),
-		Discovery: get("CA_ADDR", "istiod.istio-system.svc:15012"), Workload: get("ISTIO_META_WORKLOAD_NAME", ""),
-		Owner: get("ISTIO_META_OWNER", ""), Explicit: get("LATEEN_EXPLICIT", "") == "1", RSA: strings.EqualFold(get("KEY_TYPE", ""), "RSA"),
-		Metadata: metadata(environ),
-	}
-	flags := flag.NewFlagSet("lateen-proxy", flag.ContinueOnError)
-	flags.StringVar(&s.Root, "root", s.Root, "directory under which absolute paths are found (env LATEEN_ROOT)")
-	flags.StringVar(&s.Domain, "domain", "", "DNS domain of the pod's services")
-	flags.StringVar(&s.LogLevel, "proxyLogLevel", "warning", "debug, info, warning or error")
-	for _, name := range []string{"proxyComponentLogLevel", "log_output_level"} {
-		flags.String(name, "", "taken for compatibility: one level, --proxyLogLevel, rules all")
-	}
-	if err := flags.Parse(args); err != nil {
+	s.take(config, get)
+	if err := s.readFlags(args); err != nil {
 		return s, err
 	}
-	if flags.NArg() > 0 {
-		return s, fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	}
-	s.Domain = strings.ReplaceAll(s.Domain, "$(POD_NAMESPACE)", s.Namespace)
-	if s.Domain == "" {
-		s.Domain = s.Namespace + ".svc.cluster.local"
-	}
-	for _, read := range []func(func(string, string) string) error{s.readAddress, s.readRedirect, s.readApp, s.readProxyConfig, s.readPod} {
+	for _, read := range []func(environment) error{s.readPodName, s.readRedirect, s.readApp, s.readDrain, s.readPod} {
 		if err := read(get); err != nil {
 			return s, err
 		}
@@ -82,7 +102,83 @@ func readSettings(gateway bool, args []string, env func(string) (string, bool), 
 	return s, nil
 }
 
-func (s *settings) readAddress(get func(string, string) string) (err error) {
+// take sets what the environment and ProxyConfig say.
+func (s *settings) take(config proxyConfig, get environment) {
+	s.Pod, s.Namespace = get("POD_NAME", ""), get("POD_NAMESPACE", "default")
+	s.ServiceAccount, s.TrustDomain = get("SERVICE_ACCOUNT", "default"), get("TRUST_DOMAIN", "cluster.local")
+	s.Workload, s.Owner = get("ISTIO_META_WORKLOAD_NAME", ""), get("ISTIO_META_OWNER", "")
+	s.Authority = get("CA_ADDR", "")
+	s.Discovery = cmp.Or(config.DiscoveryAddress, s.Authority, "istiod.istio-system.svc:15012")
+	s.Explicit = get("LATEEN_EXPLICIT", "") == "1"
+	s.RSA = strings.EqualFold(get("KEY_TYPE", ""), "RSA")
+	s.AdminPort, s.StatusPort = cmp.Or(config.ProxyAdminPort, adminPort), cmp.Or(config.StatusPort, healthPort)
+	s.Concurrency = config.Concurrency
+	s.Drain.Time = time.Duration(cmp.Or(config.TerminationDrainDuration, duration(5*time.Second)))
+}
+
+// taken are Istio's flags that have nothing to act on here.
+var taken = map[string]string{
+	"proxyComponentLogLevel": "", "log_output_level": "", "log_target": "", "log_caller": "", "log_stacktrace_level": "", "log_rotate": "",
+	"log_rotate_max_age": "", "log_rotate_max_backups": "", "log_rotate_max_size": "", "stsPort": "", "tokenManagerPlugin": "", "meshConfig": "",
+	"templateFile": "", "outlierLogPath": "", "serviceCluster": "", "configPath": "", "binaryPath": "", "serviceregistry": "", "zipkinAddress": "",
+	"connectTimeout": "", "drainDuration": "", "parentShutdownDuration": "", "statsdUdpAddress": "", "controlPlaneAuthPolicy": "", "applicationPorts": "",
+	"ctrlz_port": "", "ctrlz_address": "", "log_as_json": "bool", "vklog": "",
+}
+
+// readFlags reads Istio's flags. Each either has its effect or is noted as
+// ignored.
+func (s *settings) readFlags(args []string) error {
+	flags := flag.NewFlagSet("lateen-proxy", flag.ContinueOnError)
+	flags.StringVar(&s.Root, "root", s.Root, "directory under which absolute paths are found (env LATEEN_ROOT)")
+	flags.StringVar(&s.Domain, "domain", "", "DNS domain of the pod's services")
+	flags.StringVar(&s.LogLevel, "proxyLogLevel", "warning", "trace, debug, info, warning, error, critical or off")
+	flags.IntVar(&s.Concurrency, "concurrency", s.Concurrency, "CPUs to use; 0 is all that the process may")
+	flags.StringVar(&s.Discovery, "discoveryAddress", s.Discovery, "address of the control plane")
+	flags.StringVar(&s.TrustDomain, "trust-domain", s.TrustDomain, "domain of identities")
+	flags.Func("statusPort", "port for health and merged metrics", portFlag(&s.StatusPort))
+	flags.Func("proxyAdminPort", "port of the admin API", portFlag(&s.AdminPort))
+	for name, kind := range taken {
+		if kind == "bool" {
+			flags.Bool(name, false, "taken for compatibility, without effect")
+		} else {
+			flags.String(name, "", "taken for compatibility, without effect")
+		}
+	}
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	flags.Visit(func(f *flag.Flag) {
+		if _, without := taken[f.Name]; without {
+			s.Ignored = append(s.Ignored, "--"+f.Name)
+		}
+	})
+	s.Authority = cmp.Or(s.Authority, authorityAt(s.Discovery))
+	s.Domain = strings.ReplaceAll(s.Domain, "$(POD_NAMESPACE)", s.Namespace)
+	s.Domain = cmp.Or(s.Domain, s.Namespace+".svc.cluster.local")
+	_, err := level(s.LogLevel)
+	return err
+}
+
+// authorityAt is where a control plane signs: never in plain text.
+func authorityAt(discovery string) string {
+	if host, ok := strings.CutSuffix(discovery, ":15010"); ok {
+		return host + ":15012"
+	}
+	return discovery
+}
+
+func portFlag(to *uint16) func(string) error {
+	return func(text string) error {
+		n, err := strconv.ParseUint(text, 10, 16)
+		*to = uint16(n)
+		return err
+	}
+}
+
+func (s *settings) readPodName(get environment) (err error) {
 	if s.Pod == "" {
 		return fmt.Errorf("POD_NAME is not set: a sidecar runs in a pod; for an Envoy file use `lateen-proxy static -c FILE`")
 	}
@@ -92,7 +188,7 @@ func (s *settings) readAddress(get func(string, string) string) (err error) {
 	return nil
 }
 
-func (s *settings) readRedirect(get func(string, string) string) (err error) {
+func (s *settings) readRedirect(get environment) (err error) {
 	if s.Apps, err = redirect.ParsePorts(get("LATEEN_APP_PORTS", "")); err != nil {
 		return fmt.Errorf("LATEEN_APP_PORTS: %w", err)
 	}
@@ -109,7 +205,7 @@ func (s *settings) readRedirect(get func(string, string) string) (err error) {
 	return nil
 }
 
-func (s *settings) readApp(get func(string, string) string) (err error) {
+func (s *settings) readApp(get environment) (err error) {
 	if s.Probers, err = probe.ParseProbers(get("ISTIO_KUBE_APP_PROBERS", "")); err != nil {
 		return err
 	}
@@ -117,22 +213,23 @@ func (s *settings) readApp(get func(string, string) string) (err error) {
 	return err
 }
 
-// readProxyConfig takes what concerns the agent from PROXY_CONFIG.
-func (s *settings) readProxyConfig(get func(string, string) string) error {
-	var config struct {
-		DiscoveryAddress string `json:"discoveryAddress"`
+func (s *settings) readDrain(get environment) (err error) {
+	s.Drain.UntilIdle = get("EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "") == "true"
+	if s.Drain.Least, err = time.ParseDuration(get("MINIMUM_DRAIN_DURATION", "5s")); err != nil {
+		return fmt.Errorf("MINIMUM_DRAIN_DURATION: %w", err)
 	}
-	if err := json.Unmarshal([]byte(get("PROXY_CONFIG", "{}")), &config); err != nil {
-		return fmt.Errorf("PROXY_CONFIG: %w", err)
-	}
-	if config.DiscoveryAddress != "" {
-		s.Discovery = config.DiscoveryAddress
+	if text := get("TERMINATION_DRAIN_DURATION_SECONDS", ""); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("TERMINATION_DRAIN_DURATION_SECONDS: %w", err)
+		}
+		s.Drain.Time = time.Duration(n) * time.Second
 	}
 	return nil
 }
 
 // readPod reads the downward API's files. Without them the pod has no labels.
-func (s *settings) readPod(func(string, string) string) error {
+func (s *settings) readPod(environment) error {
 	var err error
 	if s.Labels, err = podFile(s.path("/etc/istio/pod/labels")); err != nil {
 		return err
@@ -143,64 +240,3 @@ func (s *settings) readPod(func(string, string) string) error {
 
 // path is an absolute path below the root.
 func (s settings) path(p string) string { return filepath.Join("/", s.Root, p) }
-
-// podFile reads lines of key="value", where the value is a quoted string.
-func podFile(path string) (map[string]string, error) {
-	text, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
-		return map[string]string{}, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the pod's labels: %w", err)
-	}
-	out := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		key, quoted, ok := strings.Cut(strings.TrimSpace(line), "=")
-		if !ok {
-			continue
-		}
-		value, err := strconv.Unquote(quoted)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: line %q: %w", path, line, err)
-		}
-		out[key] = value
-	}
-	return out, nil
-}
-
-// metadata are the environment's ISTIO_META_ variables; a value that is JSON is
-// read as such.
-func metadata(environ []string) map[string]any {
-	out := map[string]any{}
-	for _, pair := range environ {
-		name, value, _ := strings.Cut(pair, "=")
-		key, ok := strings.CutPrefix(name, "ISTIO_META_")
-		if !ok {
-			continue
-		}
-		var decoded any
-		if strings.HasPrefix(value, "[") || strings.HasPrefix(value, "{") {
-			if json.Unmarshal([]byte(value), &decoded) == nil {
-				out[key] = decoded
-				continue
-			}
-		}
-		out[key] = value
-	}
-	return out
-}
-
-// level is the log level of Envoy's word for it.
-func level(word string) (slog.Level, error) {
-	switch word {
-	case "trace", "debug":
-		return slog.LevelDebug, nil
-	case "info":
-		return slog.LevelInfo, nil
-	case "", "warning", "warn":
-		return slog.LevelWarn, nil
-	case "error", "critical", "off":
-		return slog.LevelError, nil
-	}
-	return 0, fmt.Errorf("log level %q is not known: want debug, info, warning or error", word)
-}
