@@ -61,6 +61,7 @@ root.`,
 func (o *upOptions) run(cmd *cobra.Command, cfg Config) error {
 	report := cmd.OutOrStdout()
 	if o.reportTo > 0 {
+		syscall.CloseOnExec(o.reportTo) // it is not for the pods
 		pipe := os.NewFile(uintptr(o.reportTo), "report")
 		defer pipe.Close()
 		report = pipe
@@ -163,20 +164,15 @@ func (o *upOptions) arguments() []string {
 
 // follow prints the child's reports until it is ready or gone.
 func (o *upOptions) follow(cmd *cobra.Command, reports io.Reader) error {
-	ready := false
 	lines := bufio.NewScanner(reports)
 	for lines.Scan() {
 		if text, failed := strings.CutPrefix(lines.Text(), "error: "); failed {
 			return errors.New(text)
 		}
 		if lines.Text() == readyLine {
-			ready = true
-			continue
+			return nil
 		}
 		fmt.Fprintln(cmd.OutOrStdout(), lines.Text())
 	}
-	if !ready {
-		return fmt.Errorf("the mesh stopped while it was starting: %s says why", filepath.Join(o.home.Dir, logFile))
-	}
-	return nil
+	return fmt.Errorf("the mesh stopped while it was starting: %s says why", filepath.Join(o.home.Dir, logFile))
 }

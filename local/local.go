@@ -62,6 +62,9 @@ func New(cfg cli.HomeConfig) (*Local, error) {
 	// The kubelet answers the API's questions about containers, and asks the API:
 	// it gets its client once there is one.
 	containers := &later{}
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, "api"), 0o700); err != nil {
+		return nil, err
+	}
 	l.api, err = apiserver.New(apiserver.Config{
 		Dir: filepath.Join(cfg.Dir, "api"), CRDs: istiocrd.All(), ServiceCIDR: l.network.services, Names: []string{l.network.node.String()},
 		Listen: netip.AddrPortFrom(l.network.node, apiPort).String(), Admission: admission(l, l.log), Containers: containers, Log: l.log,
