@@ -146,15 +146,21 @@ func (c *common) secrets() []string {
 	return all
 }
 
-// certificates are what to show now.
+// certificates are what to show now. Of several secrets those that are there
+// serve.
 func (c *common) certificates() ([]tls.Certificate, error) {
 	certs := slices.Clone(c.fixed)
+	missing := ""
 	for _, name := range c.names {
 		m, ok := c.store.Get(name)
 		if !ok || m.Certificate == nil {
-			return nil, fmt.Errorf("secret %q has not arrived or has no certificate", name)
+			missing = name
+			continue
 		}
 		certs = append(certs, *m.Certificate)
+	}
+	if len(certs) == 0 && missing != "" {
+		return nil, fmt.Errorf("secret %q has not arrived or has no certificate", missing)
 	}
 	return certs, nil
 }
