@@ -38,7 +38,12 @@ type Error struct {
 }
 
 // Error says which field and why.
-func (e *Error) Error() string { return e.Path + ": " + e.Reason }
+func (e *Error) Error() string {
+	if e.Path == "" {
+		return e.Reason
+	}
+	return e.Path + ": " + e.Reason
+}
 
 // Check walks m as a [Checker] does. Whoever checks often makes a Checker once.
 func (t Table) Check(m proto.Message) error { return NewChecker(t).Check(m) }

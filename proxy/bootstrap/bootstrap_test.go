@@ -54,6 +54,8 @@ func TestRefusals(t *testing.T) {
 		{"v2 config", "static_resources: {listeners: [{filter_chains: [{filters: [{name: x, config: {}}]}]}]}", "filters[0].config: is Envoy's v2 API; write typed_config"},
 		{"v2 hosts", "static_resources: {clusters: [{name: a, connect_timeout: 1s, hosts: []}]}", "clusters[0].hosts: is Envoy's v2 API; write load_assignment"},
 		{"v2 TLS", "static_resources: {clusters: [{name: a, tls_context: {}}]}", "clusters[0].tls_context: is Envoy's v2 API; write transport_socket"},
+		{"an extension that is not there", `static_resources: {listeners: [{filter_chains: [{filters: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}}]}]}]}`,
+			"envoy.extensions.filters.network.echo.v3.Echo is not supported"},
 		{"v2 type", `static_resources: {clusters: [{"@type": type.googleapis.com/envoy.api.v2.Cluster}]}`, "write the v3 message"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,9 +1,11 @@
 package bootstrap
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
@@ -45,9 +47,14 @@ func Parse(text []byte) (*Config, error) {
 	return From(b)
 }
 
-// plain drops the prefix that the decoder puts before each message.
+// unresolved is how the decoder says that it does not know a message's type.
+var unresolved = regexp.MustCompile(`unable to resolve "[^"]*/([^"/]+)": "not found"`)
+
+// plain drops the prefix that the decoder puts before each message, and names
+// extensions that are not there in our words.
 func plain(err error) error {
-	return fmt.Errorf("%s", strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: "))
+	text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
+	return errors.New(unresolved.ReplaceAllString(text, "$1 is not supported"))
 }
 
 // From takes a bootstrap message.

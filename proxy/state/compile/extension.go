@@ -26,11 +26,11 @@ func unpack(a *anypb.Any) (proto.Message, error) {
 
 func open(a *anypb.Any) (proto.Message, error) {
 	if a == nil {
-		return nil, fieldcheck.Refuse("typed_config", "is missing")
+		return nil, fieldcheck.Refuse("", "is missing")
 	}
 	m, err := a.UnmarshalNew()
 	if err != nil {
-		return nil, fieldcheck.Refuse("typed_config", "%s is not supported", short(a.GetTypeUrl()))
+		return nil, fieldcheck.Refuse("", "%s is not supported", short(a.GetTypeUrl()))
 	}
 	switch t := m.(type) {
 	case *udpav1.TypedStruct:
@@ -45,7 +45,7 @@ func open(a *anypb.Any) (proto.Message, error) {
 func fromStruct(url string, value *structpb.Struct) (proto.Message, error) {
 	t, err := protoregistry.GlobalTypes.FindMessageByURL(url)
 	if err != nil {
-		return nil, fieldcheck.Refuse("typed_config", "%s is not supported", short(url))
+		return nil, fieldcheck.Refuse("", "%s is not supported", short(url))
 	}
 	text, err := protojson.Marshal(value)
 	if err != nil {
@@ -53,7 +53,7 @@ func fromStruct(url string, value *structpb.Struct) (proto.Message, error) {
 	}
 	m := t.New().Interface()
 	if err := protojson.Unmarshal(text, m); err != nil {
-		return nil, fieldcheck.Refuse("typed_config", "read as %s: %s", short(url), strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: "))
+		return nil, fieldcheck.Refuse("", "read as %s: %s", short(url), strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: "))
 	}
 	return m, nil
 }

@@ -1,0 +1,109 @@
+package compile
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	udpav1 "github.com/cncf/xds/go/udpa/type/v1"
+	xdsv3 "github.com/cncf/xds/go/xds/type/v3"
+	peerv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/peer_metadata/v3"
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/lateenmesh/lateen/proxy/filter/entry"
+	"github.com/lateenmesh/lateen/proxy/state/credential"
+	"github.com/lateenmesh/lateen/proxy/telemetry"
+)
+
+func compiler() *Compiler {
+	return &Compiler{Secrets: credential.NewStore(), Telemetry: telemetry.New(telemetry.Config{}), Log: slog.New(slog.DiscardHandler)}
+}
+
+func packed(t *testing.T, m proto.Message) *anypb.Any {
+	t.Helper()
+	a, err := anypb.New(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func filter(name string, config *anypb.Any) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: config}}
+}
+
+func fields(t *testing.T, m map[string]*structpb.Value) *structpb.Struct {
+	t.Helper()
+	return &structpb.Struct{Fields: m}
+}
+
+const peerMetadata = "type.googleapis.com/io.istio.http.peer_metadata.Config"
+
+// "TypedStruct contains an arbitrary JSON serialized protocol buffer message
+// with a URL that describes its type": both spellings are read.
+func TestTypedStruct(t *testing.T) {
+	headers := structpb.NewStructValue(fields(t, map[string]*structpb.Value{"istio_headers": structpb.NewStructValue(&structpb.Struct{})}))
+	value := fields(t, map[string]*structpb.Value{"downstream_discovery": structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{headers}})})
+	for _, m := range []proto.Message{&udpav1.TypedStruct{TypeUrl: peerMetadata, Value: value}, &xdsv3.TypedStruct{TypeUrl: peerMetadata, Value: value}} {
+		got, err := unpack(packed(t, m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, ok := got.(*peerv3.Config); !ok || p.GetDownstreamDiscovery()[0].GetIstioHeaders() == nil {
+			t.Errorf("got %v", got)
+		}
+	}
+	wrong := fields(t, map[string]*structpb.Value{"down": structpb.NewBoolValue(true)})
+	_, err := unpack(packed(t, &udpav1.TypedStruct{TypeUrl: peerMetadata, Value: wrong}))
+	if err == nil || !strings.Contains(err.Error(), `unknown field "down"`) {
+		t.Errorf("got %v, want the field named", err)
+	}
+}
+
+// An extension that is not understood is refused by name, unless the filter is
+// optional.
+func TestUnknownFilter(t *testing.T) {
+	router := filter("router", packed(t, &routerv3.Router{}))
+	strange := filter("strange", &anypb.Any{TypeUrl: "type.googleapis.com/envoy.extensions.filters.http.strange.v3.Strange"})
+	_, err := compiler().filters([]*hcmv3.HttpFilter{strange, router}, false)
+	if got, want := err.Error(), "[0].typed_config: envoy.extensions.filters.http.strange.v3.Strange is not supported"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	strange.IsOptional = true
+	if _, err := compiler().filters([]*hcmv3.HttpFilter{strange, router}, false); err != nil {
+		t.Errorf("an optional filter: %v", err)
+	}
+	if _, err = compiler().filters([]*hcmv3.HttpFilter{strange}, false); err == nil || !strings.Contains(err.Error(), "no router") {
+		t.Errorf("got %v, want the missing router named", err)
+	}
+}
+
+// A filter with nothing to do on a route does not stand on it.
+func TestChainIsPerRoute(t *testing.T) {
+	f, err := compiler().filters([]*hcmv3.HttpFilter{
+		filter("fault", packed(t, &faultv3.HTTPFault{})), filter("cors", packed(t, &corsv3.Cors{})), filter("router", packed(t, &routerv3.Router{})),
+	}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := entry.NoRoute{}
+	h, err := f.chain(last, nil, &spot{})
+	if err != nil || h != last {
+		t.Errorf("got %T, %v; want the last handler alone", h, err)
+	}
+	delay := &faultv3.HTTPFault{Abort: &faultv3.FaultAbort{ErrorType: &faultv3.FaultAbort_HttpStatus{HttpStatus: 500}, Percentage: &typev3.FractionalPercent{Numerator: 100}}}
+	o, err := f.overrides(map[string]*anypb.Any{"fault": packed(t, delay)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h, err = f.chain(last, o, &spot{}); err != nil || h == last {
+		t.Errorf("got %T, %v; want the fault filter in front", h, err)
+	}
+}
