@@ -39,7 +39,10 @@ type Cluster struct {
 	// guarded by mu.
 	original map[netip.AddrPort]*Host
 
-	retries atomic.Int64
+	retries, pending atomic.Int64
+	// ejectedUntil is when the last ejection so far ends, Unix nanoseconds: after
+	// it nobody is out, and picking need not look.
+	ejectedUntil atomic.Int64
 }
 
 // Stats are the cluster's counters under Envoy's names.
@@ -219,6 +222,30 @@ func (c *Cluster) AcquireConnection() bool {
 // ReleaseConnection ends what AcquireConnection began. A host's pool calls it for
 // each connection that it closes.
 func (c *Cluster) ReleaseConnection() { c.Stats.CxActive.Add(-1) }
+
+// AcquirePending counts a request that waits for a connection.
+func (c *Cluster) AcquirePending() bool {
+	if n := c.pending.Add(1); c.Limits.Pending != Unlimited && n > int64(c.Limits.Pending) {
+		c.pending.Add(-1)
+		c.Stats.RqPendingOverflow.Add(1)
+		return false
+	}
+	return true
+}
+
+// ReleasePending ends what AcquirePending began.
+func (c *Cluster) ReleasePending() { c.pending.Add(-1) }
+
+// AcquireFirstConnection counts a connection to a host that has none: that one
+// is allowed over the limit, because nothing else would let the host serve.
+func (c *Cluster) AcquireFirstConnection(h *Host) bool {
+	if h.Pool.Open() > 0 {
+		return false
+	}
+	c.Stats.CxActive.Add(1)
+	c.Stats.CxTotal.Add(1)
+	return true
+}
 
 // AcquireRetry counts a retry that is under way.
 func (c *Cluster) AcquireRetry() bool {

@@ -152,6 +152,9 @@ func (b *body) more() error {
 			return err
 		}
 	}
+	if b.from.filled || b.left > bulkBuffer/2 {
+		b.from.grow()
+	}
 	err := b.from.fill()
 	if errors.Is(err, io.EOF) {
 		if b.mode == closeMode {

@@ -1,10 +1,10 @@
 package http1
 
 import (
-	"errors"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -23,6 +23,8 @@ type Client struct {
 	// deadline was set on conn for the request under way.
 	deadline bool
 	upload   upload
+	// interrupted is set when somebody else has spoilt the connection.
+	interrupted atomic.Bool
 	// SentBytes reports whether any byte of the request reached the socket, and
 	// Began whether any byte of the response came.
 	Sent, Began bool
@@ -33,6 +35,8 @@ type upload struct {
 	mu   sync.Mutex
 	busy bool  // guarded by mu
 	err  error // guarded by mu
+	// span is the time for the answer once everything has been sent; 0 is none.
+	span time.Duration
 }
 
 // NewClient speaks HTTP/1.1 on conn.
@@ -47,11 +51,15 @@ func (c *Client) Conn() net.Conn { return c.conn }
 
 // RoundTrip sends req and returns the response once its head is there. The
 // response belongs to the client and is valid until Finish. A deadline that is
-// not zero bounds everything until Finish.
+// not zero bounds everything until Finish; while a body is still arriving its
+// time has not begun to run, because a slow client is not the upstream's fault.
 func (c *Client) RoundTrip(req *stream.Request, deadline time.Time) (*stream.Response, error) {
 	c.Sent, c.Began = false, false
+	c.upload.err, c.upload.span = nil, 0
 	if c.deadline = !deadline.IsZero(); c.deadline {
-		if err := c.conn.SetDeadline(deadline); err != nil {
+		if req.Body != nil && !inMemory(req) {
+			c.upload.span = max(1, time.Until(deadline))
+		} else if err := c.conn.SetDeadline(deadline); err != nil {
 			return nil, err
 		}
 	}
@@ -59,7 +67,54 @@ func (c *Client) RoundTrip(req *stream.Request, deadline time.Time) (*stream.Res
 		return nil, err
 	}
 	req.Info.UpstreamSent = time.Now()
-	return c.receive(req)
+	resp, err := c.receive(req)
+	if err != nil {
+		if source := c.uploadFailure(); source != nil {
+			return nil, source
+		}
+	}
+	return resp, err
+}
+
+// SetDeadline moves the deadline of the exchange under way; the zero time takes
+// it away.
+func (c *Client) SetDeadline(t time.Time) {
+	if c.upload.span == 0 {
+		_ = c.conn.SetDeadline(t) // an error shows at the next read
+	}
+}
+
+// Interrupt ends the exchange from another goroutine.
+func (c *Client) Interrupt() {
+	c.interrupted.Store(true)
+	_ = c.conn.SetDeadline(time.Unix(1, 0))
+}
+
+// Settle ends an upload that is still under way although the answer is
+// complete: the upstream is given a moment to take what it has been sent.
+func (c *Client) Settle(req *stream.Request) {
+	if req.Upload.Sending() {
+		_ = c.conn.SetWriteDeadline(time.Now().Add(settleTime))
+		req.Upload.Wait()
+	}
+}
+
+// settleTime is how long an upload may go on when the answer is complete.
+const settleTime = 250 * time.Millisecond
+
+// inMemory reports whether the body has arrived as a whole.
+func inMemory(req *stream.Request) bool {
+	return req.Length != stream.Unknown && int64(len(req.Body.Buffered())) == req.Length
+}
+
+// uploadFailure is why the client's body could not be read, nil when it could.
+func (c *Client) uploadFailure() error {
+	c.upload.mu.Lock()
+	defer c.upload.mu.Unlock()
+	if IsSource(c.upload.err) {
+		return c.upload.err
+	}
+	return nil
 }
 
 func (c *Client) send(req *stream.Request) error {
@@ -108,7 +163,8 @@ func (c *Client) flush() error {
 // arriving is sent by a goroutine of its own, because the upstream may answer
 // before it has read everything.
 func (c *Client) sendBody(req *stream.Request, chunked bool) error {
-	if p := req.Body.Buffered(); int64(len(p)) == req.Length {
+	if inMemory(req) {
+		p := req.Body.Buffered()
 		if err := c.out.content(p, false); err != nil {
 			return err
 		}
@@ -120,16 +176,18 @@ func (c *Client) sendBody(req *stream.Request, chunked bool) error {
 		return err
 	}
 	c.upload.busy, c.upload.err = true, nil
-	req.Uploads.Go(func() {
+	req.Upload.Go(func() {
 		n, err := c.out.body(req.Body, chunked)
 		c.upload.mu.Lock()
 		defer c.upload.mu.Unlock()
 		req.Info.BytesReceived += n
 		c.upload.busy, c.upload.err = false, err
-		var source sourceError
-		if errors.As(err, &source) {
+		switch {
+		case IsSource(err):
 			// The client has gone: nobody waits for the answer.
 			c.conn.Close()
+		case err == nil && c.upload.span > 0:
+			_ = c.conn.SetDeadline(time.Now().Add(c.upload.span))
 		}
 	})
 	return nil
@@ -190,16 +248,29 @@ func (c *Client) frame(req *stream.Request, f framing) {
 // again: the response was read to its end, the request was sent to its end, and
 // neither side wants to close.
 func (c *Client) Finish() bool {
+	c.readAway()
 	c.upload.mu.Lock()
 	busy, failed := c.upload.busy, c.upload.err != nil
 	c.upload.mu.Unlock()
-	if c.framed.close || !c.body.done || busy || failed || c.in.buffered() > 0 {
+	if c.framed.close || !c.body.done || busy || failed || c.in.buffered() > 0 || c.interrupted.Load() {
 		return false
 	}
+	c.in.shrink()
 	if c.deadline {
 		return c.conn.SetDeadline(time.Time{}) == nil
 	}
 	return true
+}
+
+// readAway drops what has already arrived of a body that nobody wants.
+func (c *Client) readAway() {
+	for c.resp.Body != nil && !c.body.Complete() {
+		p := c.body.Buffered()
+		if len(p) == 0 {
+			return
+		}
+		c.body.Discard(len(p))
+	}
 }
 
 // upgraded is the connection after a change of protocol; what was received with

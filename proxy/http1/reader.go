@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
+	"sync/atomic"
 )
 
 // firstBuffer is a connection's buffer before a head needs more.
@@ -19,6 +21,34 @@ type reader struct {
 	// buf[r:w] has been received and not been read; buf[:base] is the head that
 	// strings point into.
 	base, r, w int
+	// filled is true when the last read took all the room there was.
+	filled bool
+	// moves counts reads and, on the server's side, writes: it stands still
+	// while a connection does. nil counts nothing.
+	moves *atomic.Uint64
+}
+
+// bulkBuffer is the buffer while a long body passes, so that it takes fewer
+// reads and writes.
+const bulkBuffer = 64 << 10
+
+var bulkBuffers = sync.Pool{New: func() any { return new([bulkBuffer]byte) }}
+
+// grow takes a large buffer when nothing is buffered. What strings point into
+// lives on by itself.
+func (b *reader) grow() {
+	if b.r == b.w && len(b.buf) < bulkBuffer {
+		b.buf = bulkBuffers.Get().(*[bulkBuffer]byte)[:]
+		b.base, b.r, b.w, b.filled = 0, 0, 0, false
+	}
+}
+
+// shrink gives a large buffer back. Nothing may point into it any more.
+func (b *reader) shrink() {
+	if b.r == b.w && len(b.buf) == bulkBuffer {
+		bulkBuffers.Put((*[bulkBuffer]byte)(b.buf))
+		b.buf, b.base, b.r, b.w = nil, 0, 0, 0
+	}
 }
 
 // buffered is the number of bytes received and not read.
@@ -37,6 +67,10 @@ func (b *reader) fill() error {
 	}
 	n, err := b.src.Read(b.buf[b.w:])
 	b.w += n
+	b.filled = b.w == len(b.buf)
+	if b.moves != nil {
+		b.moves.Add(1)
+	}
 	if n > 0 {
 		return nil
 	}
@@ -62,6 +96,7 @@ func (b *reader) room() {
 
 // next lets go of the last message's head.
 func (b *reader) next() {
+	b.shrink()
 	b.w = copy(b.buf, b.buf[b.r:b.w])
 	b.r, b.base = 0, 0
 }

@@ -46,8 +46,13 @@ type serving struct {
 	info  stream.Info
 	body  body
 	local stream.Response // for replies of our own
+	watch *watch
 	// deadline is when the read deadline on conn falls; zero when none is set.
 	deadline time.Time
+	// served is true once a request has been answered.
+	served bool
+	// unread is true when the client may still be sending what nobody will read.
+	unread bool
 }
 
 var servings = sync.Pool{New: func() any { return new(serving) }}
@@ -59,17 +64,57 @@ func (s *Server) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 	c.Server, c.conn, c.facts, c.drain = s, conn, facts, drain
 	c.in.src, c.out.dst, c.out.sent = conn, conn, 0
 	c.in.base, c.in.r, c.in.w = 0, 0, 0
+	c.served, c.unread, c.deadline = false, false, time.Time{}
+	c.req.Upload.Interrupt = c.stopReading
+	c.watch = &watch{conn: conn, waiting: &c.req.Waiting, idle: s.cfg.StreamIdleTimeout, interrupt: c.stopAll}
+	c.in.moves, c.out.moves = &c.watch.moves, &c.watch.moves
 	for c.one() {
 		c.in.next()
 	}
+	c.watch.close()
+	if c.unread {
+		c.linger()
+	}
 	conn.Close()
-	c.req.Uploads.Wait()
+	c.req.Upload.Wait()
 	// A grown buffer is not worth keeping.
-	if len(c.in.buf) > firstBuffer {
+	if c.in.r, c.in.w = 0, 0; len(c.in.buf) > firstBuffer {
+		c.in.shrink()
 		c.in.buf = nil
 	}
-	c.Server, c.conn, c.facts, c.drain, c.in.src, c.out.dst, c.deadline = nil, nil, nil, nil, nil, nil, time.Time{}
+	c.Server, c.conn, c.facts, c.drain, c.in.src, c.out.dst, c.watch, c.in.moves, c.out.moves = nil, nil, nil, nil, nil, nil, nil, nil, nil
 	servings.Put(c)
+}
+
+// stopReading makes a read that waits for the client return.
+func (c *serving) stopReading() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// stopAll makes writes return as well.
+func (c *serving) stopAll() { _ = c.conn.SetDeadline(time.Unix(1, 0)) }
+
+// lingerTime and lingerBytes bound how long a client that is still sending is
+// listened to after the last reply: a socket closed before would tell it of a
+// reset instead of the reply (RFC 9112 section 9.6).
+const (
+	lingerTime  = time.Second
+	lingerBytes = 1 << 20
+)
+
+func (c *serving) linger() {
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.conn.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	c.in.shrink()
+	if len(c.in.buf) == 0 {
+		return
+	}
+	for total := 0; total < lingerBytes; {
+		n, err := c.conn.Read(c.in.buf)
+		if total += n; err != nil {
+			return
+		}
+	}
 }
 
 // one serves one request and reports whether another may follow.
@@ -90,6 +135,9 @@ func (c *serving) one() bool {
 	if err != nil {
 		return c.headFailed(err)
 	}
+	if string(head) == preface {
+		return c.refuseHTTP2()
+	}
 	c.resetRequest(len(head))
 	f, err := requestHead(head, &c.req, c.cfg.Limits)
 	if err != nil {
@@ -98,13 +146,43 @@ func (c *serving) one() bool {
 	if c.req.Protocol == stream.HTTP10 && !c.cfg.AcceptHTTP10 {
 		return c.refuseSyntax(&syntaxError{426, "low_version", "HTTP/1.0 is not accepted here"})
 	}
+	if c.req.Method == "CONNECT" {
+		return c.refuseSyntax(&syntaxError{501, "http1.connect_not_supported", "CONNECT is not supported here"})
+	}
 	c.frame(f)
+	c.watch.begin()
 	resp, err := c.handler.Handle(&c.req)
 	if err != nil {
 		resp = c.reply(stream.AsRefusal(err))
 		f.close = f.close || stream.AsRefusal(err).Close
 	}
 	return c.answer(resp, f)
+}
+
+// preface is the head of what begins an HTTP/2 connection (RFC 9113 section 3.4).
+const preface = "PRI * HTTP/2.0\r\n\r\n"
+
+// goAway is an empty SETTINGS frame, then GOAWAY with HTTP_1_1_REQUIRED.
+const goAway = "\x00\x00\x00\x04\x00\x00\x00\x00\x00" +
+	"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x0d"
+
+// refuseHTTP2 tells an HTTP/2 client, in its own protocol, to use HTTP/1.1.
+func (c *serving) refuseHTTP2() bool {
+	c.resetRequest(len(preface))
+	c.info.Flags, c.info.Details = stream.DownstreamProtocol, "http2_not_supported"
+	c.info.Termination = "HTTP/2 is not spoken on this listener: use HTTP/1.1"
+	_, err := io.WriteString(c.conn, goAway)
+	c.unread = err == nil
+	c.note(&c.local)
+	return false
+}
+
+// note ends the request's record.
+func (c *serving) note(resp *stream.Response) {
+	c.info.End = time.Now()
+	if c.observer != nil {
+		c.observer.Request(&c.req, resp)
+	}
 }
 
 // await waits for a request's first byte.
@@ -122,7 +200,15 @@ func (c *serving) await() bool {
 			c.setReadDeadline(now.Add(d))
 		}
 	}
-	return c.in.fill() == nil
+	if c.served && c.draining() {
+		return false
+	}
+	if !c.served {
+		return c.in.fill() == nil
+	}
+	c.facts.Parking.Park()
+	err := c.in.fill()
+	return c.facts.Parking.Leave() && err == nil
 }
 
 func (c *serving) setReadDeadline(t time.Time) {
@@ -136,8 +222,10 @@ func (c *serving) wholeHead() bool {
 }
 
 func (c *serving) resetRequest(headBytes int) {
+	c.req.Method, c.req.Scheme, c.req.Authority, c.req.Path, c.req.ALPN = "", "", "", "", nil
 	c.req.Body, c.req.Length, c.req.Upgrade = nil, 0, ""
 	c.req.Conn, c.req.Info = c.facts, &c.info
+	c.req.Waiting.Reset()
 	c.info.HeadReceived = int64(headBytes)
 }
 
@@ -163,6 +251,7 @@ func (c *serving) refuseSyntax(err error) bool {
 	}
 	c.req.Header.Reset()
 	resp := c.reply(&stream.Refusal{Status: s.status, Details: s.details, Flags: stream.DownstreamProtocol, Body: s.text})
+	c.unread = true
 	return c.answer(resp, framing{close: true})
 }
 
@@ -185,6 +274,10 @@ func (c *serving) frame(f framing) {
 		if len(c.body.Buffered()) == 0 {
 			c.body.onFirstRead = c.sendContinue
 		}
+	}
+	// The time for a next request to come does not bound this one's body.
+	if !c.deadline.IsZero() && !inMemory(&c.req) {
+		c.setReadDeadline(time.Time{})
 	}
 }
 
@@ -212,41 +305,65 @@ func (c *serving) reply(r *stream.Refusal) *stream.Response {
 // answer writes resp and ends the request. It reports whether the connection
 // goes on.
 func (c *serving) answer(resp *stream.Response, f framing) bool {
-	c.info.Status = resp.Status
-	closing := f.close || c.draining()
-	var err error
-	if resp.Upgraded != nil {
-		err = c.upgrade(resp)
-		closing = true
-	} else {
-		closing = c.closing(closing)
-		err = c.write(resp, closing)
-	}
-	c.info.End = time.Now()
+	closing, err := c.deliver(resp, f.close || c.draining())
 	if err != nil {
 		closing = true
 		c.failed(err)
 	}
+	if c.req.Upload.Sending() {
+		_ = c.conn.SetReadDeadline(time.Now().Add(settleTime))
+		if resp.Done != nil {
+			resp.Done.Settle()
+		}
+		c.req.Upload.Wait()
+		c.setReadDeadline(time.Time{})
+	}
+	c.watch.end()
 	if c.req.Body != nil && !c.bodyDone() {
-		closing = true
+		closing, c.unread = true, err == nil
 	}
-	if c.observer != nil {
-		c.observer.Request(&c.req, resp)
-	}
+	c.note(resp)
 	if resp.Done != nil {
 		resp.Done.Release(err == nil)
 	}
-	if closing {
-		return false
+	c.served = true
+	return !closing
+}
+
+// deliver writes resp and reports whether the connection ends with it.
+func (c *serving) deliver(resp *stream.Response, closing bool) (bool, error) {
+	c.info.Status = resp.Status
+	switch why := c.req.Waiting.Abandoned(); {
+	case resp.Status == 0 || why == stream.DownstreamTermination:
+		c.info.Status = 0 // nobody is there
+		return true, nil
+	case why != 0:
+		if err := c.conn.SetWriteDeadline(time.Now().Add(settleTime)); err != nil {
+			return true, err
+		}
+		closing = true
 	}
-	c.req.Uploads.Wait()
-	return true
+	if resp.Upgraded != nil {
+		return true, c.upgrade(resp)
+	}
+	closing = c.closing(closing || c.req.Protocol == stream.HTTP10 && resp.Length == stream.Unknown)
+	return closing, c.write(resp, closing)
 }
 
 // failed notes why a response was not delivered.
 func (c *serving) failed(err error) {
-	var source sourceError
-	if errors.As(err, &source) {
+	why := c.req.Waiting.Abandoned()
+	switch {
+	case why == stream.StreamIdleTimeout:
+		c.info.Flags |= why
+		c.info.Details = "stream_idle_timeout"
+		return
+	case why != 0:
+	case IsSource(err) && errors.Is(err, os.ErrDeadlineExceeded):
+		c.info.Flags |= stream.UpstreamTimeout
+		c.info.Details = "response_timeout"
+		return
+	case IsSource(err):
 		c.info.Flags |= stream.UpstreamTermination
 		c.info.Details = "upstream_reset_after_response_started{connection_termination}"
 		return
@@ -259,7 +376,7 @@ func (c *serving) failed(err error) {
 // body that nobody has read must not be taken for the next request; a short
 // rest is read away.
 func (c *serving) closing(closing bool) bool {
-	if closing || c.req.Body == nil {
+	if closing || c.req.Body == nil || c.req.Upload.Sending() {
 		return closing
 	}
 	if c.body.onFirstRead != nil {
@@ -270,7 +387,6 @@ func (c *serving) closing(closing bool) bool {
 
 // bodyDone reads away the rest of a request's body, as far as it has arrived.
 func (c *serving) bodyDone() bool {
-	c.req.Uploads.Wait()
 	for !c.body.Complete() {
 		p := c.body.Buffered()
 		if len(p) == 0 {
@@ -306,8 +422,7 @@ func (c *serving) write(resp *stream.Response, closing bool) error {
 			w.length(resp.Length)
 		}
 	case bodyless:
-	case c.req.Protocol == stream.HTTP10:
-		closing = true
+	case c.req.Protocol == stream.HTTP10: // until close
 	default:
 		chunked = true
 		w.text("transfer-encoding: chunked\r\n")
@@ -342,6 +457,8 @@ func (c *serving) upgrade(resp *stream.Response) error {
 		return err
 	}
 	c.setReadDeadline(time.Time{})
+	c.watch.end()
+	defer c.watch.begin()
 	up := resp.Upgraded
 	var upward sync.WaitGroup
 	upward.Go(func() {

@@ -1,8 +1,10 @@
 package http1
 
 import (
+	"errors"
 	"io"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
@@ -17,6 +19,18 @@ type writer struct {
 	dst  io.Writer
 	buf  []byte
 	sent int64 // bytes handed to dst
+	// moves counts writes; nil counts nothing.
+	moves *atomic.Uint64
+}
+
+// write hands p over.
+func (w *writer) write(p []byte) error {
+	n, err := w.dst.Write(p)
+	w.sent += int64(n)
+	if w.moves != nil {
+		w.moves.Add(1)
+	}
+	return err
 }
 
 func (w *writer) text(s string) { w.buf = append(w.buf, s...) }
@@ -46,8 +60,7 @@ func (w *writer) flush() error {
 	if len(w.buf) == 0 {
 		return nil
 	}
-	n, err := w.dst.Write(w.buf)
-	w.sent += int64(n)
+	err := w.write(w.buf)
 	w.buf = w.buf[:0]
 	return err
 }
@@ -64,9 +77,7 @@ func (w *writer) content(p []byte, chunked bool) error {
 		if err := w.flush(); err != nil {
 			return err
 		}
-		n, err := w.dst.Write(p)
-		w.sent += int64(n)
-		if err != nil {
+		if err := w.write(p); err != nil {
 			return err
 		}
 	}
@@ -81,6 +92,12 @@ func (w *writer) content(p []byte, chunked bool) error {
 type sourceError struct{ error }
 
 func (e sourceError) Unwrap() error { return e.error }
+
+// IsSource reports whether err came from the side that a body is read from.
+func IsSource(err error) bool {
+	var source sourceError
+	return errors.As(err, &source)
+}
 
 // body sends all of b. Whatever has been gathered goes out before it waits. It
 // returns the number of content bytes.

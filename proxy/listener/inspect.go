@@ -39,6 +39,9 @@ func (r *replayed) Read(p []byte) (int, error) {
 	return r.Conn.Read(p)
 }
 
+// NetConn is the connection beneath, of which nothing more may be read.
+func (r *replayed) NetConn() net.Conn { return r.Conn }
+
 // CloseWrite ends our direction.
 func (r *replayed) CloseWrite() error {
 	if half, ok := r.Conn.(interface{ CloseWrite() error }); ok {

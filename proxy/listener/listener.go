@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +27,10 @@ type Set struct {
 
 	mu    sync.Mutex
 	bound map[netip.AddrPort]*socket // guarded by mu
-	conns sync.WaitGroup
+	// retired are entries that were replaced and still have connections; guarded
+	// by mu.
+	retired []*entry
+	conns   sync.WaitGroup
 }
 
 // Deps are what listeners need of their surroundings.
@@ -55,6 +60,9 @@ type entry struct {
 	drain  chan struct{}
 	closed sync.Once
 	Stats  *Stats
+
+	mu    sync.Mutex
+	conns map[*stream.Conn]net.Conn // guarded by mu
 }
 
 // Stats are a listener's counters; they outlive its changes.
@@ -63,6 +71,38 @@ type Stats struct {
 }
 
 func (e *entry) startDrain() { e.closed.Do(func() { close(e.drain) }) }
+
+// endParked ends the connections that wait for a next request.
+func (e *entry) endParked() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for facts, conn := range e.conns {
+		if facts.Parking.End() {
+			_ = conn.SetReadDeadline(time.Unix(1, 0)) // one that is closed already is fine
+		}
+	}
+}
+
+func (e *entry) add(facts *stream.Conn, conn net.Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.conns == nil {
+		e.conns = map[*stream.Conn]net.Conn{}
+	}
+	e.conns[facts] = conn
+}
+
+func (e *entry) empty() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.conns) == 0
+}
+
+func (e *entry) remove(facts *stream.Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.conns, facts)
+}
 
 // socket is an open one. It looks its listener up anew for each connection.
 type socket struct {
@@ -116,8 +156,10 @@ func (s *Set) Update(configs []*Config) map[string]error {
 	for name, e := range old.byName {
 		if next.byName[name] != e {
 			e.startDrain()
+			s.retired = append(s.retired, e)
 		}
 	}
+	s.retired = slices.DeleteFunc(s.retired, (*entry).empty)
 	return failed
 }
 
@@ -198,11 +240,15 @@ func (s *Set) Handover(conn net.Conn, address, original netip.AddrPort) {
 }
 
 // Drain asks the connections of some listeners to end at the next good moment,
-// and those that come from now on to carry one request only. Sockets stay open.
+// which for those that wait for a request is now, and those that come from now
+// on to carry one request only. Sockets stay open.
 func (s *Set) Drain(which func(*Config) bool) {
-	for _, e := range s.table.Load().byName {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range slices.AppendSeq(slices.Clone(s.retired), maps.Values(s.table.Load().byName)) {
 		if which == nil || which(e.Config) {
 			e.startDrain()
+			e.endParked()
 		}
 	}
 }
@@ -251,6 +297,8 @@ func (s *Set) serve(conn net.Conn, address, original netip.AddrPort) {
 	e.Stats.Total.Add(1)
 	e.Stats.Active.Add(1)
 	defer e.Stats.Active.Add(-1)
+	e.add(facts, conn)
+	defer e.remove(facts)
 	s.chain(e, conn, facts)
 }
 

@@ -49,9 +49,12 @@ type Pool struct {
 	dial             Dial
 	onClose          func() // told of every connection that ends; may be nil
 
-	mu     sync.Mutex
-	idle   []*Conn // guarded by mu; the last one was used last
-	closed bool    // guarded by mu
+	mu       sync.Mutex
+	idle     []*Conn     // guarded by mu; the last one was used last
+	closed   bool        // guarded by mu
+	waiters  []*waiter   // guarded by mu; the first one has waited longest
+	sweeper  *time.Timer // guarded by mu; nil before the first idle connection
+	sweeping bool        // guarded by mu
 
 	open atomic.Int64
 }
@@ -65,7 +68,7 @@ func New(network, address string, cfg Config, t TLS, dial Dial, closed func()) *
 	return &Pool{network: network, address: address, cfg: cfg, tls: t, dial: dial, onClose: closed}
 }
 
-// Open is the number of connections that exist.
+// Open is the number of connections that exist or are being opened.
 func (p *Pool) Open() int64 { return p.open.Load() }
 
 // quiet is how long a connection may have been idle before it is looked at for
@@ -125,6 +128,18 @@ func (p *Pool) worn(c *Conn, idle time.Duration, now time.Time) bool {
 // Connect opens a new connection, with its handshake. It is bounded by the
 // settings' connect timeout and by ctx.
 func (p *Pool) Connect(ctx context.Context, req TLSRequest) (*Conn, error) {
+	p.open.Add(1)
+	c, err := p.connect(ctx, req)
+	if err != nil {
+		p.open.Add(-1)
+		p.mu.Lock()
+		p.wakeOne()
+		p.mu.Unlock()
+	}
+	return c, err
+}
+
+func (p *Pool) connect(ctx context.Context, req TLSRequest) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.ConnectTimeout)
 	defer cancel()
 	var source net.Addr
@@ -143,7 +158,6 @@ func (p *Pool) Connect(ctx context.Context, req TLSRequest) (*Conn, error) {
 			return nil, err
 		}
 	}
-	p.open.Add(1)
 	return c, nil
 }
 
@@ -197,16 +211,13 @@ func (p *Pool) Put(c *Conn) {
 		p.Close(c)
 		return
 	}
+	if len(p.waiters) > 0 && p.handOver(c) {
+		p.mu.Unlock()
+		return
+	}
 	p.idle = append(p.idle, c)
-	var old *Conn
-	if first := p.idle[0]; first != c && p.worn(first, c.idle.Sub(first.idle), c.idle) {
-		old = first
-		p.idle = slices.Delete(p.idle, 0, 1)
-	}
+	p.armSweep()
 	p.mu.Unlock()
-	if old != nil {
-		p.Close(old)
-	}
 }
 
 // Close ends a connection that was got from the pool.
@@ -216,6 +227,9 @@ func (p *Pool) Close(c *Conn) {
 	if p.onClose != nil {
 		p.onClose()
 	}
+	p.mu.Lock()
+	p.wakeOne()
+	p.mu.Unlock()
 }
 
 // Shut closes the idle connections, and those in use when they come back.
@@ -223,6 +237,9 @@ func (p *Pool) Shut() {
 	p.mu.Lock()
 	idle := p.idle
 	p.idle, p.closed = nil, true
+	if p.sweeper != nil {
+		p.sweeper.Stop()
+	}
 	p.mu.Unlock()
 	for _, c := range idle {
 		p.Close(c)

@@ -21,8 +21,7 @@ func (m *Match) path(req *stream.Request, path string) bool {
 	case SeparatedPrefix:
 		return m.hasPrefix(path) && (len(path) == len(m.Value) || path[len(m.Value)] == '/')
 	}
-	// A plain prefix may reach into the query, as Envoy's does.
-	return m.hasPrefix(req.Path)
+	return m.hasPrefix(path)
 }
 
 func (m *Match) hasPrefix(path string) bool {

@@ -6,6 +6,7 @@ import "errors"
 // with a failure, so that one function turns errors into replies, response
 // flags and metric labels.
 type Refusal struct {
+	// Status of the reply; 0 when nobody is there to be answered.
 	Status  int
 	Flags   Flags
 	Details string // response code details

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -88,9 +89,45 @@ type Request struct {
 	Conn *Conn
 	// Info is what is noted about it for logs and metrics.
 	Info *Info
-	// Uploads counts the goroutines that are still sending the body: whoever
-	// owns the connection waits for them before it is used again.
-	Uploads sync.WaitGroup
+	// Upload is the sending of the body beside the reading of the answer.
+	Upload Upload
+	// Waiting is what it waits for.
+	Waiting Waiting
+}
+
+// Upload is a body's way upstream in a goroutine of its own: only needed while
+// the body is still arriving.
+type Upload struct {
+	// Interrupt makes a read from the client that is waiting return with an
+	// error. Whoever owns the connection sets it.
+	Interrupt func()
+
+	going   sync.WaitGroup
+	sending atomic.Bool
+}
+
+// Go sends in a goroutine of its own.
+func (u *Upload) Go(send func()) {
+	u.sending.Store(true)
+	u.going.Go(func() {
+		defer u.sending.Store(false)
+		send()
+	})
+}
+
+// Sending reports whether the body is still being sent.
+func (u *Upload) Sending() bool { return u.sending.Load() }
+
+// Wait returns when the body has been sent, or has failed to be.
+func (u *Upload) Wait() { u.going.Wait() }
+
+// Stop ends an upload that nobody wants any more. The connection that the body
+// comes from cannot be used for another request then.
+func (u *Upload) Stop() {
+	if u.sending.Load() && u.Interrupt != nil {
+		u.Interrupt()
+	}
+	u.going.Wait()
 }
 
 // PathOnly is the path without its query.
@@ -122,7 +159,12 @@ type Response struct {
 }
 
 // Releaser gets back what a response has held.
-type Releaser interface{ Release(ok bool) }
+type Releaser interface {
+	// Settle ends what is still under way for the request, such as its upload,
+	// so that its record is complete. Nothing is given back yet.
+	Settle()
+	Release(ok bool)
+}
 
 // Body is a message's content, pulled by whoever needs it: backpressure is the
 // call stack.
@@ -157,7 +199,28 @@ type Conn struct {
 	Start time.Time
 	// Listener is the name of the listener, Chain that of its filter chain.
 	Listener, Chain string
+	// Parking tells a drain whether the connection waits for a request.
+	Parking Parking
 }
+
+// Parking is the state of a connection that carries one request after the other.
+type Parking struct{ state atomic.Int32 }
+
+const (
+	busy int32 = iota
+	parked
+	ended
+)
+
+// Park says that the connection waits for its next request.
+func (p *Parking) Park() { p.state.Store(parked) }
+
+// Leave says that the next request has begun to arrive. It reports false when
+// the connection has been ended meanwhile.
+func (p *Parking) Leave() bool { return p.state.CompareAndSwap(parked, busy) }
+
+// End takes a waiting connection out of use and reports whether it was waiting.
+func (p *Parking) End() bool { return p.state.CompareAndSwap(parked, ended) }
 
 // TLS is what a handshake told about the peer.
 type TLS struct {

@@ -37,10 +37,9 @@ func (r *Router) mirror(req *stream.Request) {
 }
 
 func copyOf(req *stream.Request, m *route.Mirror, body []byte) *stream.Request {
-	conn := *req.Conn
 	s := &stream.Request{
 		Method: strings.Clone(req.Method), Scheme: req.Scheme, Authority: strings.Clone(req.Authority), Path: strings.Clone(req.Path),
-		Protocol: req.Protocol, Header: req.Header.Clone(), Length: req.Length, Conn: &conn, Info: &stream.Info{}, ALPN: req.ALPN,
+		Protocol: req.Protocol, Header: req.Header.Clone(), Length: req.Length, Conn: req.Conn, Info: &stream.Info{}, ALPN: req.ALPN,
 	}
 	if !m.KeepHost {
 		host, port, found := strings.Cut(s.Authority, ":")

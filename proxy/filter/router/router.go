@@ -54,6 +54,7 @@ type attempt struct {
 	host    *cluster.Host
 	conn    *pool.Conn
 	client  *http1.Client
+	req     *stream.Request
 	began   time.Time
 	// deadline is when the whole exchange has to be over; zero for never.
 	deadline time.Time
@@ -179,8 +180,12 @@ func (r *Router) rewrite(req *stream.Request, weighed *route.Weighted) {
 	}
 }
 
+// Settle implements [stream.Releaser].
+func (a *attempt) Settle() { a.client.Settle(a.req) }
+
 // Release implements [stream.Releaser]: the response has been delivered, or not.
 func (a *attempt) Release(ok bool) {
+	a.req.Waiting.Off() // before Finish looks whether it was interrupted
 	if !ok {
 		a.end(false)
 	} else {
@@ -194,6 +199,7 @@ func (a *attempt) end(reusable bool) {
 	if a.conn == nil {
 		return
 	}
+	a.req.Waiting.Off()
 	if reusable {
 		a.host.Pool.Put(a.conn)
 	} else {

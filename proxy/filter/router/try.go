@@ -34,7 +34,8 @@ const (
 	failedPerTry                        // the try took too long
 	failedTimeout                       // the whole request took too long
 	failedProtocol                      // the upstream does not speak HTTP
-	failedDownstream                    // the client stopped sending its body
+	failedDownstream                    // the client has gone, or broke off its body
+	failedIdle                          // nothing moved for too long
 )
 
 // run tries until there is a response to give or no try is left.
@@ -61,6 +62,7 @@ func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
 			return resp, nil
 		}
 		if resp != nil {
+			req.Waiting.Off()
 			a.end(a.client.Finish())
 		}
 		if !a.backoff() {
@@ -89,16 +91,30 @@ func (a *attempt) try(req *stream.Request) (*stream.Response, failure, error) {
 	if why, err := a.connect(req); why != 0 {
 		a.host.Active.Add(-1)
 		a.cluster.ReleaseRequest()
-		a.cluster.Report(a.host, cluster.LocalFailure, time.Now)
+		if why == failedConnect || why == failedTLS {
+			a.cluster.Report(a.host, cluster.LocalFailure, time.Now)
+		}
 		return nil, why, err
 	}
-	resp, err := a.client.RoundTrip(req, a.tryDeadline())
+	var resp *stream.Response
+	var err error
+	a.outcome = cluster.LocalFailure
+	if a.req = req; req.Waiting.On(a.client) {
+		resp, err = a.client.RoundTrip(req, a.tryDeadline())
+	} else {
+		err = errAbandoned
+	}
 	if err != nil {
-		a.outcome = cluster.LocalFailure
-		why := a.classify(err)
+		why := a.classify(req, err)
+		if why == failedDownstream {
+			a.outcome = cluster.OK
+		}
 		a.end(false)
-		req.Uploads.Wait()
+		req.Upload.Stop()
 		return nil, why, err
+	}
+	if r := a.router.Retry; r != nil && r.PerTry > 0 {
+		a.client.SetDeadline(a.deadline) // a try's time ends with the head
 	}
 	a.outcome = cluster.OutcomeOf(resp.Status)
 	req.Info.Details = "via_upstream"
@@ -118,20 +134,22 @@ func (a *attempt) tryDeadline() time.Time {
 func (a *attempt) connect(req *stream.Request) (failure, error) {
 	ask := a.tlsRequest(req)
 	a.conn = a.host.Pool.Idle(ask, a.began)
-	if a.conn == nil {
-		if !a.cluster.AcquireConnection() {
-			a.cluster.Stats.RqPendingOverflow.Add(1)
-			return failedOverflow, nil
+	for a.conn == nil {
+		if a.cluster.AcquireConnection() || a.cluster.AcquireFirstConnection(a.host) {
+			conn, err := a.dial(ask)
+			if err != nil {
+				a.cluster.ReleaseConnection()
+				a.cluster.Stats.CxConnectFail.Add(1)
+				req.Info.UpstreamFailure = transportFailure(err)
+				req.Info.Upstream = a.host.Address
+				return dialFailure(err, a.deadline), err
+			}
+			a.conn = conn
+			break
 		}
-		conn, err := a.dial(ask)
-		if err != nil {
-			a.cluster.ReleaseConnection()
-			a.cluster.Stats.CxConnectFail.Add(1)
-			req.Info.UpstreamFailure = transportFailure(err)
-			req.Info.Upstream = a.host.Address
-			return dialFailure(err, a.deadline), err
+		if why := a.await(ask); why != 0 {
+			return why, nil
 		}
-		a.conn = conn
 	}
 	if a.client, _ = a.conn.Codec.(*http1.Client); a.client == nil {
 		a.client = http1.NewClient(a.conn.Conn, http1.Limits{})
@@ -139,6 +157,23 @@ func (a *attempt) connect(req *stream.Request) (failure, error) {
 	}
 	a.note(req)
 	return 0, nil
+}
+
+// await waits for a connection of others to come back when no more may be
+// opened. Without an error and a connection it is time to look again.
+func (a *attempt) await(ask pool.TLSRequest) failure {
+	if !a.cluster.AcquirePending() {
+		return failedOverflow
+	}
+	defer a.cluster.ReleasePending()
+	conn, inTime := a.host.Pool.Wait(ask, a.deadline)
+	if !inTime {
+		return failedTimeout
+	}
+	if a.conn = conn; conn == nil {
+		a.conn = a.host.Pool.Idle(ask, time.Now())
+	}
+	return 0
 }
 
 func (a *attempt) dial(ask pool.TLSRequest) (*pool.Conn, error) {
@@ -189,9 +224,15 @@ func (a *attempt) note(req *stream.Request) {
 
 func peerURI(t *tls.ConnectionState) string { return t.PeerCertificates[0].URIs[0].String() }
 
+var errAbandoned = errors.New("the client has gone")
+
 // classify says what an error of the exchange means.
-func (a *attempt) classify(err error) failure {
-	switch {
+func (a *attempt) classify(req *stream.Request, err error) failure {
+	switch why := req.Waiting.Abandoned(); {
+	case why == stream.StreamIdleTimeout:
+		return failedIdle
+	case why != 0, http1.IsSource(err):
+		return failedDownstream
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		if !a.deadline.IsZero() && !time.Now().Before(a.deadline) {
 			return failedTimeout
@@ -199,11 +240,22 @@ func (a *attempt) classify(err error) failure {
 		return failedPerTry
 	case http1.IsSyntax(err):
 		return failedProtocol
-	case !a.client.Began && !a.conn.Fresh, !a.client.Sent:
-		// A kept connection that ends at once had ended before.
+	case !a.client.Sent, !a.client.Began && !a.conn.Fresh && repeatable(req.Method):
+		// A kept connection that ends at once had ended before, most likely; it
+		// is not taken for granted where a repetition would change something.
 		return failedUnsent
 	}
 	return failedReset
+}
+
+// repeatable reports whether a request may be made twice (RFC 9110 section
+// 9.2.2).
+func repeatable(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
 }
 
 func dialFailure(err error, deadline time.Time) failure {
@@ -277,7 +329,14 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 			r.Details = "upstream_per_try_timeout"
 		}
 	case failedDownstream:
-		r.Status, r.Flags, r.Details, r.Close = 400, stream.DownstreamTermination, "downstream_remote_disconnect", true
+		r.Flags, r.Details, r.Close = stream.DownstreamTermination, "downstream_remote_disconnect", true
+		if r.Status = 0; http1.IsSyntax(cause) {
+			r.Status, r.Flags, r.Details, r.Body = 400, stream.DownstreamProtocol, "http1.codec_error", "malformed request body"
+		}
+		return r
+	case failedIdle:
+		r.Status, r.Flags, r.Details, r.Body, r.Close = 504, stream.StreamIdleTimeout, "stream_idle_timeout", "stream timeout", true
+		return r
 	}
 	if a.retriesSpent() && why != failedTimeout {
 		r.Flags |= stream.RetryLimit
@@ -318,7 +377,7 @@ func (a *attempt) backoff() bool {
 // for it.
 func (a *attempt) retry(req *stream.Request, resp *stream.Response, why failure, body *replay) bool {
 	r := a.router.Retry
-	if r == nil || a.tries > int(r.Max) || why == failedTimeout || why == failedDownstream || !body.possible() {
+	if r == nil || a.tries > int(r.Max) || why == failedTimeout || why == failedDownstream || why == failedIdle || !body.possible() {
 		return false
 	}
 	if resp != nil && (resp.Upgraded != nil || !wantsResponse(r, resp)) || resp == nil && !wantsFailure(r, why) {

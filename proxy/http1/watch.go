@@ -1,0 +1,125 @@
+package http1
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// A client that goes away while an upstream takes its time is not seen by the
+// goroutine that waits for the upstream. A watch looks now and then: it costs a
+// request nothing unless the request takes longer than firstLook.
+const (
+	firstLook = 100 * time.Millisecond
+	lastLook  = 2 * time.Second // looks become rarer while one request goes on
+)
+
+// watch looks after one connection's requests.
+type watch struct {
+	conn    net.Conn
+	waiting *stream.Waiting
+	idle    time.Duration // until a request on which nothing moves is given up; 0 never
+	// stop makes a read that waits for the client return.
+	interrupt func()
+
+	request atomic.Uint64 // odd while one is under way
+	moves   atomic.Uint64
+	armed   atomic.Bool
+
+	mu       sync.Mutex
+	timer    *time.Timer   // guarded by mu
+	done     bool          // guarded by mu
+	seen     uint64        // guarded by mu: request at the last look
+	seenMove uint64        // guarded by mu
+	moved    time.Time     // guarded by mu: when moves was last seen to change
+	every    time.Duration // guarded by mu
+}
+
+// begin says that a request is under way.
+func (w *watch) begin() {
+	w.request.Add(1)
+	if w.armed.Load() {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.every = firstLook
+	w.armed.Store(true)
+	if w.timer == nil {
+		w.timer = time.AfterFunc(w.every, w.look)
+	} else {
+		w.timer.Reset(w.every)
+	}
+}
+
+// end says that it is over.
+func (w *watch) end() { w.request.Add(1) }
+
+// close ends the watch for good.
+func (w *watch) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.done = true
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// look is called by the timer.
+func (w *watch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	current, moves := w.request.Load(), w.moves.Load()
+	switch {
+	case w.done:
+		return
+	case current%2 == 0:
+		w.armed.Store(false)
+		if w.request.Load() == current {
+			return
+		}
+		w.armed.Store(true) // one has just begun
+		w.every = firstLook
+	case current != w.seen || moves != w.seenMove:
+		w.moved, w.every = time.Now(), firstLook
+	case gone(w.conn):
+		w.waiting.Abandon(stream.DownstreamTermination)
+		w.interrupt()
+		return
+	case w.idle > 0 && time.Since(w.moved) >= w.idle:
+		w.waiting.Abandon(stream.StreamIdleTimeout)
+		w.interrupt()
+		return
+	default:
+		w.every = min(2*w.every, lastLook)
+	}
+	w.seen, w.seenMove = current, moves
+	w.timer.Reset(w.every)
+}
+
+// gone reports whether the connection's peer has left. Connections that are no
+// sockets are believed to stay.
+func gone(conn net.Conn) bool {
+	for {
+		inner, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		conn = inner.NetConn()
+	}
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return true
+	}
+	left := false
+	err = raw.Control(func(fd uintptr) { left = hungUp(fd) })
+	return err != nil || left
+}

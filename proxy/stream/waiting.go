@@ -1,0 +1,56 @@
+package stream
+
+import "sync"
+
+// An Interrupter can be made to stop waiting.
+type Interrupter interface{ Interrupt() }
+
+// Waiting is what a request waits for upstream, so that somebody else can end
+// the wait when its answer is no longer wanted.
+type Waiting struct {
+	mu  sync.Mutex
+	on  Interrupter // guarded by mu; nil when it waits for nothing
+	why Flags       // guarded by mu; why it was abandoned, 0 when it was not
+}
+
+// On notes what the request waits for. It reports false when the request has
+// been abandoned: then nothing should be begun for it.
+func (w *Waiting) On(i Interrupter) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.on = i
+	return w.why == 0
+}
+
+// Off says that the wait is over. After it nothing is interrupted any more.
+func (w *Waiting) Off() {
+	w.mu.Lock()
+	w.on = nil
+	w.mu.Unlock()
+}
+
+// Abandon ends the wait. why is DownstreamTermination or StreamIdleTimeout.
+func (w *Waiting) Abandon(why Flags) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.why == 0 {
+		w.why = why
+	}
+	if w.on != nil {
+		w.on.Interrupt()
+	}
+}
+
+// Abandoned tells why the request was given up, 0 when it was not.
+func (w *Waiting) Abandoned() Flags {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.why
+}
+
+// Reset prepares for the next request.
+func (w *Waiting) Reset() {
+	w.mu.Lock()
+	w.on, w.why = nil, 0
+	w.mu.Unlock()
+}
