@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -75,6 +76,7 @@ type Proxy struct {
 	control   *ads.Client // nil when nobody is asked
 	telemetry *telemetry.Telemetry
 	admin     *admin.Server
+	ready     atomic.Bool // was so once
 }
 
 // New makes a proxy of its bootstrap. A static resource that is not understood
@@ -231,9 +233,21 @@ func (p *Proxy) Drain(inboundOnly bool) {
 	p.listeners.Drain(func(c *listener.Config) bool { return !inboundOnly || c.Direction == listener.Inbound })
 }
 
-// Ready reports whether the proxy has got its configuration and everything in
-// it is in force.
+// Ready reports whether the proxy has got its first configuration and
+// everything in it is in force. Once ready it stays so: what a later change
+// waits for does not keep the rest from serving.
 func (p *Proxy) Ready() bool {
+	if p.ready.Load() {
+		return true
+	}
+	ready := p.initialized()
+	if ready {
+		p.ready.Store(true)
+	}
+	return ready
+}
+
+func (p *Proxy) initialized() bool {
 	if p.control != nil {
 		types := p.control.Status().Types
 		a := p.config.Bootstrap.ADS
