@@ -59,7 +59,7 @@ func (w *Webhook) Admit(_ context.Context, req *admissionv1.AdmissionRequest) *a
 	}
 	warnings, err := w.validate(obj)
 	if err != nil {
-		resp := w.deny(req, err)
+		resp := w.deny(req, fmt.Errorf("%s %s/%s: %w", req.Kind.Kind, req.Namespace, obj.GetName(), err))
 		resp.Warnings = warnings
 		return resp
 	}

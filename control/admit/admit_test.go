@@ -21,7 +21,7 @@ func webhook() *Webhook {
 	return NewWebhook(func(o *unstructured.Unstructured) ([]string, error) {
 		switch o.GetName() {
 		case "bad":
-			return nil, errors.New("VirtualService shop/bad: weights add up to 90, want 100")
+			return nil, errors.New("weights add up to 90, want 100")
 		case "odd":
 			return []string{"fault is not supported yet"}, nil
 		}
@@ -31,7 +31,7 @@ func webhook() *Webhook {
 
 func request(name, group string, op admissionv1.Operation, more string) *admissionv1.AdmissionRequest {
 	return &admissionv1.AdmissionRequest{
-		UID: "1", Operation: op, Kind: metav1.GroupVersionKind{Kind: "VirtualService"},
+		UID: "1", Operation: op, Namespace: "shop", Kind: metav1.GroupVersionKind{Kind: "VirtualService"},
 		Resource: metav1.GroupVersionResource{Group: group, Version: "v1", Resource: "virtualservices"},
 		Object: runtime.RawExtension{Raw: fmt.Appendf(nil,
 			`{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{"name":%q%s}}`, name, more)},

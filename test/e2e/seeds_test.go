@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strconv"
@@ -151,11 +152,26 @@ func TestHttpbinTimeoutsAndRetries(t *testing.T) {
 	})
 }
 
+// metrics reads the Prometheus metrics of a pod's sidecar.
+func metrics(t *testing.T, ns, label string) string {
+	t.Helper()
+	ip := must(t, "get", "pod", "-n", ns, "-l", label, "-o", "jsonpath={.items[0].status.podIP}")
+	resp, err := client.Get("http://" + ip + ":15090/stats/prometheus")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // requests is how many requests httpbin's sidecar has counted.
 func requests(t *testing.T, ns string) int {
 	t.Helper()
-	stats := must(t, "exec", "-n", ns, "deploy/curl", "-c", "curl", "--", "curl", "-s",
-		"http://"+must(t, "get", "pod", "-n", ns, "-l", "app=httpbin", "-o", "jsonpath={.items[0].status.podIP}")+":15090/stats/prometheus")
+	stats := metrics(t, ns, "app=httpbin")
 	total := 0
 	for line := range strings.Lines(stats) {
 		if strings.HasPrefix(line, "istio_requests_total{") && strings.Contains(line, `reporter="destination"`) {
@@ -175,8 +191,7 @@ func TestMetricsCarryIstiosLabels(t *testing.T) {
 			t.Fatalf("product page: %d %v", status, err)
 		}
 	}
-	ip := must(t, "get", "pod", "-l", "app=details", "-o", "jsonpath={.items[0].status.podIP}")
-	stats := must(t, "exec", "deploy/ratings-v1", "-c", "ratings", "--", "curl", "-s", "http://"+ip+":15090/stats/prometheus")
+	stats := metrics(t, "default", "app=details")
 	wants(t, "details' metrics", stats, `reporter="destination"`, `source_workload="productpage-v1"`, `destination_workload="details-v1"`,
 		`destination_service="details.default.svc.cluster.local"`, `connection_security_policy="mutual_tls"`,
 		`source_principal="spiffe://cluster.local/ns/default/sa/bookinfo-productpage"`, `request_protocol="http"`, `response_code="200"`,
