@@ -82,6 +82,10 @@ type Request struct {
 	// Upgrade is the protocol that the client asks to change to ("websocket"),
 	// or empty.
 	Upgrade string
+	// Scratch is memory of the connection for field values that are made on the
+	// way: they live as long as the request. Whoever is first to use it empties
+	// it.
+	Scratch []byte
 	// ALPN is what the upstream handshake offers instead of the cluster's own
 	// list; nil leaves that.
 	ALPN []string

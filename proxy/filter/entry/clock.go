@@ -1,8 +1,9 @@
 package entry
 
 import (
-	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 )
@@ -26,10 +27,11 @@ func date(now time.Time) string {
 	return text
 }
 
-// newRequestID makes a random UUID (version 4).
-func newRequestID() string {
+// appendRequestID appends a random UUID (version 4).
+func appendRequestID(b []byte) []byte {
 	var id [16]byte
-	rand.Read(id[:]) // never fails
+	binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
 	id[6] = id[6]&0x0f | 0x40
 	id[8] = id[8]&0x3f | 0x80
 	var out [36]byte
@@ -42,5 +44,5 @@ func newRequestID() string {
 	hex.Encode(out[19:23], id[8:10])
 	out[23] = '-'
 	hex.Encode(out[24:36], id[10:16])
-	return string(out[:])
+	return append(b, out[:]...)
 }

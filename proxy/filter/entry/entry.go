@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -135,6 +136,7 @@ func (h *Handler) choose(req *stream.Request) (*route.Route, error) {
 // admit checks and completes a request's head.
 func (h *Handler) admit(req *stream.Request) error {
 	c := &h.config
+	req.Scratch = req.Scratch[:0]
 	if (c.RefuseUnderscores || c.DropUnderscores) && !h.underscores(req) {
 		return &stream.Refusal{Status: 400, Details: "http1.unexpected_underscore", Close: true}
 	}
@@ -152,7 +154,9 @@ func (h *Handler) admit(req *stream.Request) error {
 	c.ClientCert.apply(req)
 	if !c.NoRequestID {
 		if c.UseRemoteAddress && !c.KeepRequestID || !req.Header.Has("x-request-id") {
-			req.Header.Set("x-request-id", newRequestID())
+			at := len(req.Scratch)
+			req.Scratch = appendRequestID(req.Scratch)
+			req.Header.Set("x-request-id", view(req.Scratch[at:]))
 		}
 	}
 	if c.Via != "" {
@@ -165,7 +169,12 @@ func (h *Handler) admit(req *stream.Request) error {
 func (h *Handler) forwarded(req *stream.Request) {
 	c := &h.config
 	if c.UseRemoteAddress && !c.SkipAppend {
-		appendList(&req.Header, "x-forwarded-for", req.Conn.Remote.Addr().Unmap().String())
+		at := len(req.Scratch)
+		if before, found := req.Header.Joined("x-forwarded-for"); found && before != "" {
+			req.Scratch = append(append(req.Scratch, before...), ',')
+		}
+		req.Scratch = req.Conn.Remote.Addr().Unmap().AppendTo(req.Scratch)
+		req.Header.Set("x-forwarded-for", view(req.Scratch[at:]))
 	}
 	if c.UseRemoteAddress && c.TrustedHops == 0 || !req.Header.Has("x-forwarded-proto") {
 		proto := "http"
@@ -180,9 +189,14 @@ func (h *Handler) forwarded(req *stream.Request) {
 		req.Header.Set("x-forwarded-port", portText(req.Conn.Local))
 	}
 	if c.UseRemoteAddress {
-		req.Header.Set("x-envoy-external-address", external(req, c.TrustedHops).String())
+		at := len(req.Scratch)
+		req.Scratch = external(req, c.TrustedHops).AppendTo(req.Scratch)
+		req.Header.Set("x-envoy-external-address", view(req.Scratch[at:]))
 	}
 }
+
+// view is b as a string without a copy: it lives as long as the request.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // external is the address that counts as the client's: the socket's peer, or
 // the one that the last trusted hop saw.

@@ -1,6 +1,7 @@
 package entry
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -40,5 +41,32 @@ func TestPath(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: got %s, want %s", c.in, got, c.want)
 		}
+	}
+}
+
+type silent struct{ resp stream.Response }
+
+func (s *silent) Handle(*stream.Request) (*stream.Response, error) { return &s.resp, nil }
+
+// What happens to every request costs no memory once the connection's is there.
+func TestNoAllocations(t *testing.T) {
+	last := &silent{}
+	h := New(Config{UseRemoteAddress: true, NotFound: last})
+	req := &stream.Request{Method: "GET", Path: "/a", Authority: "shop", Conn: &stream.Conn{Remote: netip.MustParseAddrPort("10.0.0.1:80")}, Info: &stream.Info{}}
+	if n := testing.AllocsPerRun(100, func() {
+		req.Header.Reset()
+		last.resp.Header.Reset()
+		req.Header.Add("x-forwarded-for", "1.2.3.4")
+		if _, err := h.Handle(req); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("got %v allocations a request, want none", n)
+	}
+	if got := req.Header.Get("x-forwarded-for"); got != "1.2.3.4,10.0.0.1" {
+		t.Errorf("got x-forwarded-for %q", got)
+	}
+	if got := req.Header.Get("x-request-id"); len(got) != 36 || got[14] != '4' {
+		t.Errorf("got x-request-id %q", got)
 	}
 }
