@@ -1,15 +1,11 @@
 package telemetry
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -181,69 +177,6 @@ func quote(b, value []byte) []byte {
 		return append(b, `""`...)
 	}
 	return append(b, quoted...)
-}
-
-// flushSize is how much is gathered before a write is worth it.
-const flushSize = 64 << 10
-
-// sink gathers lines and writes them in batches.
-type sink struct {
-	path string
-
-	mu  sync.Mutex
-	out io.Writer // guarded by mu; nil: opened at the next flush
-	buf bytes.Buffer
-	own *os.File // guarded by mu: what reopen closes
-	// scratch holds the line that is being made, of record; guarded by mu.
-	scratch []byte
-	record  record
-}
-
-func (s *sink) write(line func([]byte, *record) []byte, r record) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.record = r
-	s.scratch = line(s.scratch[:0], &s.record)
-	s.record = record{}
-	s.buf.Write(s.scratch)
-	if s.buf.Len() >= flushSize {
-		s.flushLocked()
-	}
-}
-
-func (s *sink) flush() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.flushLocked()
-}
-
-// flushLocked writes what has been gathered. Lines that cannot be written are
-// lost: a full disk must not stop traffic.
-func (s *sink) flushLocked() {
-	if s.buf.Len() == 0 {
-		return
-	}
-	if s.out == nil {
-		file, err := os.OpenFile(s.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-		if err != nil {
-			s.buf.Reset()
-			return
-		}
-		s.out, s.own = file, file
-	}
-	_, _ = s.buf.WriteTo(s.out)
-	s.buf.Reset()
-}
-
-// reopen closes the file, so that the next flush opens what has its name then.
-func (s *sink) reopen() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.flushLocked()
-	if s.own != nil {
-		s.own.Close()
-		s.out, s.own = nil, nil
-	}
 }
 
 // Run writes gathered lines every interval until ctx ends, and the rest then.

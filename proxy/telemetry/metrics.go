@@ -1,9 +1,9 @@
 package telemetry
 
 import (
-	"maps"
+	"cmp"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -17,153 +17,138 @@ type Metrics struct {
 	// NoHostFallback does not take the destination's name from the request's
 	// host.
 	NoHostFallback bool
-	// TCPInterval is how often bytes of open connections are counted; 0 counts
-	// them as they pass.
+	// TCPInterval is how often bytes of open connections are counted; default
+	// 5 s.
 	TCPInterval time.Duration
 }
 
-// labels are what tells series apart. Peers are interned by whoever decodes
-// them, so that pointers stand for their content.
-type labels struct {
-	source, tcp                            bool
-	from, to                               *stream.Peer
-	fromPrincipal, toPrincipal             string
-	service, serviceName, serviceNamespace string
-	protocol                               string
-	code                                   int
-	grpc                                   string
-	flags                                  stream.Flags
-	mutual                                 bool
-}
-
-// series is what is counted under one set of labels.
-type series struct {
-	labels
-	requests                       atomic.Int64
-	duration, requestSize, reply   histogram
-	opened, closed, received, sent atomic.Int64
-}
-
 // Metrics makes an observer that counts Istio's standard metrics.
-func (t *Telemetry) Metrics(cfg Metrics) stream.Observer { return &standard{cfg, t, &t.cfg.Local} }
+func (t *Telemetry) Metrics(cfg Metrics) stream.Observer {
+	if cfg.TCPInterval == 0 {
+		cfg.TCPInterval = 5 * time.Second
+	}
+	return &standard{Metrics: cfg, telemetry: t, open: map[*stream.TCP]*opened{}}
+}
 
+// standard counts the requests and byte streams of a listener's chain.
 type standard struct {
 	Metrics
 	telemetry *Telemetry
-	local     *stream.Peer
+
+	mu   sync.Mutex
+	open map[*stream.TCP]*opened // guarded by mu
 }
 
 // Request implements [stream.Observer].
 func (m *standard) Request(req *stream.Request, resp *stream.Response) {
-	key := m.labels(req.Conn, req.Info)
-	key.protocol, key.code = "http", req.Info.Status
+	k := m.key(req.Conn, req.Info)
+	k.code, k.flags = req.Info.Status, req.Info.Flags
 	if strings.HasPrefix(req.Header.Get("content-type"), "application/grpc") {
-		key.protocol, key.grpc = "grpc", grpcStatus(req, resp)
+		k.protocol, k.grpc = grpc, grpcStatus(&record{req, resp})
 	}
-	if key.service == "" && !m.NoHostFallback {
-		key.service = req.Authority
-		key.serviceName = req.Authority
+	if k.service == nil && !m.NoHostFallback {
+		k.host = req.Authority
 	}
-	s := m.telemetry.find(key)
+	s := m.telemetry.find(k)
 	s.requests.Add(1)
 	s.duration.observe(float64(req.Info.End.Sub(req.Info.Start)) / float64(time.Millisecond))
 	s.requestSize.observe(float64(req.Info.HeadReceived + req.Info.BytesReceived))
 	s.reply.observe(float64(req.Info.HeadSent + req.Info.BytesSent))
 }
 
-func grpcStatus(req *stream.Request, resp *stream.Response) string {
-	if req.Info.GRPCStatus != "" {
-		return req.Info.GRPCStatus
+// grpcStatus is the number that the answer's trailers tell, or, when there was
+// no body, its header.
+func grpcStatus(r *record) string {
+	if r.req.Info.GRPCStatus != "" || r.resp == nil {
+		return r.req.Info.GRPCStatus
 	}
-	if resp == nil {
-		return ""
+	return cmp.Or(r.resp.Header.Get("grpc-status"), trailerField(r, "grpc-status"))
+}
+
+// key is what requests and byte streams share.
+func (m *standard) key(conn *stream.Conn, info *stream.Info) key {
+	k := key{source: m.Source, service: info.Destination}
+	if m.Source {
+		k.peer, k.principal = info.UpstreamPeer, info.UpstreamURI
+	} else {
+		k.peer = info.DownstreamPeer
+		if conn.TLS.Mutual() {
+			k.mutual, k.principal = true, conn.TLS.Principal()
+		}
 	}
-	if s := resp.Header.Get("grpc-status"); s != "" {
-		return s
+	if k.service == nil && namesItself(info.Cluster) {
+		k.cluster = info.Cluster
 	}
-	return trailerField(&record{req, resp}, "grpc-status")
+	return k
+}
+
+// namesItself reports whether a cluster stands for no service and is known in
+// the metrics by its own name.
+func namesItself(cluster string) bool {
+	return cluster == "BlackHoleCluster" || strings.HasSuffix(cluster, "PassthroughCluster")
+}
+
+// opened is what is known of a byte stream that goes on.
+type opened struct {
+	at             *series   // nil until it has been counted as opened
+	next           time.Time // when bytes are counted again
+	received, sent int64     // since then
 }
 
 // Opened implements [stream.Observer].
-func (m *standard) Opened(*stream.TCP) {}
+func (m *standard) Opened(tcp *stream.TCP) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.open[tcp] = &opened{}
+}
 
-// Progress implements [stream.Observer].
-func (m *standard) Progress(*stream.TCP, int64, int64) {}
+// Progress implements [stream.Observer]. With the first bytes the upstream is
+// known, and so are the labels; the response flags only at the end.
+func (m *standard) Progress(tcp *stream.TCP, received, sent int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.open[tcp]
+	if o == nil {
+		return
+	}
+	o.received += received
+	o.sent += sent
+	now := time.Now()
+	if now.Before(o.next) {
+		return
+	}
+	if o.at == nil {
+		k := m.key(tcp.Conn, tcp.Info)
+		k.protocol = bytestream
+		o.at = m.telemetry.find(k)
+		o.at.opened.Add(1)
+	}
+	o.next = now.Add(m.TCPInterval)
+	o.count(o.at)
+}
 
-// Closed implements [stream.Observer]. A connection is counted with its bytes
-// when it ends: only then all of its labels are known.
+// Closed implements [stream.Observer].
 func (m *standard) Closed(tcp *stream.TCP) {
-	key := m.labels(tcp.Conn, tcp.Info)
-	key.protocol, key.tcp = "tcp", true
-	s := m.telemetry.find(key)
-	s.opened.Add(1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.open[tcp]
+	if o == nil {
+		return
+	}
+	delete(m.open, tcp)
+	k := m.key(tcp.Conn, tcp.Info)
+	k.protocol, k.flags = bytestream, tcp.Info.Flags
+	s := m.telemetry.find(k)
+	if o.at == nil {
+		s.opened.Add(1)
+	}
+	o.count(s)
 	s.closed.Add(1)
-	s.received.Add(tcp.Info.BytesReceived)
-	s.sent.Add(tcp.Info.BytesSent)
 }
 
-// labels are those that requests and byte streams share.
-func (m *standard) labels(conn *stream.Conn, info *stream.Info) labels {
-	key := labels{source: m.Source, flags: info.Flags}
-	if d := info.Destination; d != nil {
-		key.service, key.serviceName, key.serviceNamespace = d.Host, d.Name, d.Namespace
-	}
-	if m.Source {
-		key.from, key.to = m.local, info.UpstreamPeer
-		if info.UpstreamURI != "" {
-			key.fromPrincipal, key.toPrincipal = m.telemetry.cfg.Principal, info.UpstreamURI
-		}
-		return key
-	}
-	key.from, key.to = info.DownstreamPeer, m.local
-	if conn.TLS.Mutual() {
-		key.mutual = true
-		key.fromPrincipal, key.toPrincipal = conn.TLS.Principal(), m.telemetry.cfg.Principal
-	}
-	return key
-}
-
-// maxSeries bounds what hosts and peers from outside can make us keep.
-const maxSeries = 10_000
-
-// find gets the series for a set of labels, or makes it.
-func (t *Telemetry) find(key labels) *series {
-	if s := (*t.series.Load())[key]; s != nil {
-		return s
-	}
-	t.grow.Lock()
-	defer t.grow.Unlock()
-	old := *t.series.Load()
-	if s := old[key]; s != nil {
-		return s
-	}
-	// The strings may point into a connection's buffer.
-	for _, s := range []*string{&key.fromPrincipal, &key.toPrincipal, &key.service, &key.serviceName, &key.serviceNamespace, &key.protocol, &key.grpc} {
-		*s = strings.Clone(*s)
-	}
-	grown := make(map[labels]*series, len(old)+1)
-	if len(old) < maxSeries {
-		maps.Copy(grown, old)
-	}
-	s := &series{labels: key}
-	grown[key] = s
-	t.series.Store(&grown)
-	return s
-}
-
-// bounds are Envoy's default histogram buckets.
-var bounds = [...]float64{0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000}
-
-type histogram struct {
-	counts [len(bounds) + 1]atomic.Int64
-	micro  atomic.Int64 // the sum, in millionths
-}
-
-func (h *histogram) observe(v float64) {
-	i := 0
-	for i < len(bounds) && v > bounds[i] {
-		i++
-	}
-	h.counts[i].Add(1)
-	h.micro.Add(int64(v * 1e6))
+// count adds the bytes since the last time.
+func (o *opened) count(s *series) {
+	s.received.Add(o.received)
+	s.sent.Add(o.sent)
+	o.received, o.sent = 0, 0
 }

@@ -2,11 +2,14 @@ package telemetry
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -66,9 +69,11 @@ func portOnly(get func(*record) netip.AddrPort) operator {
 func start(i *stream.Info) time.Time { return i.Start }
 func end(i *stream.Info) time.Time   { return i.End }
 
-func remote(r *record) netip.AddrPort   { return r.req.Conn.Remote }
-func original(r *record) netip.AddrPort { return r.req.Conn.Original }
-func upstream(r *record) netip.AddrPort { return r.req.Info.Upstream }
+func remote(r *record) netip.AddrPort        { return r.req.Conn.Remote }
+func original(r *record) netip.AddrPort      { return r.req.Conn.Original }
+func upstream(r *record) netip.AddrPort      { return r.req.Info.Upstream }
+func upstreamLocal(r *record) netip.AddrPort { return r.req.Info.UpstreamLocal }
+func local(r *record) netip.AddrPort         { return r.req.Conn.Local }
 
 func peer(get func(*stream.TLS) string) operator {
 	return text(func(r *record) string {
@@ -76,6 +81,15 @@ func peer(get func(*stream.TLS) string) operator {
 			return get(t)
 		}
 		return ""
+	})
+}
+
+func certificate(get func(*x509.Certificate) string) operator {
+	return peer(func(t *stream.TLS) string {
+		if t.Peer == nil {
+			return ""
+		}
+		return get(t.Peer)
 	})
 }
 
@@ -87,36 +101,45 @@ var plain = map[string]operator{
 		}
 		return r.req.Protocol.String()
 	}),
-	"RESPONSE_CODE":           number(func(r *record) int64 { return int64(r.req.Info.Status) }),
-	"RESPONSE_FLAGS":          text(func(r *record) string { return flagText(r.req.Info.Flags.String()) }),
-	"RESPONSE_FLAGS_LONG":     text(func(r *record) string { return flagText(r.req.Info.Flags.Long()) }),
-	"RESPONSE_CODE_DETAILS":   text(func(r *record) string { return r.req.Info.Details }),
-	"BYTES_RECEIVED":          number(func(r *record) int64 { return r.req.Info.BytesReceived }),
-	"BYTES_SENT":              number(func(r *record) int64 { return r.req.Info.BytesSent }),
-	"REQUEST_HEADERS_BYTES":   number(func(r *record) int64 { return r.req.Info.HeadReceived }),
-	"RESPONSE_HEADERS_BYTES":  number(func(r *record) int64 { return r.req.Info.HeadSent }),
-	"DURATION":                span(start, end),
-	"REQUEST_DURATION":        span(start, func(i *stream.Info) time.Time { return i.RequestDone }),
-	"REQUEST_TX_DURATION":     span(start, func(i *stream.Info) time.Time { return i.UpstreamSent }),
-	"RESPONSE_DURATION":       span(start, func(i *stream.Info) time.Time { return i.UpstreamRecv }),
-	"RESPONSE_TX_DURATION":    span(func(i *stream.Info) time.Time { return i.UpstreamRecv }, end),
-	"CONNECTION_ID":           number(func(r *record) int64 { return int64(r.req.Conn.ID) }),
-	"UPSTREAM_HOST":           address(upstream),
-	"UPSTREAM_REMOTE_ADDRESS": address(upstream),
-	"UPSTREAM_REMOTE_PORT":    portOnly(upstream),
-	"UPSTREAM_CLUSTER":        text(func(r *record) string { return r.req.Info.Cluster }),
-	"UPSTREAM_CLUSTER_RAW":    text(func(r *record) string { return r.req.Info.Cluster }),
-	"UPSTREAM_LOCAL_ADDRESS":  address(func(r *record) netip.AddrPort { return r.req.Info.UpstreamLocal }),
-	"UPSTREAM_PEER_URI_SAN":   text(func(r *record) string { return r.req.Info.UpstreamURI }),
+	"RESPONSE_CODE":                        number(func(r *record) int64 { return int64(r.req.Info.Status) }),
+	"RESPONSE_FLAGS":                       text(func(r *record) string { return flagText(r.req.Info.Flags.String()) }),
+	"RESPONSE_FLAGS_LONG":                  text(func(r *record) string { return flagText(r.req.Info.Flags.Long()) }),
+	"RESPONSE_CODE_DETAILS":                text(func(r *record) string { return r.req.Info.Details }),
+	"BYTES_RECEIVED":                       number(func(r *record) int64 { return r.req.Info.BytesReceived }),
+	"BYTES_SENT":                           number(func(r *record) int64 { return r.req.Info.BytesSent }),
+	"REQUEST_HEADERS_BYTES":                number(func(r *record) int64 { return r.req.Info.HeadReceived }),
+	"RESPONSE_HEADERS_BYTES":               number(func(r *record) int64 { return r.req.Info.HeadSent }),
+	"DURATION":                             span(start, end),
+	"REQUEST_DURATION":                     span(start, func(i *stream.Info) time.Time { return i.RequestDone }),
+	"REQUEST_TX_DURATION":                  span(start, func(i *stream.Info) time.Time { return i.UpstreamSent }),
+	"RESPONSE_DURATION":                    span(start, func(i *stream.Info) time.Time { return i.UpstreamRecv }),
+	"RESPONSE_TX_DURATION":                 span(func(i *stream.Info) time.Time { return i.UpstreamRecv }, end),
+	"CONNECTION_ID":                        number(func(r *record) int64 { return int64(r.req.Conn.ID) }),
+	"UPSTREAM_HOST":                        address(upstream),
+	"UPSTREAM_REMOTE_ADDRESS":              address(upstream),
+	"UPSTREAM_REMOTE_PORT":                 portOnly(upstream),
+	"UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": addressOnly(upstream),
+	"UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT":  addressOnly(upstreamLocal),
+	"UPSTREAM_LOCAL_PORT":                  portOnly(upstreamLocal),
+	"UPSTREAM_CLUSTER":                     text(func(r *record) string { return r.req.Info.Cluster }),
+	"UPSTREAM_CLUSTER_RAW":                 text(func(r *record) string { return r.req.Info.Cluster }),
+	"UPSTREAM_LOCAL_ADDRESS":               address(upstreamLocal),
+	"UPSTREAM_PEER_URI_SAN":                text(func(r *record) string { return r.req.Info.UpstreamURI }),
 	"UPSTREAM_REQUEST_ATTEMPT_COUNT": number(func(r *record) int64 {
 		return int64(r.req.Info.Attempts)
 	}),
-	"UPSTREAM_TRANSPORT_FAILURE_REASON":             text(func(r *record) string { return r.req.Info.UpstreamFailure }),
-	"CONNECTION_TERMINATION_DETAILS":                text(func(r *record) string { return r.req.Info.Termination }),
-	"DOWNSTREAM_LOCAL_ADDRESS":                      address(original),
-	"DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT":         addressOnly(original),
-	"DOWNSTREAM_LOCAL_PORT":                         portOnly(original),
-	"DOWNSTREAM_DIRECT_LOCAL_ADDRESS":               address(func(r *record) netip.AddrPort { return r.req.Conn.Local }),
+	"UPSTREAM_TRANSPORT_FAILURE_REASON":            text(func(r *record) string { return r.req.Info.UpstreamFailure }),
+	"CONNECTION_TERMINATION_DETAILS":               text(func(r *record) string { return r.req.Info.Termination }),
+	"DOWNSTREAM_LOCAL_ADDRESS":                     address(original),
+	"DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT":        addressOnly(original),
+	"DOWNSTREAM_LOCAL_PORT":                        portOnly(original),
+	"DOWNSTREAM_DIRECT_LOCAL_ADDRESS":              address(local),
+	"DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT": addressOnly(local),
+	"DOWNSTREAM_DIRECT_LOCAL_PORT":                 portOnly(local),
+	"DOWNSTREAM_DIRECT_REMOTE_PORT":                portOnly(remote),
+	"CONNECTION_START_TIME": func(b []byte, r *record) ([]byte, bool) {
+		return envoyTime(b, r.req.Conn.Start), !r.req.Conn.Start.IsZero()
+	},
 	"DOWNSTREAM_REMOTE_ADDRESS":                     address(remote),
 	"DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT":        addressOnly(remote),
 	"DOWNSTREAM_REMOTE_PORT":                        portOnly(remote),
@@ -128,20 +151,29 @@ var plain = map[string]operator{
 		}
 		return r.req.Conn.SNI
 	}),
-	"ROUTE_NAME":                      text(func(r *record) string { return r.req.Info.Route }),
-	"VIRTUAL_CLUSTER_NAME":            text(func(*record) string { return "" }),
-	"VIRTUAL_HOST_NAME":               text(func(r *record) string { return r.req.Info.VirtualHost }),
-	"FILTER_CHAIN_NAME":               text(func(r *record) string { return r.req.Conn.Chain }),
-	"GRPC_STATUS":                     text(func(r *record) string { return r.req.Info.GRPCStatus }),
+	"ROUTE_NAME":           text(func(r *record) string { return r.req.Info.Route }),
+	"VIRTUAL_CLUSTER_NAME": text(func(*record) string { return "" }),
+	"VIRTUAL_HOST_NAME":    text(func(r *record) string { return r.req.Info.VirtualHost }),
+	"FILTER_CHAIN_NAME":    text(func(r *record) string { return r.req.Conn.Chain }),
+	"GRPC_STATUS":          text(func(r *record) string { return grpcName(grpcStatus(r)) }),
+	"GRPC_STATUS_NUMBER":   text(grpcStatus),
+	"STREAM_ID":            text(func(r *record) string { return r.req.Header.Get("x-request-id") }),
+	"TRACE_ID": text(func(r *record) string {
+		return traceID(r.req.Header.Get("traceparent"), r.req.Header.Get("x-b3-traceid"))
+	}),
 	"DOWNSTREAM_PEER_URI_SAN":         peer(func(t *stream.TLS) string { return strings.Join(t.URISANs, ",") }),
 	"DOWNSTREAM_PEER_DNS_SAN":         peer(func(t *stream.TLS) string { return strings.Join(t.DNSSANs, ",") }),
 	"DOWNSTREAM_PEER_SUBJECT":         peer(func(t *stream.TLS) string { return t.Subject }),
 	"DOWNSTREAM_PEER_FINGERPRINT_256": peer(func(t *stream.TLS) string { return t.PeerHash }),
+	"DOWNSTREAM_PEER_SERIAL":          certificate(func(c *x509.Certificate) string { return c.SerialNumber.Text(16) }),
+	"DOWNSTREAM_PEER_ISSUER":          certificate(func(c *x509.Certificate) string { return c.Issuer.String() }),
+	"DOWNSTREAM_PEER_CERT_V_START":    certificate(func(c *x509.Certificate) string { return string(envoyTime(nil, c.NotBefore)) }),
+	"DOWNSTREAM_PEER_CERT_V_END":      certificate(func(c *x509.Certificate) string { return string(envoyTime(nil, c.NotAfter)) }),
 	"DOWNSTREAM_LOCAL_URI_SAN":        peer(func(t *stream.TLS) string { return t.LocalURI }),
 	"DOWNSTREAM_TLS_VERSION":          peer(func(t *stream.TLS) string { return strings.ReplaceAll(tls.VersionName(t.Version), " ", "v") }),
 	"DOWNSTREAM_TLS_CIPHER":           peer(func(t *stream.TLS) string { return tls.CipherSuiteName(t.Cipher) }),
 	"START_TIME":                      startTime,
-	"HOSTNAME":                        text(func(*record) string { return hostname }),
+	"HOSTNAME":                        text(func(*record) string { return hostname() }),
 }
 
 // flagText is empty for no flags, so that JSON can leave it out.
@@ -154,11 +186,38 @@ func flagText(flags string) string {
 
 // startTime writes Envoy's default form of a time.
 func startTime(b []byte, r *record) ([]byte, bool) {
-	return r.req.Info.Start.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z"), true
+	return envoyTime(b, r.req.Info.Start), true
+}
+
+func envoyTime(b []byte, t time.Time) []byte {
+	return t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
+}
+
+// traceID is the id of the trace that a request belongs to, as W3C's or
+// Zipkin's header tells it.
+func traceID(traceparent, b3 string) string {
+	if parts := strings.SplitN(traceparent, "-", 4); len(parts) == 4 {
+		return parts[1]
+	}
+	return b3
+}
+
+var grpcNames = [...]string{"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied",
+	"ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"}
+
+// grpcName is a gRPC status by name; what is no status is itself.
+func grpcName(number string) string {
+	if n, err := strconv.Atoi(number); err == nil && n >= 0 && n < len(grpcNames) {
+		return grpcNames[n]
+	}
+	return number
 }
 
 // hostname is asked once: it does not change while the process runs.
-var hostname, _ = os.Hostname()
+var hostname = sync.OnceValue(func() string {
+	name, _ := os.Hostname()
+	return name
+})
 
 // parameterised are the operators with an argument.
 var parameterised = map[string]func(argument string) (operator, error){
@@ -170,6 +229,15 @@ var parameterised = map[string]func(argument string) (operator, error){
 			path, _, _ := strings.Cut(requestField(r, name), "?")
 			return path
 		})
+	},
+	"GRPC_STATUS": func(a string) (operator, error) {
+		switch a {
+		case "", "CAMEL_STRING":
+			return plain["GRPC_STATUS"], nil
+		case "NUMBER":
+			return text(grpcStatus), nil
+		}
+		return nil, fmt.Errorf("%q is no form of a status: want CAMEL_STRING or NUMBER", a)
 	},
 	"START_TIME": func(a string) (operator, error) {
 		write, err := timeFormat(a)

@@ -4,7 +4,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -31,10 +30,7 @@ type Telemetry struct {
 
 	mu    sync.Mutex
 	sinks map[string]*sink // guarded by mu
-	// series are immutable and swapped: requests look them up without a lock, and
-	// a new combination of labels copies the map.
-	series atomic.Pointer[map[labels]*series]
-	grow   sync.Mutex // one writer of series at a time
+	book  book
 }
 
 // New makes a proxy's telemetry. It starts nothing: [Telemetry.Run] writes logs.
@@ -49,7 +45,8 @@ func New(cfg Config) *Telemetry {
 		cfg.Stderr = os.Stderr
 	}
 	t := &Telemetry{cfg: cfg, sinks: map[string]*sink{}}
-	t.series.Store(&map[labels]*series{})
+	t.book.all = map[labels]*series{}
+	t.book.known.Store(&map[key]*series{})
 	return t
 }
 

@@ -3,6 +3,8 @@ package telemetry
 import (
 	"bytes"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -121,5 +123,58 @@ func TestObserversAllocateNothing(t *testing.T) {
 		log.Request(req, resp)
 	}); n > 0 {
 		t.Errorf("%v allocations a request; want none", n)
+	}
+}
+
+// What the operators write that are not in Istio's line.
+func TestOperators(t *testing.T) {
+	req, resp := sample()
+	req.Header.Add("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	resp.Header.Add("grpc-status", "14")
+	req.Info.Flags = stream.UpstreamFailure | stream.RetryLimit
+	req.Conn.TLS = &stream.TLS{SNI: "a.b", URISANs: []string{"spiffe://x/1", "spiffe://x/2"}, Version: 0x0304}
+	for text, want := range map[string]string{
+		"%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%": "UF,URX UpstreamConnectionFailure,UpstreamRetryLimitExceeded",
+		"%GRPC_STATUS% %GRPC_STATUS_NUMBER%":     "Unavailable 14",
+		"%GRPC_STATUS(NUMBER)%":                  "14",
+		"%TRACE_ID%":                             "0af7651916cd43dd8448eb211c80319c",
+		"%DOWNSTREAM_PEER_URI_SAN% %REQUESTED_SERVER_NAME% %DOWNSTREAM_TLS_VERSION%": "spiffe://x/1,spiffe://x/2 a.b TLSv1.3",
+		"%DOWNSTREAM_PEER_SERIAL% %UPSTREAM_LOCAL_PORT% %START_TIME(%s.%3f)%":        "- 5000 1795212000.123",
+		"%REQ(X-NONE?:METHOD):2% %RESP(NONE)% %REQ_WITHOUT_QUERY(:PATH)%":            "GE - /details/0",
+		"%REQUEST_DURATION%": "-",
+	} {
+		f, err := compileFormat(text, false)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got := string(f.appendTo(nil, &record{req, resp})); got != want {
+			t.Errorf("%s: got %q; want %q", text, got, want)
+		}
+	}
+}
+
+// A log file that was moved away is made anew when the log is opened anew.
+func TestReopen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	tel := New(Config{})
+	o, err := tel.AccessLog(AccessLog{Path: path, Text: "%RESPONSE_CODE%\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Request(sample())
+	tel.Flush()
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	o.Request(sample())
+	tel.Reopen()
+	o.Request(sample())
+	o.Request(sample())
+	tel.Flush()
+	for name, want := range map[string]string{path + ".1": "200\n200\n", path: "200\n200\n"} {
+		if got, err := os.ReadFile(name); err != nil || string(got) != want {
+			t.Errorf("%s: got %q, %v; want %q", name, got, err, want)
+		}
 	}
 }

@@ -1,0 +1,149 @@
+package telemetry
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// protocol is the request_protocol label.
+type protocol uint8
+
+const (
+	plainHTTP protocol = iota
+	grpc
+	bytestream
+)
+
+func (p protocol) String() string { return [...]string{"http", "grpc", "tcp"}[p] }
+
+// key is what a request shows of its labels, cheap to look up: peers and
+// services stand by their pointers. Several keys may mean one series.
+type key struct {
+	source, mutual bool
+	protocol       protocol
+	code           int
+	flags          stream.Flags
+	peer           *stream.Peer
+	service        *stream.Service
+	// principal is the peer's; grpc the status; host and cluster name the
+	// destination where no service does.
+	principal, grpc, host, cluster string
+}
+
+// labels are a series' labels by value, as far as they differ within a proxy.
+type labels struct {
+	source, mutual bool
+	protocol       protocol
+	code           int
+	flags          stream.Flags
+	peer           stream.Peer
+	service        stream.Service
+	principal      string
+	grpc           string
+}
+
+// labels says what a key means. Strings are cloned: they may point into a
+// connection's buffer.
+func (k key) labels() labels {
+	l := labels{source: k.source, mutual: k.mutual, protocol: k.protocol, code: k.code, flags: k.flags,
+		principal: strings.Clone(k.principal), grpc: strings.Clone(k.grpc)}
+	if k.peer != nil {
+		l.peer = *k.peer
+		l.peer.Name, l.peer.OwnerKind = "", "" // are no labels
+	}
+	if k.service != nil {
+		l.service = *k.service
+		return l
+	}
+	l.service = stream.Service{Host: strings.Clone(k.host), Name: strings.Clone(k.host)}
+	if k.cluster != "" {
+		l.service.Name = strings.Clone(k.cluster)
+	}
+	return l
+}
+
+// series is what is counted under one set of labels.
+type series struct {
+	text                           string // the labels, as Prometheus writes them
+	tcp                            bool
+	requests                       atomic.Int64
+	duration, requestSize, reply   histogram
+	opened, closed, received, sent atomic.Int64
+}
+
+// maxSeries bounds what hosts and peers from outside can make us keep. What
+// comes when there are as many is counted under one series of unknowns.
+const maxSeries = 10_000
+
+// book keeps all series. Requests look keys up in an immutable map that is
+// swapped, without a lock.
+type book struct {
+	known atomic.Pointer[map[key]*series]
+
+	mu  sync.Mutex
+	all map[labels]*series // guarded by mu
+}
+
+// find gets the series for a key, or makes it. It allocates only for keys that
+// it has not seen.
+func (t *Telemetry) find(k key) *series {
+	if s := (*t.book.known.Load())[k]; s != nil {
+		return s
+	}
+	return t.learn(k)
+}
+
+func (t *Telemetry) learn(k key) *series {
+	b := &t.book
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := k.labels()
+	s := b.all[l]
+	if s == nil && len(b.all) >= maxSeries {
+		l = labels{source: l.source, protocol: l.protocol}
+		s = b.all[l]
+	}
+	if s == nil {
+		s = &series{text: string(t.text(l)), tcp: l.protocol == bytestream}
+		b.all[l] = s
+	}
+	k.principal, k.grpc, k.host, k.cluster = l.principal, l.grpc, strings.Clone(k.host), strings.Clone(k.cluster)
+	old := *b.known.Load()
+	grown := make(map[key]*series, len(old)+1)
+	if len(old) < maxSeries {
+		maps.Copy(grown, old)
+	}
+	grown[k] = s
+	b.known.Store(&grown)
+	return s
+}
+
+// sorted lists all series by their labels.
+func (b *book) sorted() []*series {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.SortedFunc(maps.Values(b.all), func(x, y *series) int { return strings.Compare(x.text, y.text) })
+}
+
+// bounds are Envoy's default histogram buckets.
+var bounds = [...]float64{0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000}
+
+// histogram counts values by bucket.
+type histogram struct {
+	counts [len(bounds) + 1]atomic.Int64
+	micro  atomic.Int64 // the sum, in millionths
+}
+
+func (h *histogram) observe(v float64) {
+	i := 0
+	for i < len(bounds) && v > bounds[i] {
+		i++
+	}
+	h.counts[i].Add(1)
+	h.micro.Add(int64(v * 1e6))
+}
