@@ -4,7 +4,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint generate bench e2e clean
+.PHONY: help build demo test lint generate bench e2e clean bin/kubectl
 
 help: ## show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -33,6 +33,11 @@ bench: build ## measure one sidecar hop beside nginx and Envoy
 
 e2e: build ## the stories of test/e2e on a mesh of their own
 	$(GO) test -count=1 -timeout 20m -tags e2e ./test/e2e/...
+
+# The real kubectl, for machines without one. It refuses to run without a version.
+KUBECTL_VERSION := $(shell $(GO) list -m -f '{{.Version}}' k8s.io/kubectl 2>/dev/null | sed 's/^v0/v1/')
+bin/kubectl:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X k8s.io/client-go/pkg/version.gitVersion=$(KUBECTL_VERSION) -X k8s.io/component-base/version.gitVersion=$(KUBECTL_VERSION)' -o bin/kubectl ./test/kubectl
 
 clean: ## remove bin/
 	rm -rf bin

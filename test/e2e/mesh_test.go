@@ -47,7 +47,7 @@ func run(m *testing.M) int {
 	shared.kubectl = filepath.Join(shared.bin, "kubectl")
 	if _, err := os.Stat(shared.kubectl); err != nil {
 		if shared.kubectl, err = exec.LookPath("kubectl"); err != nil {
-			fmt.Fprintln(os.Stderr, "e2e: no kubectl: go build -o bin/kubectl ./test/kubectl")
+			fmt.Fprintln(os.Stderr, "e2e: no kubectl: make bin/kubectl builds one")
 			return 1
 		}
 	}
