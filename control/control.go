@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -183,15 +185,27 @@ func (c *Control) commit() {
 	}
 }
 
-// verdicts are the judgements that the last commit changed.
+// verdicts are the judgements that the last commit changed: on the objects by
+// themselves and among each other, and on what proxies could be given of them.
 func (c *Control) verdicts(epoch uint64) []Verdict {
-	var out []Verdict
+	changed, gone := map[string]bool{}, map[string]mesh.Meta{}
 	for _, ch := range c.rules.Problems.Changes() {
-		v := Verdict{Epoch: epoch, Object: ch.New.Object, Problems: ch.New.Problems}
+		changed[ch.Key] = true
 		if !ch.Has {
-			v.Object, v.Problems, v.Gone = ch.Old.Object, nil, true
+			gone[ch.Key] = ch.Old.Object
 		}
-		out = append(out, v)
+	}
+	for _, ch := range c.stage.Problems.Changes() {
+		changed[ch.Key] = true
+	}
+	var out []Verdict
+	for _, key := range slices.Sorted(maps.Keys(changed)) {
+		if object, ok := gone[key]; ok {
+			out = append(out, Verdict{Epoch: epoch, Object: object, Gone: true})
+		} else if j, ok := c.rules.Problems.Get(key); ok {
+			left, _ := c.stage.Problems.Get(key)
+			out = append(out, Verdict{Epoch: epoch, Object: j.Object, Problems: slices.Concat(j.Problems, left)})
+		}
 	}
 	return out
 }

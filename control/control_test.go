@@ -282,3 +282,22 @@ func TestReplicasShareAClass(t *testing.T) {
 		t.Errorf("%d classes, want 4: the two replicas of reviews share one", n)
 	}
 }
+
+// What a gateway cannot be given is told on the object that loses, once.
+func TestGatewayConflictIsTold(t *testing.T) {
+	p := newPlane(bookinfo(), bookinfoProxies()...)
+	var got []Verdict
+	p.cfg.OnProblems = func(v []Verdict) { got = v }
+	late := gatewayObject("shop", "late", 9, &networking.Gateway{
+		Selector: map[string]string{"istio": "ingressgateway"},
+		Servers:  []*networking.Server{{Port: &networking.Port{Number: 80, Name: "tcp", Protocol: "TCP"}, Hosts: []string{"*"}}},
+	})
+	p.do(func(tx *collection.Tx) { late.set(p.tables, tx, "Gateway:shop/late") })
+	if len(got) != 1 || got[0].Object.Name != "late" || len(got[0].Problems) != 1 {
+		t.Fatalf("got %v, want one problem of Gateway shop/late", got)
+	}
+	p.do(func(tx *collection.Tx) { late.delete(p.tables, tx, "Gateway:shop/late") })
+	if len(got) != 1 || !got[0].Gone {
+		t.Errorf("got %v, want that it is gone", got)
+	}
+}

@@ -160,6 +160,9 @@ func TestIncrementalEqualsFresh(t *testing.T) {
 			if diff := cmp.Diff(p.rules.Problems.Snapshot(), fresh.rules.Problems.Snapshot()); diff != "" {
 				t.Fatalf("seed %d step %d (%v): problems differ:\n%s", seed, step, done, diff)
 			}
+			if diff := cmp.Diff(p.stage.Problems.Snapshot(), fresh.stage.Problems.Snapshot()); diff != "" {
+				t.Fatalf("seed %d step %d (%v): what is left out differs:\n%s", seed, step, done, diff)
+			}
 		}
 	}
 }

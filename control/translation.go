@@ -265,9 +265,13 @@ func gateway(in mesh.GatewayInput) translate.GatewayInput {
 	return out
 }
 
-func gatewayListeners(in mesh.GatewayInput) []*listener.Listener {
-	out, _ := translate.GatewayListeners(gateway(in))
-	return out
+func gatewayListeners(in mesh.GatewayInput) ([]*listener.Listener, []mesh.Problem) {
+	out, left := translate.GatewayListeners(gateway(in))
+	var problems []mesh.Problem
+	for _, p := range left {
+		problems = append(problems, mesh.Problem{Object: p.Object, Severity: mesh.Warning, Field: "spec.servers", Message: p.Text})
+	}
+	return out, problems
 }
 
 func gatewayRoutes(in mesh.GatewayInput) []*routev3.RouteConfiguration {

@@ -34,8 +34,9 @@ type Translation struct {
 	OutboundRoutes    func(mesh.OutboundInput) []*route.RouteConfiguration
 	InboundListeners  func(mesh.InboundInput) []*listener.Listener
 	InboundClusters   func(mesh.InboundInput) []*cluster.Cluster
-	GatewayListeners  func(mesh.GatewayInput) []*listener.Listener
-	GatewayRoutes     func(mesh.GatewayInput) []*route.RouteConfiguration
+	// GatewayListeners also says which servers are left out, and why.
+	GatewayListeners func(mesh.GatewayInput) ([]*listener.Listener, []mesh.Problem)
+	GatewayRoutes    func(mesh.GatewayInput) []*route.RouteConfiguration
 	// Secrets are the names under which one credential can be asked for.
 	Secrets func(*mesh.Secret) []*tls.Secret
 }
@@ -83,6 +84,9 @@ type Stage struct {
 	Classes *collection.Collection[Class]
 	// Snapshots is what each class gets, by [Class.Key].
 	Snapshots *collection.Collection[*mesh.Snapshot]
+	// Problems lists, by "Kind/namespace/name", what of an object could not be
+	// given to the proxies that it is for.
+	Problems *collection.Collection[[]mesh.Problem]
 
 	in       Inputs
 	clusters *collection.Collection[[]*mesh.Resource]
@@ -98,6 +102,7 @@ func New(g *collection.Graph, in Inputs) *Stage {
 	s.Snapshots = collection.Derive(classes, "push/snapshots", sameSnapshot, func(ctx *collection.Ctx, _ string, c Class) (*mesh.Snapshot, bool) {
 		return &mesh.Snapshot{Epoch: g.Epoch(), Tables: render.tablesOf(ctx, c)}, true
 	})
+	s.Problems = render.problems(classes)
 	return s
 }
 

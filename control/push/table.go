@@ -128,10 +128,40 @@ func (r *render) gatewayListeners(in mesh.GatewayInput) []*mesh.Resource {
 	}
 	metas = unique(metas)
 	var out []*mesh.Resource
-	for _, m := range r.in.Translation.GatewayListeners(in) {
+	list, _ := r.in.Translation.GatewayListeners(in)
+	for _, m := range list {
 		out = r.resource(out, m.GetName(), mesh.ListenerType, m, metas)
 	}
 	return out
+}
+
+// problems derives what gateways leave out, by object.
+func (r *render) problems(classes *collection.Collection[Class]) *collection.Collection[[]mesh.Problem] {
+	perClass := collection.Derive(classes, "push/leftout", collection.Deep[[]mesh.Problem], func(ctx *collection.Ctx, _ string, c Class) ([]mesh.Problem, bool) {
+		if len(c.Gateways) == 0 {
+			return nil, false
+		}
+		_, left := r.in.Translation.GatewayListeners(r.gateway(ctx, c))
+		return left, len(left) > 0
+	})
+	key := func(p mesh.Problem) string { return p.Object.Kind + "/" + p.Object.Namespace + "/" + p.Object.Name }
+	byObject := collection.Group(perClass, "push/leftoutbyobject", func(_ string, list []mesh.Problem) []string {
+		var keys []string
+		for _, p := range list {
+			keys = append(keys, key(p))
+		}
+		return keys
+	})
+	return collection.Derive(byObject, "push/problems", collection.Deep[[]mesh.Problem], func(_ *collection.Ctx, k string, lists [][]mesh.Problem) ([]mesh.Problem, bool) {
+		var out []mesh.Problem
+		for _, p := range slices.Concat(lists...) {
+			known := slices.ContainsFunc(out, func(q mesh.Problem) bool { return q.Message == p.Message })
+			if key(p) == k && !known {
+				out = append(out, p)
+			}
+		}
+		return out, true
+	})
 }
 
 func (r *render) gatewayRoutes(in mesh.GatewayInput) []*mesh.Resource {
