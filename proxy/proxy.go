@@ -63,6 +63,8 @@ type Config struct {
 	Version string
 	// Level, when it is set, is changed by the admin API's /logging.
 	Level *slog.LevelVar
+	// Include says which of Envoy's statistics are kept, by name; nil is all.
+	Include func(name string) bool
 	// Quit is called by the admin API's /quitquitquit; may be nil.
 	Quit func()
 	Log  *slog.Logger
@@ -113,7 +115,7 @@ func New(c Config) (*Proxy, error) {
 	}
 	p.admin = admin.New(admin.Config{
 		State: p.state, Listeners: p.listeners, Control: p.Control, Metrics: p.telemetry.WritePrometheus, Node: node, Bootstrap: c.Bootstrap.Source,
-		Version: c.Version, Ready: p.Ready, Drain: p.Drain, Quit: c.Quit, Level: c.Level,
+		Version: c.Version, Ready: p.Ready, Drain: p.Drain, Quit: c.Quit, Level: c.Level, Include: c.Include,
 	})
 	return p, nil
 }

@@ -113,8 +113,12 @@ func (a *agent) wire(levels *slog.LevelVar, quit func()) error {
 	if err != nil {
 		return fmt.Errorf("make the bootstrap: %w", err)
 	}
+	include, err := s.Stats.matcher(s.Annotations)
+	if err != nil {
+		return err
+	}
 	config := proxy.Config{
-		Bootstrap: start, Secrets: secrets{a.certs, a.certs.Changed()}, Log: a.log, Level: levels, Quit: quit, Version: version,
+		Include: include, Bootstrap: start, Secrets: secrets{a.certs, a.certs.Changed()}, Log: a.log, Level: levels, Quit: quit, Version: version,
 		Resolve: a.resolve, DialControl: a.dial, DrainTime: time.Millisecond, // we have drained by then
 	}
 	if a.explicit != nil {

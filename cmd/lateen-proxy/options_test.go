@@ -135,3 +135,23 @@ func TestOutlive(t *testing.T) {
 		}
 	})
 }
+
+// A sidecar keeps what Istio keeps of Envoy's statistics, and what it is asked to.
+func TestInclusion(t *testing.T) {
+	keeps, err := inclusion{Prefixes: []string{"cluster.outbound"}, Regexps: []string{`listener\..*\.downstream_cx_active`}}.matcher(
+		map[string]string{"sidecar.istio.io/statsInclusionSuffixes": "upstream_rq_retry,upstream_rq_timeout"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{
+		"server.live": true, "cluster_manager.cds.update_success": true, "cluster.outbound|80||a.upstream_rq_total": true, "cluster.up.upstream_rq_retry": true,
+		"listener.0.0.0.0_1.downstream_cx_active": true, "cluster.up.upstream_rq_total": false, "listener.0.0.0.0_1.downstream_cx_total": false,
+	} {
+		if keeps(name) != want {
+			t.Errorf("%s: kept %v; want %v", name, !want, want)
+		}
+	}
+	if _, err := (inclusion{Regexps: []string{"("}}).matcher(nil); err == nil {
+		t.Error("a pattern that is none is taken")
+	}
+}

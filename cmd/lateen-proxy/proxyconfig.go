@@ -20,6 +20,7 @@ type proxyConfig struct {
 	StatusPort               uint16            `json:"statusPort"`
 	ProxyAdminPort           uint16            `json:"proxyAdminPort"`
 	ProxyMetadata            map[string]string `json:"proxyMetadata"`
+	ProxyStatsMatcher        inclusion         `json:"proxyStatsMatcher"`
 
 	given map[string]json.RawMessage
 }
@@ -44,7 +45,7 @@ func readProxyConfig(text string) (proxyConfig, error) {
 
 // ignored names the fields that have no effect here.
 func (c proxyConfig) ignored() []string {
-	known := append([]string{"discoveryAddress", "concurrency", "terminationDrainDuration", "statusPort", "proxyAdminPort", "proxyMetadata"}, elsewhere...)
+	known := append([]string{"discoveryAddress", "concurrency", "terminationDrainDuration", "statusPort", "proxyAdminPort", "proxyMetadata", "proxyStatsMatcher"}, elsewhere...)
 	var out []string
 	for _, key := range slices.Sorted(maps.Keys(c.given)) {
 		if !slices.Contains(known, key) {

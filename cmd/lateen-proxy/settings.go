@@ -45,6 +45,7 @@ type settings struct {
 	Concurrency           int // 0: as the machine or its CPU limit allows
 	Drain                 drain
 	LogLevel              string
+	Stats                 inclusion
 	// Ignored are settings that were given and have no effect here.
 	Ignored []string
 }
@@ -112,7 +113,7 @@ func (s *settings) take(config proxyConfig, get environment) {
 	s.Explicit = get("LATEEN_EXPLICIT", "") == "1"
 	s.RSA = strings.EqualFold(get("KEY_TYPE", ""), "RSA")
 	s.AdminPort, s.StatusPort = cmp.Or(config.ProxyAdminPort, adminPort), cmp.Or(config.StatusPort, healthPort)
-	s.Concurrency = config.Concurrency
+	s.Concurrency, s.Stats = config.Concurrency, config.ProxyStatsMatcher
 	s.Drain.Time = time.Duration(cmp.Or(config.TerminationDrainDuration, duration(5*time.Second)))
 }
 

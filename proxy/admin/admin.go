@@ -10,9 +10,13 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/http/pprof"
+	"net/url"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
@@ -36,8 +40,10 @@ type Config struct {
 	Version   string
 	Ready     func() bool
 	Drain     func(inboundOnly bool)
-	Quit      func()         // nil: /quitquitquit is refused
-	Level     *slog.LevelVar // nil: /logging is refused
+	// Include says which statistics are kept, by Envoy's name; nil is all.
+	Include func(name string) bool
+	Quit    func()         // nil: /quitquitquit is refused
+	Level   *slog.LevelVar // nil: /logging is refused
 }
 
 // Server is the admin API.
@@ -46,6 +52,11 @@ type Server struct {
 	mux     *http.ServeMux
 	started time.Time
 	help    map[string]string
+	// failed is what /healthcheck/fail sets.
+	failed atomic.Bool
+
+	mu   sync.Mutex
+	zero map[string]int64 // guarded by mu: what counters had at their last reset
 }
 
 // New makes the API. It starts nothing.
@@ -53,7 +64,7 @@ func New(c Config) *Server {
 	s := &Server{config: c, mux: http.NewServeMux(), started: time.Now(), help: map[string]string{}}
 	s.handle("GET /ready", "print server state, return 200 if LIVE, otherwise return 503", s.ready)
 	s.handle("GET /server_info", "print server version/status information", s.serverInfo)
-	s.handle("GET /config_dump", "dump current configuration (resource, name_regex, include_eds)", s.configDump)
+	s.handle("GET /config_dump", "dump current configuration (resource, mask, name_regex, include_eds)", s.configDump)
 	s.handle("GET /clusters", "upstream cluster status (format=json)", s.clusters)
 	s.handle("GET /listeners", "print listener info (format=json)", s.listeners)
 	s.handle("GET /certs", "print certs on machine", s.certs)
@@ -62,9 +73,15 @@ func New(c Config) *Server {
 	s.handle("GET /memory", "print current allocation/heap usage", s.memory)
 	s.handle("GET /logging", "query/change logging levels (POST level=)", s.logging)
 	s.handle("POST /logging", "", s.logging)
-	s.handle("POST /drain_listeners", "drain listeners (inboundonly)", s.drain)
+	s.handle("POST /drain_listeners", "drain listeners (inboundonly; always graceful)", s.drain)
+	s.handle("POST /healthcheck/fail", "cause the server to fail health checks", s.health(true))
+	s.handle("POST /healthcheck/ok", "cause the server to pass health checks", s.health(false))
+	s.handle("POST /reset_counters", "reset all counters of /stats to zero", s.reset)
 	s.handle("POST /quitquitquit", "exit the server", s.quit)
 	s.handle("GET /help", "print out list of admin commands", s.printHelp)
+	s.handle("GET /debug/pprof/", "profiles of this process, for go tool pprof", pprof.Index)
+	s.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	s.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	s.mux.HandleFunc("GET /{$}", s.printHelp)
 	return s
 }
@@ -87,10 +104,21 @@ func (s *Server) printHelp(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) liveness() string {
-	if s.config.Ready() {
+	switch {
+	case s.failed.Load():
+		return "DRAINING"
+	case s.config.Ready():
 		return "LIVE"
 	}
 	return "INITIALIZING"
+}
+
+// health makes a handler that lets health checks fail or pass.
+func (s *Server) health(failed bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		s.failed.Store(failed)
+		fmt.Fprintln(w, "OK")
+	}
 }
 
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
@@ -129,15 +157,35 @@ func (s *Server) logging(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the log level is fixed", http.StatusNotImplemented)
 		return
 	}
-	if name := r.FormValue("level"); name != "" && r.Method == http.MethodPost {
-		level, known := levels[strings.ToLower(name)]
-		if !known {
-			http.Error(w, fmt.Sprintf("level %q is not known, want one of %s", name, strings.Join(slices.Sorted(maps.Keys(levels)), ", ")), http.StatusBadRequest)
+	if r.Method == http.MethodPost {
+		if err := s.setLevels(r.URL.Query()); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		s.config.Level.Set(level)
 	}
 	fmt.Fprintf(w, "active loggers:\n  proxy: %s\n", strings.ToLower(s.config.Level.Level().String()))
+}
+
+// setLevels takes Envoy's three spellings: level=debug, LOGGER=debug and
+// paths=LOGGER:debug,LOGGER:info. There is one logger, "proxy".
+func (s *Server) setLevels(query url.Values) error {
+	for logger, words := range query {
+		for _, word := range strings.Split(words[len(words)-1], ",") {
+			name := logger
+			if logger == "paths" {
+				name, word, _ = strings.Cut(word, ":")
+			}
+			if name != "level" && name != "proxy" {
+				return fmt.Errorf("there is no logger %q of its own: set level=LEVEL for all of the proxy", name)
+			}
+			level, known := levels[strings.ToLower(word)]
+			if !known {
+				return fmt.Errorf("level %q is not known: want one of %s", word, strings.Join(slices.Sorted(maps.Keys(levels)), ", "))
+			}
+			s.config.Level.Set(level)
+		}
+	}
+	return nil
 }
 
 func (s *Server) drain(w http.ResponseWriter, r *http.Request) {

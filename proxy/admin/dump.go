@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -81,11 +82,72 @@ func (s *Server) configDump(w http.ResponseWriter, r *http.Request) {
 	}
 	dumps = append(dumps, s.listenerDump(of(ads.ListenerType)),
 		grouped("RoutesConfigDump", "route_configs", "route_config", of(ads.RouteType)), secretDump(of(ads.SecretType)))
+	var shown any = dumps
 	if want := r.URL.Query().Get("resource"); want != "" {
-		writeJSON(w, map[string]any{"configs": only(dumps, want)})
+		shown = only(dumps, want)
+	}
+	if paths := r.URL.Query().Get("mask"); paths != "" {
+		shown = masked(shown, paths)
+	}
+	writeJSON(w, map[string]any{"configs": shown})
+}
+
+// masked keeps of every entry the fields that a field mask names: paths of
+// field names, joined by commas.
+func masked(shown any, paths string) any {
+	text, err := json.Marshal(shown)
+	if err != nil {
+		return shown // what cannot be written is told by whoever writes it
+	}
+	var entries []any
+	if err := json.Unmarshal(text, &entries); err != nil {
+		return shown
+	}
+	for i, e := range entries {
+		kept := map[string]any{}
+		for _, path := range append(strings.Split(paths, ","), "@type") {
+			keep(kept, e, strings.Split(path, "."))
+		}
+		entries[i] = kept
+	}
+	return entries
+}
+
+// keep copies the field at a path; a list on the way stands for all that is in
+// it.
+func keep(to map[string]any, from any, path []string) {
+	fields, _ := from.(map[string]any)
+	value, found := fields[path[0]]
+	if !found {
 		return
 	}
-	writeJSON(w, map[string]any{"configs": dumps})
+	if len(path) == 1 {
+		to[path[0]] = value
+		return
+	}
+	switch v := value.(type) {
+	case map[string]any:
+		inner, _ := to[path[0]].(map[string]any)
+		if inner == nil {
+			inner = map[string]any{}
+		}
+		keep(inner, v, path[1:])
+		to[path[0]] = inner
+	case []any:
+		list, _ := to[path[0]].([]any)
+		if list == nil {
+			list = make([]any, len(v))
+		}
+		for i, each := range v {
+			inner, _ := list[i].(map[string]any)
+			if inner == nil {
+				inner = map[string]any{}
+			}
+			keep(inner, each, path[1:])
+			list[i] = inner
+		}
+		to[path[0]] = list
+	}
 }
 
 // only gives the entries of one list, such as "dynamic_active_clusters".

@@ -28,8 +28,38 @@ var kinds = map[string]string{
 	ads.ClusterType: "cluster_manager.cds", ads.EndpointType: "cluster_manager.eds", ads.ListenerType: "listener_manager.lds", ads.RouteType: "http.rds", ads.SecretType: "sds",
 }
 
-// samples lists all statistics.
+// samples lists the statistics that are kept, counters since their last reset.
 func (s *Server) samples() []sample {
+	all := s.everything()
+	if s.config.Include != nil {
+		all = slices.DeleteFunc(all, func(x sample) bool { return !s.config.Include(x.name) })
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range all {
+		if !all[i].gauge {
+			all[i].value = max(0, all[i].value-s.zero[all[i].name])
+		}
+	}
+	return all
+}
+
+// reset lets counters begin anew. Istio's standard metrics go on: whoever
+// scrapes them counts on it.
+func (s *Server) reset(w http.ResponseWriter, _ *http.Request) {
+	zero := map[string]int64{}
+	for _, x := range s.everything() {
+		if !x.gauge {
+			zero[x.name] = x.value
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.zero = zero
+	fmt.Fprintln(w, "OK")
+}
+
+func (s *Server) everything() []sample {
 	var out []sample
 	plain := func(name string, gauge bool, v int64) {
 		out = append(out, sample{name, "envoy_" + strings.ReplaceAll(name, ".", "_"), "", gauge, v})
@@ -193,6 +223,10 @@ func writeFamilies(w io.Writer, all []sample) {
 			fmt.Fprintf(w, "# TYPE %s %s\n", x.family, kind)
 			last = x.family
 		}
-		fmt.Fprintf(w, "%s{%s} %d\n", x.family, x.labels, x.value)
+		labels := ""
+		if x.labels != "" {
+			labels = "{" + x.labels + "}"
+		}
+		fmt.Fprintf(w, "%s%s %d\n", x.family, labels, x.value)
 	}
 }

@@ -1,0 +1,116 @@
+package admin
+
+import (
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/state"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
+)
+
+func server(t *testing.T, c Config) func(method, path string) (int, string) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	c.Listeners = listener.NewSet(listener.Deps{Log: log})
+	c.State = state.New(state.Config{Listeners: c.Listeners, Clusters: cluster.Deps{Log: log}, Log: log})
+	c.Control = func() ads.Status { return ads.Status{} }
+	c.Metrics = func(w io.Writer) error { _, err := io.WriteString(w, "istio_build 1\n"); return err }
+	c.Node = &corev3.Node{Id: "sidecar~1"}
+	if c.Ready == nil {
+		c.Ready = func() bool { return true }
+	}
+	s := New(c)
+	return func(method, path string) (int, string) {
+		rec := httptest.NewRecorder()
+		s.ServeHTTP(rec, httptest.NewRequest(method, path, nil))
+		return rec.Code, rec.Body.String()
+	}
+}
+
+func TestReady(t *testing.T) {
+	live := false
+	ask := server(t, Config{Ready: func() bool { return live }})
+	want := func(code int, text string) {
+		t.Helper()
+		if gotCode, got := ask("GET", "/ready"); gotCode != code || got != text+"\n" {
+			t.Errorf("got %d %q; want %d %s", gotCode, got, code, text)
+		}
+	}
+	want(503, "INITIALIZING")
+	live = true
+	want(200, "LIVE")
+	ask("POST", "/healthcheck/fail")
+	want(503, "DRAINING")
+	ask("POST", "/healthcheck/ok")
+	want(200, "LIVE")
+}
+
+// What changes something is asked by POST, as Envoy wants it.
+func TestChangesArePosted(t *testing.T) {
+	var drained []bool
+	quit := false
+	ask := server(t, Config{Drain: func(inbound bool) { drained = append(drained, inbound) }, Quit: func() { quit = true }})
+	for _, path := range []string{"/drain_listeners", "/quitquitquit", "/healthcheck/fail", "/reset_counters"} {
+		if code, _ := ask("GET", path); code != 405 {
+			t.Errorf("GET %s: %d; want 405", path, code)
+		}
+	}
+	ask("POST", "/drain_listeners?inboundonly")
+	ask("POST", "/drain_listeners?graceful")
+	ask("POST", "/quitquitquit")
+	if len(drained) != 2 || !drained[0] || drained[1] || !quit {
+		t.Errorf("drained %v, quit %v", drained, quit)
+	}
+}
+
+func TestLogging(t *testing.T) {
+	levels := &slog.LevelVar{}
+	ask := server(t, Config{Level: levels})
+	for path, want := range map[string]slog.Level{
+		"/logging?level=debug": slog.LevelDebug, "/logging?proxy=error": slog.LevelError, "/logging?paths=proxy:warning": slog.LevelWarn,
+	} {
+		if code, _ := ask("POST", path); code != 200 || levels.Level() != want {
+			t.Errorf("%s: %d, %v; want %v", path, code, levels.Level(), want)
+		}
+	}
+	if code, text := ask("POST", "/logging?http2=debug"); code != 400 || !strings.Contains(text, `"http2"`) {
+		t.Errorf("got %d %s; want the logger named", code, text)
+	}
+	if code, text := ask("POST", "/logging?level=loud"); code != 400 || !strings.Contains(text, `"loud"`) {
+		t.Errorf("got %d %s; want the level named", code, text)
+	}
+}
+
+func TestStats(t *testing.T) {
+	ask := server(t, Config{Include: func(name string) bool { return strings.HasPrefix(name, "server.") }})
+	if _, text := ask("GET", "/stats"); !strings.Contains(text, "server.live: 1\n") || strings.Contains(text, "cluster_manager") {
+		t.Errorf("got\n%s", text)
+	}
+	if _, text := ask("GET", "/stats?filter=^server\\.state$"); text != "server.state: 0\n" {
+		t.Errorf("filtered: %q", text)
+	}
+	if _, text := ask("GET", "/stats/prometheus"); !strings.HasPrefix(text, "istio_build 1\n") || !strings.Contains(text, "\n# TYPE envoy_server_live gauge\nenvoy_server_live 1\n") {
+		t.Errorf("prometheus:\n%s", text)
+	}
+	if code, _ := ask("GET", "/stats?filter=("); code != 400 {
+		t.Errorf("a filter that is none: %d", code)
+	}
+}
+
+func TestMask(t *testing.T) {
+	ask := server(t, Config{})
+	_, text := ask("GET", "/config_dump?mask=bootstrap.node.id")
+	if !strings.Contains(text, `"id": "sidecar~1"`) || strings.Contains(text, "dynamic_listeners") || !strings.Contains(text, "SecretsConfigDump") {
+		t.Errorf("got\n%s", text)
+	}
+	if _, text := ask("GET", "/help"); !strings.Contains(text, "/reset_counters: ") {
+		t.Errorf("help:\n%s", text)
+	}
+}
