@@ -27,7 +27,10 @@ type body struct {
 	// onFirstRead is called before the first wait for content (100-continue).
 	onFirstRead func() error
 	read        int64
-	trailers    stream.Header
+	// broken is true once the content could not be read on: where it ends is
+	// not known then.
+	broken   bool
+	trailers stream.Header
 }
 
 type bodyMode uint8
@@ -140,6 +143,12 @@ func (b *body) advance() {
 
 // more waits for content or for the end of it.
 func (b *body) more() error {
+	err := b.receive()
+	b.broken = b.broken || err != nil
+	return err
+}
+
+func (b *body) receive() error {
 	if b.onFirstRead != nil {
 		first := b.onFirstRead
 		b.onFirstRead = nil

@@ -379,10 +379,8 @@ func (c *serving) closing(closing bool) bool {
 	if closing || c.req.Body == nil || c.req.Upload.Sending() {
 		return closing
 	}
-	if c.body.onFirstRead != nil {
-		return true // the client was never told to send it
-	}
-	return false
+	// Broken, or the client was never told to send it.
+	return c.body.broken || c.body.onFirstRead != nil
 }
 
 // bodyDone reads away the rest of a request's body, as far as it has arrived.

@@ -102,7 +102,7 @@ func (w *watch) look() {
 }
 
 // gone reports whether the connection's peer has left. Connections that are no
-// sockets are believed to stay.
+// sockets, and do not say it themselves, are believed to stay.
 func gone(conn net.Conn) bool {
 	for {
 		inner, ok := conn.(interface{ NetConn() net.Conn })
@@ -110,6 +110,9 @@ func gone(conn net.Conn) bool {
 			break
 		}
 		conn = inner.NetConn()
+	}
+	if memory, ok := conn.(interface{ Ended() bool }); ok {
+		return memory.Ended()
 	}
 	socket, ok := conn.(syscall.Conn)
 	if !ok {

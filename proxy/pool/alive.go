@@ -12,6 +12,9 @@ func alive(conn net.Conn) bool {
 	if secured, ok := conn.(*tls.Conn); ok {
 		conn = secured.NetConn()
 	}
+	if memory, ok := conn.(interface{ Ended() bool }); ok {
+		return !memory.Ended()
+	}
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
 		return true

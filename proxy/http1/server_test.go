@@ -1,0 +1,228 @@
+package http1
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+func ok(*stream.Request) (*stream.Response, error) { return &stream.Response{Status: 200}, nil }
+
+func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
+	var asked strings.Builder
+	for i := range 50 {
+		fmt.Fprintf(&asked, "POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", i, i*40, strings.Repeat("x", i*40))
+	}
+	answer, seen := exchange(t, Config{}, echo, asked.String())
+	r := bufio.NewReader(strings.NewReader(answer))
+	for i := range 50 {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatalf("answer %d: %v", i, err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		if want := fmt.Sprintf("POST a /%d %q", i, strings.Repeat("x", i*40)); string(body) != want {
+			t.Fatalf("answer %d: got %q", i, body)
+		}
+	}
+	if len(seen.infos) != 50 {
+		t.Errorf("%d requests noted", len(seen.infos))
+	}
+}
+
+// A request that arrives byte by byte, however it is cut, is the same request.
+func TestCutsChangeNothing(t *testing.T) {
+	text := crlf("POST /x HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n5;a=b\nhello\n3\n wo\n0\nX-T: 1\n\nGET /y HTTP/1.1\nHost: a\nConnection: close\n\n")
+	want, _ := exchange(t, Config{}, echo, text)
+	if !strings.Contains(want, `"hello wo"`) || !strings.Contains(want, "GET a /y") {
+		t.Fatalf("got %q", want)
+	}
+	for cut := 1; cut < len(text); cut++ {
+		synctest.Test(t, func(t *testing.T) {
+			conn, _, _ := serve(t, Config{}, echo)
+			go func() {
+				_, _ = io.WriteString(conn, text[:cut])
+				synctest.Wait()
+				_, _ = io.WriteString(conn, text[cut:])
+			}()
+			got, _ := io.ReadAll(conn)
+			if string(got) != want {
+				t.Fatalf("cut at %d: got %q", cut, got)
+			}
+		})
+	}
+}
+
+func TestTimeoutsFallExactly(t *testing.T) {
+	for name, tc := range map[string]struct {
+		cfg    Config
+		send   string
+		after  time.Duration
+		answer string
+	}{
+		"idle from the start":     {Config{IdleTimeout: 8 * time.Second}, "", 8 * time.Second, ""},
+		"head takes too long":     {Config{HeadTimeout: 5 * time.Second}, "GET / HTTP/1.1\r\nHost: a\r\n", 5 * time.Second, "HTTP/1.1 408 "},
+		"idle behind a request":   {Config{IdleTimeout: 8 * time.Second}, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 8 * time.Second, "HTTP/1.1 200 "},
+		"nothing moves in a body": {Config{StreamIdleTimeout: 10 * time.Second, IdleTimeout: time.Second}, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel", 0, "HTTP/1.1 "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				conn, _, _ := serve(t, tc.cfg, echo)
+				_, _ = io.WriteString(conn, tc.send)
+				answer, _ := io.ReadAll(conn)
+				took := time.Since(start)
+				if !strings.HasPrefix(string(answer), tc.answer) || (tc.answer == "") != (len(answer) == 0) {
+					t.Errorf("got %q", answer)
+				}
+				// Looks for idleness come at intervals; the others are exact.
+				if tc.after > 0 && took != tc.after && took != tc.after+lingerTime || tc.after == 0 && (took < 10*time.Second || took > 14*time.Second) {
+					t.Errorf("took %v; want %v", took, tc.after)
+				}
+			})
+		})
+	}
+}
+
+func TestContinueIsSentWhenTheBodyIsWanted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, _, _ := serve(t, Config{}, echo)
+		r := bufio.NewReader(conn)
+		_, _ = io.WriteString(conn, crlf("POST / HTTP/1.1\nHost: a\nExpect: 100-continue\nContent-Length: 5\n\n"))
+		if line, _ := r.ReadString('\n'); line != "HTTP/1.1 100 Continue\r\n" {
+			t.Fatalf("got %q", line)
+		}
+		_, _ = r.ReadString('\n')
+		_, _ = io.WriteString(conn, "hello")
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil || resp.StatusCode != 200 || resp.Close {
+			t.Fatalf("got %v, %v", resp, err)
+		}
+	})
+	// A client that was never told to send its body must not have its next bytes
+	// taken for it, nor for a request.
+	answer, _ := exchange(t, Config{}, ok, crlf("POST / HTTP/1.1\nHost: a\nExpect: 100-continue\nContent-Length: 36\n\n"))
+	if strings.Count(answer, "HTTP/1.1 ") != 1 || !strings.Contains(answer, "connection: close") {
+		t.Errorf("got %q", answer)
+	}
+}
+
+func TestUnreadBodyIsNeverARequest(t *testing.T) {
+	inner := "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+	for _, framing := range []string{
+		fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(inner), inner),
+		fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(inner), inner),
+	} {
+		answer, seen := exchange(t, Config{}, ok, "POST / HTTP/1.1\r\nHost: a\r\n"+framing+"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+		if len(seen.infos) != 2 || strings.Count(answer, "HTTP/1.1 200") != 2 {
+			t.Errorf("%d requests seen, answered %q", len(seen.infos), answer)
+		}
+	}
+}
+
+func TestBodylessAnswers(t *testing.T) {
+	for _, tc := range []struct {
+		method string
+		resp   stream.Response
+		want   string
+	}{
+		{"HEAD", stream.Response{Status: 200, Length: 5, Body: stream.NewBytes([]byte("hello"))}, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"},
+		{"GET", stream.Response{Status: 204, Length: 5, Body: stream.NewBytes([]byte("hello"))}, "HTTP/1.1 204 No Content\r\n\r\n"},
+		{"GET", stream.Response{Status: 304}, "HTTP/1.1 304 Not Modified\r\n\r\n"},
+		{"GET", stream.Response{Status: 200}, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"},
+		{"GET", stream.Response{Status: 200, Length: stream.Unknown, Body: stream.NewBytes([]byte("hello"))}, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"},
+		{"GET", stream.Response{Status: 799}, "HTTP/1.1 799 Unknown\r\ncontent-length: 0\r\n\r\n"},
+	} {
+		answer, _ := exchange(t, Config{}, func(*stream.Request) (*stream.Response, error) { return &tc.resp, nil }, tc.method+" / HTTP/1.1\r\nHost: a\r\n\r\n")
+		if answer != tc.want {
+			t.Errorf("%s %d: got %q; want %q", tc.method, tc.resp.Status, answer, tc.want)
+		}
+	}
+}
+
+func TestOldClients(t *testing.T) {
+	cfg := Config{AcceptHTTP10: true}
+	unknown := func(*stream.Request) (*stream.Response, error) {
+		return &stream.Response{Status: 200, Length: stream.Unknown, Body: stream.NewBytes([]byte("hello"))}, nil
+	}
+	for _, tc := range []struct {
+		name    string
+		handler handlerFunc
+		fields  string
+		want    string
+	}{
+		{"closes by default", ok, "", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"},
+		{"keeps alive when asked", ok, "Connection: keep-alive\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: keep-alive\r\n\r\n"},
+		{"unknown length ends with the connection", unknown, "Connection: keep-alive\r\n", "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello"},
+	} {
+		if answer, _ := exchange(t, cfg, tc.handler, "GET / HTTP/1.0\r\n"+tc.fields+"\r\n"); answer != tc.want {
+			t.Errorf("%s: got %q", tc.name, answer)
+		}
+	}
+}
+
+// RFC 9113 section 5.4.1, in the client's own protocol: HTTP_1_1_REQUIRED.
+func TestHTTP2IsToldToGoAway(t *testing.T) {
+	answer, seen := exchange(t, Config{}, ok, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+	if answer != goAway || len(seen.infos) != 1 || seen.infos[0].Details != "http2_not_supported" {
+		t.Errorf("got %q, noted %+v", answer, seen.infos)
+	}
+}
+
+func TestDrainEndsConnectionsWithTheirRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, _, drain := serve(t, Config{}, ok)
+		r := bufio.NewReader(conn)
+		ask := func() *http.Response {
+			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp
+		}
+		if ask().Close {
+			t.Error("closed before the drain")
+		}
+		close(drain)
+		if !ask().Close {
+			t.Error("a draining connection was kept")
+		}
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("got %v; want the end", err)
+		}
+	})
+}
+
+// held answers when the request is given up.
+type held struct{ gone chan struct{} }
+
+func (h held) Interrupt() { close(h.gone) }
+
+func TestClientThatLeavesIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := held{make(chan struct{})}
+		conn, seen, _ := serve(t, Config{}, func(req *stream.Request) (*stream.Response, error) {
+			req.Waiting.On(h)
+			<-h.gone
+			req.Waiting.Off()
+			return nil, &stream.Refusal{Flags: req.Waiting.Abandoned(), Details: "downstream_remote_disconnect"}
+		})
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		time.Sleep(300 * time.Millisecond) // mesh time
+		start := time.Now()
+		conn.Close()
+		<-h.gone
+		synctest.Wait()
+		if took := time.Since(start); took > lastLook || len(seen.infos) != 1 || seen.infos[0].Flags != stream.DownstreamTermination || seen.infos[0].Status != 0 {
+			t.Errorf("noticed after %v, noted %+v", took, seen.infos)
+		}
+	})
+}
