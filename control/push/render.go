@@ -22,6 +22,10 @@ type render struct {
 	*Stage
 	identities *collection.Collection[[]model.Identity]
 	visible    *collection.Collection[[]*model.Service]
+	// obeyed is the rule of a client's namespace for a service, by their names.
+	obeyed *collection.Collection[*mesh.DestinationRule]
+	// choices lists, by client, the choice for each service that it sees.
+	choices *collection.Collection[[]string]
 	// By client: the parts of a table that all classes of the client share.
 	outboundClusters  *collection.Collection[[]*mesh.Resource]
 	outboundEndpoints *collection.Collection[*mesh.Table]
@@ -47,6 +51,12 @@ func newRender(g *collection.Graph, s *Stage) *render {
 			return identitiesOf(all), true
 		})
 	r.visible = collection.Demand(g, "push/visible", slices.Equal[[]*model.Service], r.visibleTo)
+	r.obeyed = collection.Demand(g, "push/obeyed", collection.Same[*mesh.DestinationRule], func(ctx *collection.Ctx, key string) (*mesh.DestinationRule, bool) {
+		names := strings.SplitN(key, "/", 3)
+		dr := s.in.Rules.DestinationRule(ctx, names[0], names[1], model.Host(names[2]))
+		return dr, dr != nil
+	})
+	r.choices = collection.Demand(g, "push/choices", slices.Equal[[]string], r.choicesOf)
 	s.clusters = collection.Demand(g, "push/clusters", sameResources, r.clustersOf).Heavy()
 	s.loads = collection.Demand(g, "push/endpoints", sameResources, r.loadsOf).Heavy()
 	r.outboundClusters = collection.Demand(g, "push/outboundclusters", sameResources, r.clustersFor)
@@ -98,7 +108,8 @@ func preferred(a, b *model.Service, namespace string) bool {
 }
 
 func (r *render) rule(ctx *collection.Ctx, client mesh.Client, s *model.Service) *mesh.DestinationRule {
-	return r.in.Rules.DestinationRule(ctx, client.Namespace, s.Namespace, s.Host)
+	dr, _ := collection.Get(ctx, r.obeyed, client.Namespace+"/"+s.Namespace+"/"+string(s.Host))
+	return dr
 }
 
 // choose writes down which service under which rule a client gets.
@@ -108,6 +119,16 @@ func (r *render) choose(ctx *collection.Ctx, client mesh.Client, s *model.Servic
 		c.Rule = dr.Namespace + "/" + string(dr.Host)
 	}
 	return keyOf(c)
+}
+
+func (r *render) choicesOf(ctx *collection.Ctx, key string) ([]string, bool) {
+	client := clientOf(key)
+	visible, _ := collection.Get(ctx, r.visible, client.Namespace)
+	out := make([]string, len(visible))
+	for i, s := range visible {
+		out[i] = r.choose(ctx, client, s)
+	}
+	return out, true
 }
 
 // chosen reads what choose wrote.
@@ -184,20 +205,19 @@ func (r *render) clustersFor(ctx *collection.Ctx, key string) ([]*mesh.Resource,
 	for _, m := range r.in.Translation.BuiltinClusters(r.mesh(ctx), client) {
 		out = r.resource(out, m.GetName(), mesh.ClusterType, m, nil)
 	}
-	visible, _ := collection.Get(ctx, r.visible, client.Namespace)
-	for _, s := range visible {
-		rs, _ := collection.Get(ctx, r.clusters, r.choose(ctx, client, s))
+	choices, _ := collection.Get(ctx, r.choices, key)
+	for _, c := range choices {
+		rs, _ := collection.Get(ctx, r.clusters, c)
 		out = append(out, rs...)
 	}
 	return out, true
 }
 
 func (r *render) endpointsFor(ctx *collection.Ctx, key string) (*mesh.Table, bool) {
-	client := clientOf(key)
-	visible, _ := collection.Get(ctx, r.visible, client.Namespace)
+	choices, _ := collection.Get(ctx, r.choices, key)
 	var out []*mesh.Resource
-	for _, s := range visible {
-		rs, _ := collection.Get(ctx, r.loads, r.choose(ctx, client, s))
+	for _, c := range choices {
+		rs, _ := collection.Get(ctx, r.loads, c)
 		out = append(out, rs...)
 	}
 	return mesh.NewTable(out), true
