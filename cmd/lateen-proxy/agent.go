@@ -286,11 +286,9 @@ func (a *agent) target(at netip.AddrPort) netip.AddrPort {
 	return a.explicit.Target(at)
 }
 
-// resolve serves clusters that are resolved by DNS; how long addresses hold is
-// left to the cluster.
+// resolve serves clusters that are resolved by DNS.
 func (a *agent) resolve(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
-	addrs, err := a.resolver.Lookup(ctx, name)
-	return addrs, 0, err
+	return a.resolver.Resolve(ctx, name)
 }
 
 // serveHTTP serves on an address until ctx ends.
