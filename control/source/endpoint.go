@@ -41,8 +41,23 @@ func endpoints(t Tables, r Registry, entries *collection.Collection[*Entry]) *co
 		if !ok {
 			return nil, false
 		}
-		return e.Endpoints, true
+		return own(s, e), true
 	}).Heavy()
+}
+
+// own are the endpoints of one host of an entry: where hosts stand for
+// themselves in DNS, each has itself alone.
+func own(s *model.Service, e *Entry) ByPort {
+	if len(e.Services) < 2 {
+		return e.Endpoints
+	}
+	out := ByPort{}
+	for port, list := range e.Endpoints {
+		out[port] = slices.DeleteFunc(slices.Clone(list), func(at model.Endpoint) bool {
+			return at.Address != string(s.Host) && slices.ContainsFunc(e.Services, func(other *model.Service) bool { return string(other.Host) == at.Address })
+		})
+	}
+	return out
 }
 
 // addWorkloads adds endpoints for workloads that a selector picked.
