@@ -61,6 +61,21 @@ func readImages(file string) (images, error) {
 	return i, nil
 }
 
+// located finds a program that is given by a relative path: in the working
+// directory if there is one, else beside lateen.yaml.
+func (i images) located(command []string, dir string) []string {
+	if filepath.IsAbs(command[0]) || !strings.Contains(command[0], "/") {
+		return command
+	}
+	if dir == "" {
+		dir = filepath.Dir(i.file)
+	}
+	if absolute, err := filepath.Abs(dir); err == nil {
+		dir = absolute
+	}
+	return append([]string{filepath.Join(dir, command[0])}, command[1:]...)
+}
+
 // own are the mesh's programs by the last part of their images' names.
 var own = map[string]string{"proxy": "lateen-proxy", "proxyv2": "lateen-proxy", "pilot": "lateend"}
 
@@ -71,7 +86,7 @@ func (i images) program(image string) (kubelet.Program, error) {
 			if dir != "" && !filepath.IsAbs(dir) {
 				dir = filepath.Join(filepath.Dir(i.file), dir)
 			}
-			return kubelet.Program{Command: m.Command, Dir: dir, Ports: m.Ports, Env: m.Env}, nil
+			return kubelet.Program{Command: i.located(m.Command, dir), Dir: dir, Ports: m.Ports, Env: m.Env}, nil
 		}
 	}
 	name, _, _ := strings.Cut(image[strings.LastIndexByte(image, '/')+1:], ":")

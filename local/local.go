@@ -52,7 +52,7 @@ func New(cfg cli.HomeConfig) (*Local, error) {
 	}
 	l := &Local{cfg: cfg, log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), ready: make(chan struct{})}
 	var err error
-	if l.network, err = claim(cfg.Network); err != nil {
+	if l.network, err = claimFor(cfg.Dir, cfg.Network); err != nil {
 		return nil, err
 	}
 	images, err := readImages(cfg.Images)
@@ -147,7 +147,10 @@ func (l *Local) Run(ctx context.Context) error {
 	api, stopAPI := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAPI()
 	var outer errgroup.Group
-	outer.Go(func() error { return l.api.Run(api) })
+	outer.Go(func() error {
+		defer stopAPI() // no home without its API
+		return l.api.Run(api)
+	})
 	outer.Go(func() error {
 		defer stopAPI()
 		select {
@@ -159,7 +162,10 @@ func (l *Local) Run(ctx context.Context) error {
 			return err
 		}
 		close(l.ready)
-		return l.runPods(ctx)
+		pods, stopPods := context.WithCancel(ctx)
+		defer stopPods()
+		defer context.AfterFunc(api, stopPods)()
+		return l.runPods(pods)
 	})
 	return outer.Wait()
 }
@@ -168,12 +174,16 @@ func (l *Local) runPods(ctx context.Context) error {
 	// The network outlives the pods' end.
 	below, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	var network errgroup.Group
+	network, below := errgroup.WithContext(below)
 	network.Go(func() error { return l.services.Run(below) })
 	network.Go(func() error { return l.proxy.Run(below) })
 	network.Go(func() error {
 		return dns.New(dns.Config{Listen: netip.AddrPortFrom(l.network.node, dnsPort), Service: l.services.Addresses, Log: l.log}).Run(below)
 	})
+	// Without a network the pods are of no use.
+	ctx, stopPods := context.WithCancel(ctx)
+	defer stopPods()
+	defer context.AfterFunc(below, stopPods)()
 	kube, err := kubernetes.NewForConfig(l.rest)
 	if err != nil {
 		return err
@@ -205,6 +215,7 @@ func (l *Local) writeKubeconfig() error {
 
 // network is the block of loopback addresses of one home.
 type network struct {
+	block          netip.Prefix
 	pods, services netip.Prefix
 	node           netip.Addr
 	lowPorts       uint16
@@ -220,7 +231,7 @@ const firstBlock, lastBlock = 64, 126
 func claim(wanted string) (*network, error) {
 	if wanted != "" {
 		prefix, err := netip.ParsePrefix(wanted)
-		if err != nil || prefix.Bits() != 16 || prefix.Addr().As4()[0] != 127 {
+		if err != nil || prefix.Bits() != 16 || !prefix.Addr().Is4() || prefix.Addr().As4()[0] != 127 || prefix.Addr().As4()[1] == 0 {
 			return nil, fmt.Errorf("network %q: want a block of loopback addresses such as 127.64.0.0/16", wanted)
 		}
 		n, err := claimBlock(prefix.Addr().As4()[1])
@@ -243,6 +254,7 @@ func claimBlock(n byte) (*network, error) {
 		return nil, err
 	}
 	block := &network{
+		block:    netip.PrefixFrom(netip.AddrFrom4([4]byte{127, n, 0, 0}), 16),
 		pods:     netip.PrefixFrom(netip.AddrFrom4([4]byte{127, n, 0, 0}), 17),
 		services: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, n, 128, 0}), 18),
 		node:     netip.AddrFrom4([4]byte{127, n, 255, 253}),

@@ -47,8 +47,8 @@ type Proxy struct {
 	// open are the sockets by address; guarded by mu.
 	open map[netip.AddrPort]*open
 	// shut is true after Run has ended; guarded by mu.
-	shut  bool
-	conns sync.WaitGroup
+	shut      bool
+	accepting sync.WaitGroup
 }
 
 // open is one socket, and the port that it serves now.
@@ -87,8 +87,9 @@ func (p *Proxy) Set(ports []Port) {
 				}
 				o = &open{Listener: l}
 				p.open[address] = o
+				o.port.Store(&ports[i]) // before the first connection
 				// Ends when the socket is closed; Run waits for it.
-				p.conns.Go(func() { p.accept(o) })
+				p.accepting.Go(func() { p.accept(o) })
 			}
 			o.port.Store(&ports[i])
 		}
@@ -128,6 +129,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 		delete(p.open, address)
 	}
 	p.mu.Unlock()
+	p.accepting.Wait()
 	return err
 }
 
