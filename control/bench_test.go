@@ -48,7 +48,11 @@ func BenchmarkRuleChange(b *testing.B) {
 	i := 0
 	for b.Loop() {
 		i++
-		p.do(func(tx *collection.Tx) { bookinfo()["VirtualService:shop/reviews"].set(p.tables, tx, "VirtualService:n7/s7") })
-		p.do(func(tx *collection.Tx) { bookinfo()["VirtualService:shop/reviews"].delete(p.tables, tx, "VirtualService:n7/s7") })
+		p.do(func(tx *collection.Tx) {
+			bookinfo()["VirtualService:shop/reviews"].set(p.tables, tx, "VirtualService:n7/s7")
+		})
+		p.do(func(tx *collection.Tx) {
+			bookinfo()["VirtualService:shop/reviews"].delete(p.tables, tx, "VirtualService:n7/s7")
+		})
 	}
 }
