@@ -130,7 +130,11 @@ func (c *Cluster) eject(h *Host, now time.Time) {
 	if o.MaxEjection > 0 {
 		d = min(d, max(o.MaxEjection, o.BaseEjection))
 	}
-	h.ejected.Store(now.Add(d).UnixNano())
+	until := now.Add(d).UnixNano()
+	h.ejected.Store(until)
+	for last := c.ejectedUntil.Load(); last < until && !c.ejectedUntil.CompareAndSwap(last, until); {
+		last = c.ejectedUntil.Load()
+	}
 	h.failures5xx.Store(0)
 	h.failuresGateway.Store(0)
 	h.failuresLocal.Store(0)

@@ -20,7 +20,9 @@ type endpoints struct {
 
 // level is the hosts of one priority.
 type level struct {
-	hosts      []*Host
+	hosts []*Host
+	// share is how much of hosts is healthy while none is ejected.
+	share      float64
 	localities []locality // only for locality-weighted balancing
 	next       *atomic.Uint64
 	ring       []point // for RingHash
@@ -65,7 +67,7 @@ func compile(cfg *Config, hosts []*Host) *endpoints {
 }
 
 func newLevel(cfg *Config, hosts []*Host) level {
-	l := level{hosts: hosts, next: new(atomic.Uint64)}
+	l := level{hosts: hosts, share: healthyShare(hosts, time.Time{}), next: new(atomic.Uint64)}
 	// Not every proxy starts with the same host.
 	l.next.Store(rand.Uint64N(uint64(len(hosts)) + 1))
 	switch cfg.Policy {
@@ -176,7 +178,7 @@ func (c *Cluster) pickOnce(e *endpoints, choice Choice, now time.Time, salt uint
 		return nil
 	}
 	if len(l.localities) > 0 && !panicking {
-		l = weightedLocality(l, now)
+		l = c.weightedLocality(l, now)
 	}
 	usable := func(h *Host) bool { return panicking || h.Usable(now) }
 	switch c.Policy {
@@ -223,12 +225,12 @@ func scan(hosts []*Host, i uint64, usable func(*Host) bool) *Host {
 func (c *Cluster) chooseLevel(e *endpoints, now time.Time) (*level, bool) {
 	if len(e.priority) == 1 {
 		l := &e.priority[0]
-		return l, c.panicking(healthyShare(l.hosts, now))
+		return l, c.panicking(c.healthy(l, now))
 	}
 	left, total := 1.0, 0.0
 	draw := rand.Float64()
 	for i := range e.priority {
-		share := healthyShare(e.priority[i].hosts, now)
+		share := c.healthy(&e.priority[i], now)
 		total += share
 		load := min(left, share*overprovisioning)
 		if draw < load {
@@ -242,7 +244,7 @@ func (c *Cluster) chooseLevel(e *endpoints, now time.Time) (*level, bool) {
 	// Not enough anywhere: the load is spread by what is healthy.
 	draw = rand.Float64() * total
 	for i := range e.priority {
-		if draw -= healthyShare(e.priority[i].hosts, now); draw < 0 {
+		if draw -= c.healthy(&e.priority[i], now); draw < 0 {
 			return &e.priority[i], false
 		}
 	}
@@ -250,6 +252,15 @@ func (c *Cluster) chooseLevel(e *endpoints, now time.Time) (*level, bool) {
 }
 
 func (c *Cluster) panicking(share float64) bool { return share*100 < c.Panic }
+
+// healthy is the share of a level's hosts that are usable. It looks at them only
+// while one is ejected.
+func (c *Cluster) healthy(l *level, now time.Time) float64 {
+	if c.ejectedUntil.Load() <= now.UnixNano() {
+		return l.share
+	}
+	return healthyShare(l.hosts, now)
+}
 
 func healthyShare(hosts []*Host, now time.Time) float64 {
 	healthy := 0
@@ -261,11 +272,12 @@ func healthyShare(hosts []*Host, now time.Time) float64 {
 	return float64(healthy) / math.Max(1, float64(len(hosts)))
 }
 
-func weightedLocality(l *level, now time.Time) *level {
+func (c *Cluster) weightedLocality(l *level, now time.Time) *level {
 	total := 0.0
-	weights := make([]float64, len(l.localities))
+	var few [16]float64 // more localities than that have to be allocated for
+	weights := append(few[:0], make([]float64, len(l.localities))...)
 	for i := range l.localities {
-		weights[i] = float64(l.localities[i].weight) * min(1, healthyShare(l.localities[i].hosts, now)*overprovisioning)
+		weights[i] = float64(l.localities[i].weight) * min(1, c.healthy(&l.localities[i].level, now)*overprovisioning)
 		total += weights[i]
 	}
 	draw := rand.Float64() * total

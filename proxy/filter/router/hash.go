@@ -1,12 +1,43 @@
 package router
 
 import (
+	"math/rand/v2"
+	"strconv"
 	"strings"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
+
+// stick makes the cookies that policies ask for and the request lacks, and puts
+// them on the request, so that the hash finds them. The result is what the reply
+// has to set.
+func stick(policies []route.HashPolicy, req *stream.Request) []string {
+	var set []string
+	for i := range policies {
+		p := &policies[i]
+		if p.Cookie == "" || p.CookieTTL == nil || cookie(req.Header.Get("cookie"), p.Cookie) != "" {
+			continue
+		}
+		value := strconv.FormatUint(rand.Uint64(), 16)
+		pair := p.Cookie + "=" + value
+		field := pair + `; HttpOnly`
+		if s := int64(p.CookieTTL.Seconds()); s > 0 {
+			field = pair + "; Max-Age=" + strconv.FormatInt(s, 10) + "; HttpOnly"
+		}
+		if p.CookiePath != "" {
+			field += "; Path=" + p.CookiePath
+		}
+		set = append(set, field)
+		a := pair
+		if have := req.Header.Get("cookie"); have != "" {
+			a = have + "; " + pair
+		}
+		req.Header.Set("cookie", a)
+	}
+	return set
+}
 
 // hash makes the key for consistent balancing from the policies, in order.
 func hash(policies []route.HashPolicy, req *stream.Request) (uint64, bool) {

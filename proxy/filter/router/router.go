@@ -88,6 +88,10 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	if len(r.Mirrors) > 0 {
 		r.mirror(req)
 	}
+	var cookies []string
+	if len(r.Hash) > 0 {
+		cookies = stick(r.Hash, req)
+	}
 	a := attempts.Get().(*attempt)
 	*a = attempt{router: r, cluster: c, weighed: weighed, began: time.Now()}
 	resp, err := a.run(req)
@@ -100,6 +104,9 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	}
 	if !r.suppress && resp.Upgraded == nil {
 		resp.Header.Set("x-envoy-upstream-service-time", milliseconds(req.Info.UpstreamRecv.Sub(a.began)))
+	}
+	for _, field := range cookies {
+		resp.Header.Add("set-cookie", field)
 	}
 	resp.Done = a
 	return resp, nil

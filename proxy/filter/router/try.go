@@ -85,6 +85,9 @@ func (a *attempt) try(req *stream.Request) (*stream.Response, failure, error) {
 	if !a.cluster.AcquireRequest() {
 		return nil, failedOverflow, nil
 	}
+	if a.router.HostFromEndpoint && a.host.Name != "" {
+		req.Authority = a.host.Name
+	}
 	a.cluster.Stats.RqTotal.Add(1)
 	a.host.Active.Add(1)
 	a.host.Total.Add(1)
