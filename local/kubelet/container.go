@@ -24,7 +24,7 @@ type container struct {
 	stopping chan struct{} // closed when it is to end for good
 	stopOnce sync.Once
 	done     chan struct{} // closed when no further run follows
-	launched bool          // launch was called; owned by the pod's start
+	launched bool          // done will be closed; owned by the pod's start, then by its end
 
 	mu       sync.Mutex
 	run      *run                             // guarded by mu: the one under way, nil between runs
@@ -75,26 +75,56 @@ func (c *container) keep(ctx context.Context) {
 	defer close(c.done)
 	failures := 0
 	for {
-		r, err := c.begin(ctx)
-		if err != nil {
-			c.fail(err)
-		} else {
-			c.observe(ctx, r)
-			c.finish(r)
-			if time.Since(r.began) > settled {
-				failures = 0
-			}
+		r := c.create(ctx)
+		if r == nil {
+			return
+		}
+		if c.isStopping() { // stop may have come too early to see this run
+			c.end(r, time.Now().Add(time.Second))
+		}
+		c.observe(ctx, r)
+		c.finish(r)
+		if time.Since(r.began) > settled {
+			failures = 0
 		}
 		if c.isStopping() || !c.again(r) {
 			return
 		}
 		failures++
-		if !c.pause(failures) {
+		if !c.pause(ctx, failures) {
 			return
 		}
 		c.mu.Lock()
 		c.restarts++
 		c.mu.Unlock()
+	}
+}
+
+// create begins a run. What it misses may still come: it is tried again and again
+// until it works, or the container is stopped, which gives nil.
+func (c *container) create(ctx context.Context) *run {
+	told := ""
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, firstBackoff) {
+		if c.isStopping() || ctx.Err() != nil {
+			return nil
+		}
+		r, err := c.begin(ctx)
+		if err == nil {
+			return r
+		}
+		c.mu.Lock()
+		c.waiting, c.text = "CreateContainerConfigError", err.Error()
+		c.mu.Unlock()
+		if told != err.Error() {
+			told = err.Error()
+			c.event(corev1.EventTypeWarning, "Failed", "Error: "+told)
+		}
+		c.w.touch()
+		select {
+		case <-c.stopping:
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
 	}
 }
 
@@ -106,18 +136,15 @@ func (c *container) again(r *run) bool {
 	c.w.mu.Lock()
 	policy := c.w.pod.Spec.RestartPolicy
 	c.w.mu.Unlock()
-	failed := r == nil || r.outcome.ExitCode != 0
-	if policy == corev1.RestartPolicyAlways || policy == corev1.RestartPolicyOnFailure && failed {
+	if policy == corev1.RestartPolicyAlways || policy == corev1.RestartPolicyOnFailure && r.outcome.ExitCode != 0 {
 		return true
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ended = c.last
+	c.set(func() { c.ended = c.last })
 	return false
 }
 
 // pause waits before another run. The first restart comes at once.
-func (c *container) pause(failures int) bool {
+func (c *container) pause(ctx context.Context, failures int) bool {
 	if failures <= 1 {
 		return true
 	}
@@ -131,8 +158,9 @@ func (c *container) pause(failures int) bool {
 	case <-time.After(wait):
 		return true
 	case <-c.stopping:
-		return false
+	case <-ctx.Done():
 	}
+	return false
 }
 
 func (c *container) isStopping() bool {
@@ -176,10 +204,11 @@ func (c *container) begin(ctx context.Context) (*run, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second // a child that keeps the output open must not keep us
 	r.began = time.Now()
-	if err := cmd.Start(); err != nil {
+	if err := c.w.spawn(cmd); err != nil {
 		r.log.close()
 		return nil, err
 	}
+	_ = os.Remove(c.logPath(n - 2)) // the run before keeps its log, older ones do not
 	go func() {
 		err := cmd.Wait()
 		r.log.close()
@@ -250,17 +279,9 @@ func outcome(r *run, err error) corev1.ContainerStateTerminated {
 
 func containerID(r *run) string { return fmt.Sprintf("process://%d", r.cmd.Process.Pid) }
 
-// fail notes that a run could not even begin.
-func (c *container) fail(err error) {
-	c.mu.Lock()
-	c.waiting, c.text = "CreateContainerError", err.Error()
-	c.mu.Unlock()
-	c.event(corev1.EventTypeWarning, "Failed", "Error: "+err.Error())
-	c.w.touch()
-}
-
-// finish notes how a run has ended.
+// finish notes how a run has ended, and ends what it has left behind in its group.
 func (c *container) finish(r *run) {
+	signal(r, syscall.SIGKILL)
 	c.mu.Lock()
 	t := r.outcome
 	c.last, c.run, c.ready, c.started = &t, nil, false, false
@@ -293,25 +314,24 @@ func (c *container) runOnce(ctx context.Context) error {
 	c.launched = true
 	defer close(c.done)
 	for failures := 1; ; failures++ {
-		r, err := c.begin(ctx)
-		if err != nil {
-			c.fail(err)
-		} else {
-			select {
-			case <-r.exited:
-			case <-c.stopping:
-				c.end(r, time.Now())
-			}
-			c.finish(r)
-			if r.outcome.ExitCode == 0 && !c.isStopping() {
-				c.mu.Lock()
-				c.ended, c.ready = c.last, true
-				c.mu.Unlock()
-				c.w.touch()
-				return nil
-			}
+		r := c.create(ctx)
+		if r == nil {
+			return context.Canceled
 		}
-		if c.isStopping() || !c.pause(failures+1) {
+		select {
+		case <-r.exited:
+		case <-ctx.Done():
+			c.end(r, time.Now().Add(time.Second))
+		}
+		c.finish(r)
+		if r.outcome.ExitCode == 0 && ctx.Err() == nil {
+			c.set(func() { c.ended, c.ready = c.last, true })
+			return nil
+		}
+		if !c.again(r) {
+			return fmt.Errorf("init container %s: exit status %d", c.spec.Name, r.outcome.ExitCode)
+		}
+		if !c.pause(ctx, failures+1) {
 			return context.Canceled
 		}
 		c.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -46,10 +47,19 @@ func (c *container) execute(ctx context.Context, argv []string) error {
 	}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
+	cmd.WaitDelay = time.Second // a child that keeps the output open must not keep us
+	if err := c.w.runBeside(cmd); err != nil {
 		return fmt.Errorf("command %q: %w: %s", strings.Join(argv, " "), err, bytes.TrimSpace(out.Bytes()))
 	}
 	return nil
+}
+
+// runBeside starts a command and waits for it.
+func (k *Kubelet) runBeside(cmd *exec.Cmd) error {
+	if err := k.spawn(cmd); err != nil {
+		return err
+	}
+	return cmd.Wait()
 }
 
 func (k *Kubelet) container(pod *corev1.Pod, name string) (*container, error) {
@@ -96,7 +106,7 @@ func (k *Kubelet) Exec(ctx context.Context, pod *corev1.Pod, name string, comman
 			in.Close()
 		}()
 	}
-	err = cmd.Run()
+	err = c.w.runBeside(cmd)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		code := exit.ExitCode()

@@ -57,6 +57,8 @@ type Kubelet struct {
 	events   record.EventBroadcaster
 	// schedules tells of pods as the scheduler would.
 	schedules record.EventRecorder
+	spawns    chan spawning
+	stopped   chan struct{} // closed when Run ends
 
 	mu      sync.Mutex
 	workers map[types.UID]*worker // guarded by mu
@@ -71,7 +73,8 @@ func New(cfg Config) *Kubelet {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	k := &Kubelet{Config: cfg, workers: map[types.UID]*worker{}, taken: map[netip.Addr]bool{}, next: cfg.Pods.Addr(), ports: map[int]bool{}}
+	k := &Kubelet{Config: cfg, workers: map[types.UID]*worker{}, taken: map[netip.Addr]bool{}, next: cfg.Pods.Addr(), ports: map[int]bool{},
+		spawns: make(chan spawning), stopped: make(chan struct{})}
 	k.events = record.NewBroadcaster()
 	k.recorder = k.events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: cfg.Node})
 	k.schedules = k.events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "default-scheduler"})
@@ -90,6 +93,10 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	if err := k.register(ctx); err != nil {
 		return err
 	}
+	var spawner sync.WaitGroup
+	spawner.Go(k.runSpawner)
+	defer spawner.Wait()
+	defer close(k.stopped)
 	k.events.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: k.Kube.CoreV1().Events("")})
 	defer k.events.Shutdown()
 	factory := informers.NewSharedInformerFactory(k.Kube, 0)

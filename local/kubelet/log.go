@@ -22,6 +22,7 @@ type logFile struct {
 
 	mu    sync.Mutex
 	file  *os.File      // guarded by mu
+	ends  []*lineWriter // guarded by mu; used by close, when nobody writes any more
 	grown chan struct{} // guarded by mu: closed at the next change
 	done  bool          // guarded by mu
 }
@@ -43,7 +44,13 @@ func newLog(path string) (*logFile, error) {
 }
 
 // writer takes one stream of output and writes whole lines.
-func (l *logFile) writer() io.Writer { return &lineWriter{log: l} }
+func (l *logFile) writer() io.Writer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := &lineWriter{log: l}
+	l.ends = append(l.ends, w)
+	return w
+}
 
 type lineWriter struct {
 	log  *logFile
@@ -82,7 +89,16 @@ func (l *logFile) append(p []byte) {
 	l.grown = make(chan struct{})
 }
 
+// close ends the file, with what is left of unfinished lines.
 func (l *logFile) close() {
+	l.mu.Lock()
+	ends := l.ends
+	l.mu.Unlock()
+	for _, w := range ends {
+		if len(w.part) > 0 {
+			_, _ = w.Write([]byte("\n")) // as append
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.file.Close()

@@ -68,7 +68,9 @@ func (c *container) awaitStartup(ctx context.Context, r *run, p *corev1.Probe) b
 
 func (c *container) watchReadiness(ctx context.Context, p *corev1.Probe) {
 	ready, good, bad := false, int32(0), int32(0)
+	period := time.Duration(max(1, p.PeriodSeconds)) * time.Second
 	begin := time.Now()
+	tell := begin.Add(time.Duration(p.InitialDelaySeconds)*time.Second + period) // what is only starting needs no event
 	for {
 		err := c.check(ctx, p)
 		if ctx.Err() != nil {
@@ -82,8 +84,8 @@ func (c *container) watchReadiness(ctx context.Context, p *corev1.Probe) {
 			}
 		} else {
 			good, bad = 0, bad+1
-			// What is only starting needs no event.
-			if ready || time.Since(begin) > time.Duration(p.InitialDelaySeconds+p.PeriodSeconds)*time.Second {
+			if now := time.Now(); ready || now.After(tell) {
+				tell = now.Add(period)
 				c.unhealthy("Readiness", err)
 			}
 			if ready && bad >= max(1, p.FailureThreshold) {
@@ -91,7 +93,7 @@ func (c *container) watchReadiness(ctx context.Context, p *corev1.Probe) {
 				c.set(func() { c.ready = false })
 			}
 		}
-		wait := time.Duration(max(1, p.PeriodSeconds)) * time.Second
+		wait := period
 		if !ready {
 			wait = eager
 			if time.Since(begin) > time.Minute {

@@ -30,21 +30,23 @@ type Program struct {
 }
 
 // plan finds the programs of a pod's containers and allots the private ports of
-// the applications. It is done once, when the pod starts.
+// the applications, before the first container starts. Called again after an
+// error, it keeps the ports that it has.
 func (w *worker) plan(pod *corev1.Pod) error {
-	w.programs = map[string]Program{}
-	w.private = map[int32]int{}
 	for _, c := range containers(pod) {
 		p, err := w.Program(c.Image)
 		if err != nil {
 			return &imageError{c.Name, c.Image, err}
 		}
 		w.programs[c.Name] = p
+	}
+	for _, c := range containers(pod) {
+		p := w.programs[c.Name]
 		if p.Mesh {
 			w.injected = w.injected || c.Name == "istio-proxy"
 			continue
 		}
-		for i, port := range portsOf(c, p) {
+		for _, port := range portsOf(c, p) {
 			if w.private[port] != 0 {
 				continue
 			}
@@ -53,9 +55,6 @@ func (w *worker) plan(pod *corev1.Pod) error {
 				return err
 			}
 			w.private[port] = private
-			if i == 0 {
-				w.first = append(w.first, port)
-			}
 		}
 	}
 	return nil

@@ -65,7 +65,7 @@ func (w *worker) status(pod *corev1.Pod) corev1.PodStatus {
 	}
 	s.InitContainerStatuses, s.ContainerStatuses = nil, nil
 	initialized, ready := true, true
-	waitingForInit := false
+	waitingForInit, initFailed := false, false
 	for _, c := range w.order {
 		cs := c.status(w.reason, w.problem, waitingForInit)
 		if c.init {
@@ -75,6 +75,7 @@ func (w *worker) status(pod *corev1.Pod) corev1.PodStatus {
 				done = cs.Started != nil && *cs.Started
 				ready = ready && cs.Ready
 			}
+			initFailed = initFailed || cs.State.Terminated != nil && !done && pod.Spec.RestartPolicy == corev1.RestartPolicyNever
 			initialized = initialized && done
 			waitingForInit = waitingForInit || !done
 			continue
@@ -82,7 +83,9 @@ func (w *worker) status(pod *corev1.Pod) corev1.PodStatus {
 		s.ContainerStatuses = append(s.ContainerStatuses, cs)
 		ready = ready && cs.Ready
 	}
-	s.Phase = phase(pod, s.ContainerStatuses, initialized)
+	if s.Phase = phase(pod, s.ContainerStatuses, initialized); initFailed {
+		s.Phase = corev1.PodFailed
+	}
 	ready = ready && initialized && s.Phase == corev1.PodRunning
 	reason := ""
 	if !ready {

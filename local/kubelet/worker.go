@@ -15,8 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// worker runs one pod. Its goroutine owns all fields but those that say
-// otherwise.
+// worker runs one pod. Its fields are owned by start until that returns or has
+// mounted the volumes, and by run after it, but for those that say otherwise.
 type worker struct {
 	*Kubelet
 	uid             types.UID
@@ -25,10 +25,9 @@ type worker struct {
 	ip              netip.Addr
 	programs        map[string]Program // by container
 	private         map[int32]int      // private ports by pod port
-	first           []int32
 	injected        bool
 	tokens          map[string]issued // by audience
-	grace           int64
+	grace           int64             // seconds
 
 	pods chan *corev1.Pod // the newest version, at most one
 	dead chan struct{}    // closed when the pod is no longer stored
@@ -42,12 +41,14 @@ type worker struct {
 	order []*container          // guarded by mu
 	// problem is why containers do not start yet; guarded by mu.
 	problem, reason string
-	scheduled       time.Time
+	mounted         bool      // guarded by mu: the volumes are there, and tokens may be renewed
+	scheduled       time.Time // guarded by mu
 }
 
 func newWorker(k *Kubelet, pod *corev1.Pod) *worker {
 	return &worker{
 		Kubelet: k, uid: pod.UID, name: pod.Name, namespace: pod.Namespace, dir: k.podDir(pod), tokens: map[string]issued{},
+		programs: map[string]Program{}, private: map[int32]int{},
 		pods: make(chan *corev1.Pod, 1), dead: make(chan struct{}), changed: make(chan struct{}, 1), pod: pod, state: map[string]*container{},
 	}
 }
@@ -85,21 +86,19 @@ func (w *worker) run(home context.Context) {
 	// The pod outlives home's end by its grace.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(home))
 	defer cancel()
-	var tasks sync.WaitGroup
-	defer tasks.Wait()
 	starting, stopStarting := context.WithCancel(ctx)
 	defer stopStarting()
-	var reporting sync.WaitGroup
+	var reporting, start sync.WaitGroup
 	reporting.Go(func() { w.report(ctx) })
-	tasks.Go(func() {
-		if err := w.start(starting); err != nil && starting.Err() == nil {
+	start.Go(func() {
+		if err := w.start(starting, ctx); err != nil && starting.Err() == nil {
 			w.Log.Error("pod not started", "pod", w.namespace+"/"+w.name, "error", err)
 		}
 	})
 	w.awaitEnd(home)
 	stopStarting()
+	start.Wait() // nothing more is launched
 	w.terminate(ctx)
-	tasks.Wait()
 	if home.Err() == nil {
 		w.remove(ctx)
 	}
@@ -135,9 +134,9 @@ func (w *worker) awaitEnd(home context.Context) {
 // refresh writes what has changed in the volumes' sources.
 func (w *worker) refresh(ctx context.Context) {
 	w.mu.Lock()
-	pod, ready := w.pod, w.programs != nil && w.problem == ""
+	pod, mounted := w.pod, w.mounted
 	w.mu.Unlock()
-	if !ready {
+	if !mounted {
 		return
 	}
 	if err := w.fill(ctx, pod); err != nil && ctx.Err() == nil {
@@ -146,9 +145,12 @@ func (w *worker) refresh(ctx context.Context) {
 }
 
 // start brings the pod up: a node, an address, programs, volumes, the init
-// containers one after the other, then the others.
-func (w *worker) start(ctx context.Context) error {
+// containers one after the other, then the others. It returns soon after ctx has
+// ended; what it has begun lives until life ends.
+func (w *worker) start(ctx, life context.Context) error {
+	w.mu.Lock()
 	pod := w.pod
+	w.mu.Unlock()
 	if pod.Spec.NodeName == "" {
 		binding := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: w.name, Namespace: w.namespace}, Target: corev1.ObjectReference{Kind: "Node", Name: w.Node}}
 		if err := w.Kube.CoreV1().Pods(w.namespace).Bind(ctx, binding, metav1.CreateOptions{}); err != nil && !apierrors.IsConflict(err) {
@@ -174,11 +176,12 @@ func (w *worker) start(ctx context.Context) error {
 		return err
 	}
 	if !w.injected {
-		if err := w.forward(ctx); err != nil {
+		// A pod that is ending answers until its processes have ended.
+		if err := w.forward(life); err != nil {
 			return err
 		}
 	}
-	return w.startContainers(ctx)
+	return w.startContainers(ctx, life)
 }
 
 // prepare finds programs and makes volumes, again and again until it works: what
@@ -195,7 +198,7 @@ func (w *worker) prepare(ctx context.Context, pod *corev1.Pod) error {
 			reason, event = "ImagePullBackOff", "Failed"
 		}
 		w.mu.Lock()
-		w.problem, w.reason = "", ""
+		w.problem, w.reason, w.mounted = "", "", err == nil
 		if err != nil {
 			w.problem, w.reason = err.Error(), reason
 		}
@@ -221,7 +224,7 @@ func (w *worker) prepare(ctx context.Context, pod *corev1.Pod) error {
 	}
 }
 
-func (w *worker) startContainers(ctx context.Context) error {
+func (w *worker) startContainers(ctx, life context.Context) error {
 	w.mu.Lock()
 	order := slices.Clone(w.order)
 	w.mu.Unlock()
@@ -230,7 +233,7 @@ func (w *worker) startContainers(ctx context.Context) error {
 			continue
 		}
 		if c.native() {
-			c.launch(ctx)
+			c.launch(life)
 			if err := c.awaitStarted(ctx); err != nil {
 				return err
 			}
@@ -241,8 +244,11 @@ func (w *worker) startContainers(ctx context.Context) error {
 		}
 	}
 	for _, c := range order {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if !c.init {
-			c.launch(ctx)
+			c.launch(life)
 		}
 	}
 	return nil
