@@ -1,0 +1,200 @@
+package tcp
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lateenmesh/lateen/internal/memnet"
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// story keeps what the observer was told.
+type story struct {
+	opened, closed int
+	received, sent int64
+	info           stream.Info
+}
+
+func (*story) Request(*stream.Request, *stream.Response) {}
+func (s *story) Opened(*stream.TCP)                      { s.opened++ }
+func (s *story) Progress(_ *stream.TCP, received, sent int64) {
+	s.received, s.sent = s.received+received, s.sent+sent
+}
+func (s *story) Closed(t *stream.TCP) { s.closed, s.info = s.closed+1, *t.Info }
+
+// through serves one connection by a proxy in front of the endpoints, and gives
+// the client's end and a channel that is closed when it is over.
+func through(t testing.TB, cfg Config, dial pool.Dial, endpoints ...string) (*memnet.Conn, *story, chan struct{}) {
+	var eps []cluster.Endpoint
+	for _, e := range endpoints {
+		eps = append(eps, cluster.Endpoint{Address: netip.MustParseAddrPort(e)})
+	}
+	h := cluster.NewHandle("up")
+	h.Store(cluster.New(cluster.Config{Name: "up", Endpoints: eps, Pool: pool.Config{ConnectTimeout: 2 * time.Second}}, cluster.Deps{Dial: dial}))
+	s := &story{}
+	cfg.Observer = s
+	if cfg.Clusters == nil {
+		cfg.Clusters = []Weighted{{Cluster: h}}
+	}
+	near, far := memnet.Pipe(netip.MustParseAddrPort("10.0.0.9:1"), netip.MustParseAddrPort("10.0.0.8:9000"))
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		New(cfg).Serve(far, &stream.Conn{Start: time.Now(), Remote: netip.MustParseAddrPort("10.0.0.9:1")}, nil)
+	}()
+	return near, s, over
+}
+
+func serve(t testing.TB, n *memnet.Net, address string, f func(net.Conn)) {
+	l, err := n.Listen(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go f(c)
+		}
+	}()
+}
+
+// A client that has said everything still hears the answer.
+func TestHalfCloseIsPassedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		serve(t, n, "10.0.0.1:9000", func(c net.Conn) {
+			all, _ := io.ReadAll(c)
+			_, _ = io.WriteString(c, "got "+string(all))
+			c.Close()
+		})
+		conn, s, over := through(t, Config{}, n.Dial, "10.0.0.1:9000")
+		_, _ = io.WriteString(conn, "hello")
+		_ = conn.CloseWrite()
+		if got, err := io.ReadAll(conn); string(got) != "got hello" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+		<-over
+		if s.opened != 1 || s.closed != 1 || s.received != 5 || s.sent != 9 || s.info.BytesReceived != 5 || s.info.BytesSent != 9 || s.info.Flags != 0 {
+			t.Errorf("noted %+v", s)
+		}
+	})
+}
+
+func TestFailuresAreFlagged(t *testing.T) {
+	for name, tc := range map[string]struct {
+		endpoints []string
+		clusters  []Weighted
+		flags     string
+		took      time.Duration
+	}{
+		"refused":     {[]string{"10.0.0.1:1"}, nil, "UF", 0},
+		"silent":      {[]string{"10.0.0.2:1"}, nil, "UF", 2 * time.Second},
+		"no endpoint": {nil, nil, "UH", 0},
+		"no cluster":  {nil, []Weighted{{Cluster: cluster.NewHandle("none")}}, "NC", 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			n := memnet.New()
+			n.Lose("10.0.0.2:1")
+			start := time.Now()
+			conn, s, over := through(t, Config{Clusters: tc.clusters}, n.Dial, tc.endpoints...)
+			got, _ := io.ReadAll(conn)
+			<-over
+			if len(got) != 0 || s.info.Flags.String() != tc.flags || time.Since(start) != tc.took || s.closed != 1 {
+				t.Errorf("%s: got %q, %v after %v", name, got, s.info.Flags, time.Since(start))
+			}
+		})
+	}
+}
+
+func TestAnotherEndpointIsTried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		serve(t, n, "10.0.0.1:9000", func(c net.Conn) { _, _ = io.WriteString(c, "hello"); c.Close() })
+		conn, s, over := through(t, Config{ConnectAttempts: 4}, n.Dial, "10.0.0.1:9000", "10.0.0.3:9000")
+		_ = conn.CloseWrite()
+		if got, _ := io.ReadAll(conn); string(got) != "hello" {
+			t.Errorf("got %q", got)
+		}
+		<-over
+		if s.info.Flags != 0 || s.info.Upstream.String() != "10.0.0.1:9000" {
+			t.Errorf("noted %v to %v", s.info.Flags, s.info.Upstream)
+		}
+	})
+}
+
+func TestIdleConnectionsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		serve(t, n, "10.0.0.1:9000", func(c net.Conn) { _, _ = io.Copy(c, c); c.Close() })
+		conn, s, over := through(t, Config{IdleTimeout: 10 * time.Second}, n.Dial, "10.0.0.1:9000")
+		start := time.Now()
+		for range 3 {
+			time.Sleep(6 * time.Second) // mesh time
+			_, _ = io.WriteString(conn, "x")
+			if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-over
+		if took := time.Since(start); took != 28*time.Second || s.info.Details != "idle_timeout" {
+			t.Errorf("ended after %v, noted %q; want 10s behind the last byte", took, s.info.Details)
+		}
+	})
+}
+
+// Large transfers take the kernel's path; both ends must see every byte.
+func TestLargeTransfersOverSockets(t *testing.T) {
+	const size = 20 << 20
+	listen := func(f func(net.Conn)) string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go f(c)
+			}
+		}()
+		return l.Addr().String()
+	}
+	up := listen(func(c net.Conn) { _, _ = io.Copy(c, c); c.Close() })
+	h := cluster.NewHandle("up")
+	h.Store(cluster.New(cluster.Config{Endpoints: []cluster.Endpoint{{Address: netip.MustParseAddrPort(up)}}}, cluster.Deps{}))
+	over := make(chan struct{})
+	p := New(Config{Clusters: []Weighted{{Cluster: h}}})
+	down := listen(func(c net.Conn) {
+		defer close(over)
+		p.Serve(c, &stream.Conn{Start: time.Now()}, nil)
+	})
+	conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", down)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	go func() {
+		_, _ = io.Copy(conn, strings.NewReader(strings.Repeat("0123456789abcdef", size/16)))
+		_ = conn.(*net.TCPConn).CloseWrite()
+	}()
+	n, err := io.Copy(io.Discard, conn)
+	if n != size || err != nil {
+		t.Errorf("got %d bytes, %v; want %d", n, err, size)
+	}
+	<-over
+}
