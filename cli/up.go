@@ -37,6 +37,10 @@ root.`,
 		Example: "  lateen up --detach samples/bookinfo\n  lateen up -f shop.yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.files = append(o.files, args...)
+			var err error
+			if o.home.Dir, err = filepath.Abs(o.home.Dir); err != nil { // pods run in folders of their own
+				return err
+			}
 			if o.detach {
 				return o.runDetached(cmd)
 			}

@@ -174,6 +174,8 @@ func (c *Control) commit() {
 	if m, ok := c.tables.MeshConfig.Get(source.MeshKey); ok {
 		c.mesh.Store(m)
 	}
+	// Whoever sees the first snapshot finds us ready.
+	c.synced.Store(true)
 	c.hub.Publish(epoch)
 	if c.cfg.OnProblems != nil {
 		if vs := c.verdicts(epoch); len(vs) > 0 {

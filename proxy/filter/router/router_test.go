@@ -244,6 +244,9 @@ func exchangeOn(t testing.TB, address string) func() {
 }
 
 func TestKeptConnectionAllocatesNothing(t *testing.T) {
+	if race {
+		t.Skip("the race detector makes sync.Pool forget at random: the budget is held without it")
+	}
 	exchange := exchangeOn(t, proxyTo(t, route.Forward{}, nil, fixed(t, kilobyteReply+strings.Repeat("x", 1024))))
 	for range 200 {
 		exchange()
