@@ -52,6 +52,11 @@ func New(cfg cli.HomeConfig) (*Local, error) {
 	}
 	l := &Local{cfg: cfg, log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), ready: make(chan struct{})}
 	var err error
+	// Containers have working directories of their own.
+	if l.cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
+		return nil, err
+	}
+	cfg.Dir = l.cfg.Dir
 	if l.network, err = claimFor(cfg.Dir, cfg.Network); err != nil {
 		return nil, err
 	}
