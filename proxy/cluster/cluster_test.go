@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -244,7 +245,10 @@ func TestSwapKeepsConnectionsAndHealth(t *testing.T) {
 func TestNamesAreResolvedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answers := map[string][]netip.Addr{"a": {address(1).Addr(), address(2).Addr()}, "b": {address(3).Addr()}}
+		var mu sync.Mutex
 		resolve := func(_ context.Context, name string) ([]netip.Addr, time.Duration, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			if a := answers[name]; a != nil {
 				return a, 0, nil
 			}
@@ -265,7 +269,9 @@ func TestNamesAreResolvedAgain(t *testing.T) {
 		if diff := cmp.Diff(hosts(), []string{"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"}); diff != "" {
 			t.Error(diff)
 		}
+		mu.Lock()
 		answers["a"], answers["b"] = answers["a"][:1], nil
+		mu.Unlock()
 		time.Sleep(10 * time.Second) // mesh time
 		if diff := cmp.Diff(hosts(), []string{"10.0.0.1:80", "10.0.0.3:80"}); diff != "" {
 			t.Errorf("a name that is not resolved keeps its addresses: %s", diff)

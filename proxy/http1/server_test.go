@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -225,4 +226,33 @@ func TestClientThatLeavesIsNoticed(t *testing.T) {
 			t.Errorf("noticed after %v, noted %+v", took, seen.infos)
 		}
 	})
+}
+
+// Over a real socket the end of a client is seen behind bytes that it has sent
+// before.
+func TestGoneSeesTheEndBehindData(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if gone(conn) {
+		t.Error("a quiet client counts as gone")
+	}
+	_, _ = io.WriteString(client, "pipelined")
+	client.Close()
+	for end := time.Now().Add(5 * time.Second); !gone(conn); {
+		if time.Now().After(end) {
+			t.Fatal("the end was not seen")
+		}
+	}
 }

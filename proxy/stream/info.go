@@ -130,7 +130,8 @@ type Observer interface {
 	// Request is called when a request has been answered, or has failed to be.
 	Request(req *Request, resp *Response)
 	// Opened, Progress and Closed follow a TCP connection; bytes are those since
-	// the last call. Closed comes once.
+	// the last call. Both directions tell of their progress, at the same time.
+	// Closed comes once, last.
 	Opened(tcp *TCP)
 	Progress(tcp *TCP, received, sent int64)
 	Closed(tcp *TCP)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,14 +20,15 @@ import (
 // story keeps what the observer was told.
 type story struct {
 	opened, closed int
-	received, sent int64
+	received, sent atomic.Int64
 	info           stream.Info
 }
 
 func (*story) Request(*stream.Request, *stream.Response) {}
 func (s *story) Opened(*stream.TCP)                      { s.opened++ }
 func (s *story) Progress(_ *stream.TCP, received, sent int64) {
-	s.received, s.sent = s.received+received, s.sent+sent
+	s.received.Add(received)
+	s.sent.Add(sent)
 }
 func (s *story) Closed(t *stream.TCP) { s.closed, s.info = s.closed+1, *t.Info }
 
@@ -86,8 +88,8 @@ func TestHalfCloseIsPassedOn(t *testing.T) {
 			t.Errorf("got %q, %v", got, err)
 		}
 		<-over
-		if s.opened != 1 || s.closed != 1 || s.received != 5 || s.sent != 9 || s.info.BytesReceived != 5 || s.info.BytesSent != 9 || s.info.Flags != 0 {
-			t.Errorf("noted %+v", s)
+		if s.opened != 1 || s.closed != 1 || s.received.Load() != 5 || s.sent.Load() != 9 || s.info.BytesReceived != 5 || s.info.BytesSent != 9 || s.info.Flags != 0 {
+			t.Errorf("noted %+v, %d, %d", s.info, s.received.Load(), s.sent.Load())
 		}
 	})
 }
