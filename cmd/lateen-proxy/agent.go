@@ -171,6 +171,7 @@ func (a *agent) run(ctx context.Context) error {
 	group.Go(func() error { return a.certs.Run(ctx) })
 	group.Go(func() error { return a.proxy.Run(ctx) })
 	group.Go(func() error { return reopenOnSignal(ctx, a.proxy) })
+	group.Go(func() error { return settle(ctx, func() bool { return a.ready() == nil }) })
 	if a.explicit != nil {
 		group.Go(func() error { return a.explicit.Run(ctx) })
 	}
