@@ -163,6 +163,13 @@ func (l *Local) Run(ctx context.Context) error {
 		case <-api.Done():
 			return nil
 		}
+		kube, err := kubernetes.NewForConfig(l.rest)
+		if err != nil {
+			return err
+		}
+		if err := unready(ctx, kube); err != nil {
+			return err
+		}
 		if err := l.writeKubeconfig(); err != nil {
 			return err
 		}
