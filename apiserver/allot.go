@@ -204,10 +204,14 @@ func (s *Server) checkPort(p corev1.ServicePort, had map[nodePort]bool, taken al
 
 func (s *Server) freePort(protocol corev1.Protocol, taken allotments) int32 {
 	first, last := s.cfg.NodePorts[0], s.cfg.NodePorts[1]
-	for p := first; p <= last; p++ {
-		// Spread like Kubernetes' random choice, but the same in every run: start at a third.
-		candidate := first + (p-first+(last-first)/3)%(last-first+1)
-		if !taken.ports[nodePort{protocol, candidate}] {
+	start := s.cfg.FreeNodePort
+	if start < first || start > last {
+		// Amid the range like Kubernetes' random choice, but the same in every run.
+		start = first + (last-first)/3
+	}
+	for i := range last - first + 1 {
+		candidate := first + (start-first+i)%(last-first+1)
+		if !taken.ports[nodePort{protocol, candidate}] && (s.cfg.NodePortFree == nil || s.cfg.NodePortFree(candidate)) {
 			return candidate
 		}
 	}

@@ -71,8 +71,8 @@ func New(cfg cli.HomeConfig) (*Local, error) {
 		return nil, err
 	}
 	l.api, err = apiserver.New(apiserver.Config{
-		Dir: filepath.Join(cfg.Dir, "api"), CRDs: istiocrd.All(), ServiceCIDR: l.network.services, Names: []string{l.network.node.String()},
-		Listen: netip.AddrPortFrom(l.network.node, apiPort).String(), Admission: admission(l, l.log), Containers: containers, Log: l.log,
+		Dir: filepath.Join(cfg.Dir, "api"), CRDs: istiocrd.All(), ServiceCIDR: l.network.services, FreeNodePort: l.network.nodePorts(), Names: []string{l.network.node.String()},
+		Listen: netip.AddrPortFrom(l.network.node, apiPort).String(), Admission: admission(l, l.log), Containers: containers, NodePortFree: mayBind, Log: l.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the API in %s: %w", cfg.Dir, err)
@@ -276,6 +276,16 @@ func claimBlock(n byte) (*network, error) {
 		block.lowPorts = lowShift
 	}
 	return block, nil
+}
+
+// mayBind reports whether nobody listens on a port of this machine.
+func mayBind(port int32) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
 }
 
 func mayBindLow(a netip.Addr) bool {

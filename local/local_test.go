@@ -22,6 +22,9 @@ func TestMeshKeepsItsNetwork(t *testing.T) {
 	if first.block == second.block {
 		t.Fatalf("two meshes got %s", first.block)
 	}
+	if apart := second.nodePorts() - first.nodePorts(); -40 < apart && apart < 40 {
+		t.Errorf("their node ports start at %d and %d", first.nodePorts(), second.nodePorts())
+	}
 	if _, err := claimFor(one, ""); err == nil {
 		t.Error("a network was claimed twice")
 	}

@@ -42,3 +42,12 @@ func claimFor(dir, wanted string) (*network, error) {
 	}
 	return n, nil
 }
+
+// nodePorts is where the mesh's node ports start: all meshes of a machine listen
+// on the same address, each gets 43 of the 2768 ports of Kubernetes before it
+// meets the next one's.
+func (n *network) nodePorts() int32 {
+	const first, count, share = 30000, 2768, 43
+	block := int32(n.block.Addr().As4()[1]) - firstBlock
+	return first + (count/3+((block*share)%count+count)%count)%count
+}
