@@ -43,6 +43,15 @@ func TestKubectlDrivesTheMesh(t *testing.T) {
 
 	wants(t, "set image", must(t, "set", "image", "-n", ns, "deployment/helloworld-v1", "helloworld=registry.istio.io/release/examples-helloworld-v2:1.0"), "image updated")
 	wants(t, "rollout status", must(t, "rollout", "status", "-n", ns, "deployment/helloworld-v1", "--timeout=60s"), "successfully rolled out")
+	eventually(t, "the old pods are gone", func() error {
+		if n := strings.Count(must(t, "get", "pods", "-n", ns, "-l", "app=helloworld,version=v1"), "2/2"); n != 3 {
+			return fmt.Errorf("%d pods", n)
+		}
+		if out := must(t, "get", "pods", "-n", ns); strings.Contains(out, "Terminating") {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
 	pod := podOf(t, ns, "app=helloworld,version=v1")
 	wants(t, "describe", must(t, "describe", "pod", "-n", ns, pod), "istio-init", "istio-proxy", "Controlled By:", "ReplicaSet/helloworld-v1",
 		"service.istio.io/canonical-name=helloworld", "security.istio.io/tlsMode=istio", "sidecar.istio.io/status", "Scheduled", "Started")
