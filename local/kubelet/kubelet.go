@@ -90,7 +90,9 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	if err := os.MkdirAll(k.Dir, 0o700); err != nil {
 		return err
 	}
-	if err := k.register(ctx); err != nil {
+	if err := k.register(ctx); ctx.Err() != nil {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	var spawner sync.WaitGroup

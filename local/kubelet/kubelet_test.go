@@ -392,6 +392,7 @@ func TestPodDeletedAtOnceLeavesNothing(t *testing.T) {
 	h := newHome(t)
 	for range 5 {
 		h.pod(corev1.PodSpec{TerminationGracePeriodSeconds: new(int64(1)), Containers: []corev1.Container{{Name: "main", Image: "serve"}}})
+		h.until("scheduled", func(p *corev1.Pod) bool { return p.Spec.NodeName != "" })
 		if err := h.CoreV1().Pods("default").Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}

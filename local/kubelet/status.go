@@ -134,7 +134,7 @@ func phase(pod *corev1.Pod, all []corev1.ContainerStatus, initialized bool) core
 	switch {
 	case begun < len(all):
 		return corev1.PodPending
-	case ended < len(all) || pod.Spec.RestartPolicy == corev1.RestartPolicyAlways && pod.DeletionTimestamp == nil:
+	case ended < len(all) || pod.Spec.RestartPolicy == corev1.RestartPolicyAlways: // one that is deleted is Terminating to its end
 		return corev1.PodRunning
 	case failed:
 		return corev1.PodFailed
