@@ -27,8 +27,8 @@ type proxyConfig struct {
 
 // elsewhere are fields that others act on (injector, control plane), or that
 // say what is so anyway.
-var elsewhere = []string{"holdApplicationUntilProxyStarts", "meshId", "interceptionMode", "image", "proxyHeaders", "gatewayTopology", "configPath", "binaryPath",
-	"serviceCluster", "controlPlaneAuthPolicy", "statNameLength", "availabilityZone", "drainDuration", "parentShutdownDuration", "tracing", "readinessProbe"}
+var elsewhere = []string{"holdApplicationUntilProxyStarts", "meshId", "interceptionMode", "image", "configPath", "binaryPath",
+	"serviceCluster", "controlPlaneAuthPolicy", "availabilityZone"}
 
 // readProxyConfig reads a ProxyConfig in JSON or YAML.
 func readProxyConfig(text string) (proxyConfig, error) {

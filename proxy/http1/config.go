@@ -35,7 +35,8 @@ type Config struct {
 	MaxDuration time.Duration
 	// Upgrades are the protocols that may be changed to, such as "websocket".
 	Upgrades []string
-	// Proxy100Continue hands "Expect: 100-continue" to the upstream; otherwise
-	// the server answers it when the body is first wanted.
+	// Proxy100Continue hands on the "Expect: 100-continue" of a request without a
+	// body. For one with a body the server itself answers 100 when the upstream is
+	// ready to take the content.
 	Proxy100Continue bool
 }

@@ -155,7 +155,6 @@ type Forward struct {
 	NotFound int
 
 	Timeout      time.Duration // for the whole exchange; 0 is none
-	IdleTimeout  time.Duration // 0: the connection's own
 	Retry        *Retry
 	Mirrors      []Mirror
 	AttemptCount bool
@@ -228,7 +227,6 @@ type Retry struct {
 	Headers     []HeaderMatch
 	Max         uint32 // beside the first try
 	PerTry      time.Duration
-	PerTryIdle  time.Duration
 	BaseBackoff time.Duration // default 25 ms
 	MaxBackoff  time.Duration // default 10 × base
 	// AvoidPrevious chooses an endpoint that was not tried, HostAttempts times

@@ -18,7 +18,7 @@ const defaultTimeout = 15 * time.Second
 
 func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, match route.Match) (*route.Forward, error) {
 	f := &route.Forward{
-		Timeout: defaultTimeout, IdleTimeout: a.GetIdleTimeout().AsDuration(),
+		Timeout:            defaultTimeout,
 		AttemptCount:       vh.GetIncludeRequestAttemptCount(),
 		HostRewrite:        a.GetHostRewriteLiteral(),
 		HostFromEndpoint:   a.GetAutoHostRewrite().GetValue(),

@@ -40,7 +40,7 @@ var routeFields = fieldcheck.Table{
 	},
 	"envoy.config.route.v3.QueryParameterMatcher": {Read: "name string_match present_match"},
 	"envoy.config.route.v3.RouteAction": {
-		Read: "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite append_x_forwarded_host timeout idle_timeout " +
+		Read: "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite append_x_forwarded_host timeout " +
 			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration",
 		Ignored: map[string]string{
 			"max_grpc_timeout":       "the route's timeout holds for gRPC too",
@@ -62,7 +62,7 @@ var routeFields = fieldcheck.Table{
 		Read: "name weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove host_rewrite_literal",
 	},
 	"envoy.config.route.v3.RetryPolicy": {
-		Read: "retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off retriable_headers",
+		Read: "retry_on num_retries per_try_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off retriable_headers",
 		Ignored: map[string]string{
 			"retry_priority": "priorities are chosen by health",
 		},
