@@ -204,7 +204,7 @@ func (s *Server) checkPort(p corev1.ServicePort, had map[nodePort]bool, taken al
 
 func (s *Server) freePort(protocol corev1.Protocol, taken allotments) int32 {
 	first, last := s.cfg.NodePorts[0], s.cfg.NodePorts[1]
-	start := s.cfg.FreeNodePort
+	start := s.cfg.NodePortStart
 	if start < first || start > last {
 		// Amid the range like Kubernetes' random choice, but the same in every run.
 		start = first + (last-first)/3

@@ -33,9 +33,9 @@ type Config struct {
 	// others use too, a port may be theirs. Nil allots any. Ports that users name
 	// are theirs to choose.
 	NodePortFree func(port int32) bool
-	// FreeNodePort is where the search for a free node port starts. APIs whose node
+	// NodePortStart is where the search for a free node port starts. APIs whose node
 	// ports are on one machine start apart. Default a third into NodePorts.
-	FreeNodePort int32
+	NodePortStart int32
 	// WatchWindow is how many events of one resource a late watcher may still ask for. Default 4096.
 	WatchWindow int
 	// History is how many revisions of one object are kept. Default 16.

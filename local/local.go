@@ -71,7 +71,7 @@ func New(cfg cli.HomeConfig) (*Local, error) {
 		return nil, err
 	}
 	l.api, err = apiserver.New(apiserver.Config{
-		Dir: filepath.Join(cfg.Dir, "api"), CRDs: istiocrd.All(), ServiceCIDR: l.network.services, FreeNodePort: l.network.nodePorts(), Names: []string{l.network.node.String()},
+		Dir: filepath.Join(cfg.Dir, "api"), CRDs: istiocrd.All(), ServiceCIDR: l.network.services, NodePortStart: l.network.nodePorts(), Names: []string{l.network.node.String()},
 		Listen: netip.AddrPortFrom(l.network.node, apiPort).String(), Admission: admission(l, l.log), Containers: containers, NodePortFree: mayBind, Log: l.log,
 	})
 	if err != nil {
