@@ -111,6 +111,11 @@ func (p *Publisher) write(ctx context.Context, namespace, roots string, exists b
 		if !apierrors.IsAlreadyExists(err) {
 			return err
 		}
+		// Our own view may be older than our own last write.
+		have, err := maps.Get(ctx, RootConfigMap, metav1.GetOptions{})
+		if err != nil || have.Data[keyRoots] == roots {
+			return err
+		}
 	}
 	_, err := maps.Update(ctx, cm, metav1.UpdateOptions{})
 	return err
