@@ -30,10 +30,14 @@ type common struct {
 	suites   []uint16
 }
 
+// unspoken are protocols that nobody may agree on with us: what they announce is
+// not spoken here, neither by servers nor by clients.
+var unspoken = []string{"istio-peer-exchange", "h2", "istio-h2"}
+
 func newCommon(store *Store, c *tlsv3.CommonTlsContext) (*common, error) {
 	// Who agrees on istio-peer-exchange tells the other side about itself before
 	// the first byte, which this proxy does not do: it must not be agreed on.
-	alpn := slices.DeleteFunc(slices.Clone(c.GetAlpnProtocols()), func(p string) bool { return p == "istio-peer-exchange" })
+	alpn := slices.DeleteFunc(slices.Clone(c.GetAlpnProtocols()), func(p string) bool { return slices.Contains(unspoken, p) })
 	out := &common{store: store, alpn: alpn}
 	for i, cert := range c.GetTlsCertificates() {
 		m, err := fromCertificate(cert)
