@@ -95,6 +95,7 @@ func (c *Client) Interrupt() {
 func (c *Client) Settle(req *stream.Request) {
 	if req.Upload.Sending() {
 		_ = c.conn.SetWriteDeadline(time.Now().Add(settleTime))
+		c.deadline = true // Finish takes it away
 		req.Upload.Wait()
 	}
 }
