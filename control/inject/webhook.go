@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/lateenmesh/lateen/internal/admission"
 	"github.com/lateenmesh/lateen/internal/promtext"
 )
 
@@ -77,26 +78,10 @@ func (w *Webhook) inject(ctx context.Context, req *admissionv1.AdmissionRequest)
 	return r, patch, err
 }
 
-// maxReview bounds an admission review, in bytes.
-const maxReview = 8 << 20
-
 // ServeHTTP answers admission reviews (admission.k8s.io/v1), as a Kubernetes
 // API server sends them to /inject.
 func (w *Webhook) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	var review admissionv1.AdmissionReview
-	body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, maxReview))
-	if err == nil {
-		err = json.Unmarshal(body, &review)
-	}
-	if err != nil || review.Request == nil {
-		http.Error(rw, fmt.Sprintf("want an AdmissionReview with a request: %v", err), http.StatusBadRequest)
-		return
-	}
-	review.Response, review.Request = w.Admit(r.Context(), review.Request), nil
-	rw.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(rw).Encode(&review); err != nil {
-		w.log.Warn("admission answer not sent", "error", err)
-	}
+	admission.Serve(rw, r, w.Admit, w.log)
 }
 
 // WriteMetrics writes the webhook's counters under Istio's names.
