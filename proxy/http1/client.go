@@ -25,9 +25,9 @@ type Client struct {
 	upload   upload
 	// interrupted is set when somebody else has spoilt the connection.
 	interrupted atomic.Bool
-	// SentBytes reports whether any byte of the request reached the socket, and
-	// Began whether any byte of the response came.
-	Sent, Began bool
+	// sent is true once a byte of the request reached the socket, and began once
+	// a byte of the response came.
+	sent, began bool
 }
 
 // upload is the sending of a request's body beside the reading of its answer.
@@ -54,7 +54,7 @@ func (c *Client) Conn() net.Conn { return c.conn }
 // not zero bounds everything until Finish; while a body is still arriving its
 // time has not begun to run, because a slow client is not the upstream's fault.
 func (c *Client) RoundTrip(req *stream.Request, deadline time.Time) (*stream.Response, error) {
-	c.Sent, c.Began = false, false
+	c.sent, c.began = false, false
 	c.upload.err, c.upload.span = nil, 0
 	if c.deadline = !deadline.IsZero(); c.deadline {
 		if req.Body != nil && !inMemory(req) {
@@ -75,6 +75,10 @@ func (c *Client) RoundTrip(req *stream.Request, deadline time.Time) (*stream.Res
 	}
 	return resp, err
 }
+
+// Progress reports whether any byte of the request was sent, and whether any of
+// the response came.
+func (c *Client) Progress() (sent, began bool) { return c.sent, c.began }
 
 // SetDeadline moves the deadline of the exchange under way; the zero time takes
 // it away.
@@ -112,7 +116,7 @@ func inMemory(req *stream.Request) bool {
 func (c *Client) uploadFailure() error {
 	c.upload.mu.Lock()
 	defer c.upload.mu.Unlock()
-	if IsSource(c.upload.err) {
+	if stream.IsSource(c.upload.err) {
 		return c.upload.err
 	}
 	return nil
@@ -156,7 +160,7 @@ func (c *Client) send(req *stream.Request) error {
 func (c *Client) flush() error {
 	before := c.out.sent
 	err := c.out.flush()
-	c.Sent = c.Sent || c.out.sent > before
+	c.sent = c.sent || c.out.sent > before
 	return err
 }
 
@@ -184,7 +188,7 @@ func (c *Client) sendBody(req *stream.Request, chunked bool) error {
 		req.Info.BytesReceived += n
 		c.upload.busy, c.upload.err = false, err
 		switch {
-		case IsSource(err):
+		case stream.IsSource(err):
 			// The client has gone: nobody waits for the answer.
 			c.conn.Close()
 		case err == nil && c.upload.span > 0:
@@ -199,7 +203,7 @@ func (c *Client) receive(req *stream.Request) (*stream.Response, error) {
 	for {
 		c.in.next()
 		head, err := c.in.head(c.limits.MaxHead)
-		c.Began = c.Began || c.in.buffered() > 0 || head != nil
+		c.began = c.began || c.in.buffered() > 0 || head != nil
 		if err != nil {
 			return nil, err
 		}

@@ -163,7 +163,7 @@ func TestClientThatBreaksOffItsBody(t *testing.T) {
 		c := NewClient(near, Limits{})
 		req := &stream.Request{Method: "POST", Path: "/", Authority: "a", Info: &stream.Info{}, Length: 100,
 			Body: &pulled{pieces: []string{"a"}, every: time.Second, fail: io.ErrUnexpectedEOF}}
-		if _, err := c.RoundTrip(req, time.Time{}); !IsSource(err) {
+		if _, err := c.RoundTrip(req, time.Time{}); !stream.IsSource(err) {
 			t.Errorf("got %v; want the failure of the client's side", err)
 		}
 		req.Upload.Wait()

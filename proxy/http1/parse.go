@@ -8,7 +8,6 @@ package http1
 
 import (
 	"bytes"
-	"errors"
 	"strings"
 	"unsafe"
 
@@ -24,6 +23,9 @@ type syntaxError struct {
 }
 
 func (e *syntaxError) Error() string { return e.text }
+
+// Syntax marks the error for [stream.IsSyntax].
+func (e *syntaxError) Syntax() {}
 
 func bad(text string) error {
 	return &syntaxError{400, "http1.codec_error", text}
@@ -366,9 +368,3 @@ var tokenByte = func() (t [256]bool) {
 	}
 	return t
 }()
-
-// IsSyntax reports whether err says that the peer broke the protocol.
-func IsSyntax(err error) bool {
-	var s *syntaxError
-	return errors.As(err, &s)
-}

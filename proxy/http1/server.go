@@ -153,7 +153,7 @@ func (c *serving) one() bool {
 	c.watch.begin()
 	resp, err := c.handler.Handle(&c.req)
 	if err != nil {
-		resp = c.reply(stream.AsRefusal(err))
+		resp = stream.Reply(&c.req, stream.AsRefusal(err), &c.local)
 		f.close = f.close || stream.AsRefusal(err).Close
 	}
 	return c.answer(resp, f)
@@ -250,7 +250,7 @@ func (c *serving) refuseSyntax(err error) bool {
 		s = &syntaxError{400, "http1.codec_error", err.Error()}
 	}
 	c.req.Header.Reset()
-	resp := c.reply(&stream.Refusal{Status: s.status, Details: s.details, Flags: stream.DownstreamProtocol, Body: s.text})
+	resp := stream.Reply(&c.req, &stream.Refusal{Status: s.status, Details: s.details, Flags: stream.DownstreamProtocol, Body: s.text}, &c.local)
 	c.unread = true
 	return c.answer(resp, framing{close: true})
 }
@@ -284,22 +284,6 @@ func (c *serving) frame(f framing) {
 func (c *serving) sendContinue() error {
 	_, err := io.WriteString(c.conn, "HTTP/1.1 100 Continue\r\n\r\n")
 	return err
-}
-
-// reply turns a refusal into a response: the one place where that happens.
-func (c *serving) reply(r *stream.Refusal) *stream.Response {
-	c.info.Flags |= r.Flags
-	c.info.Details = r.Details
-	c.local = stream.Response{Status: r.Status, Header: c.local.Header, Length: int64(len(r.Body))}
-	c.local.Header.Reset()
-	for _, f := range r.Header {
-		c.local.Header.Add(f.Name, f.Value)
-	}
-	if r.Body != "" {
-		c.local.Header.Add("content-type", "text/plain")
-		c.local.Body = stream.NewBytes([]byte(r.Body))
-	}
-	return &c.local
 }
 
 // answer writes resp and ends the request. It reports whether the connection
@@ -359,11 +343,11 @@ func (c *serving) failed(err error) {
 		c.info.Details = "stream_idle_timeout"
 		return
 	case why != 0:
-	case IsSource(err) && errors.Is(err, os.ErrDeadlineExceeded):
+	case stream.IsSource(err) && errors.Is(err, os.ErrDeadlineExceeded):
 		c.info.Flags |= stream.UpstreamTimeout
 		c.info.Details = "response_timeout"
 		return
-	case IsSource(err):
+	case stream.IsSource(err):
 		c.info.Flags |= stream.UpstreamTermination
 		c.info.Details = "upstream_reset_after_response_started{connection_termination}"
 		return

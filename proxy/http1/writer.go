@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"errors"
 	"io"
 	"strconv"
 	"sync/atomic"
@@ -87,18 +86,6 @@ func (w *writer) content(p []byte, chunked bool) error {
 	return nil
 }
 
-// A sourceError is a failure of the side that a body is read from, as opposed to
-// the one it is written to.
-type sourceError struct{ error }
-
-func (e sourceError) Unwrap() error { return e.error }
-
-// IsSource reports whether err came from the side that a body is read from.
-func IsSource(err error) bool {
-	var source sourceError
-	return errors.As(err, &source)
-}
-
 // body sends all of b. Whatever has been gathered goes out before it waits. It
 // returns the number of content bytes.
 func (w *writer) body(b stream.Body, chunked bool) (int64, error) {
@@ -113,7 +100,7 @@ func (w *writer) body(b stream.Body, chunked bool) (int64, error) {
 				return total, err
 			}
 			if err := b.Wait(); err != nil {
-				return total, sourceError{err}
+				return total, stream.SourceError{Err: err}
 			}
 			continue
 		}

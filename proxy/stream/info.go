@@ -106,6 +106,11 @@ type Info struct {
 	GRPC       bool
 	GRPCStatus string
 
+	// Metadata is what filters left for others, State what they left for the log
+	// by name (Envoy's filter state); nil is none.
+	Metadata Metadata
+	State    map[string]string
+
 	// Downstream and UpstreamPeer are who is at the other ends, as Istio's peer
 	// metadata told; nil when unknown.
 	DownstreamPeer, UpstreamPeer *Peer

@@ -13,6 +13,8 @@ type Refusal struct {
 	Body    string
 	// Header are further fields of the reply.
 	Header []Field
+	// GRPC is the gRPC status for a caller that speaks it; 0 follows Status.
+	GRPC int
 	// Close ends the downstream connection after the reply.
 	Close bool
 	// Cause, for the log; nil when there is none.

@@ -97,6 +97,9 @@ type Request struct {
 	Upload Upload
 	// Waiting is what it waits for.
 	Waiting Waiting
+	// Interim sends an interim response (1xx) downstream before the final one;
+	// nil where the client's protocol has none. The codec sets it.
+	Interim func(status int, h *Header) error
 }
 
 // Upload is a body's way upstream in a goroutine of its own: only needed while

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
-	"github.com/lateenmesh/lateen/proxy/http1"
 	"github.com/lateenmesh/lateen/proxy/pool"
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -46,6 +45,24 @@ func New(f route.Forward, suppressEnvoyHeaders bool) *Router {
 	return r
 }
 
+// exchange is one request and its response on a connection to an endpoint,
+// whatever protocol it speaks.
+type exchange interface {
+	stream.Interrupter
+	// RoundTrip sends the request and returns when the response's head is there;
+	// the deadline, unless zero, bounds everything until Finish.
+	RoundTrip(req *stream.Request, deadline time.Time) (*stream.Response, error)
+	// SetDeadline moves the deadline; the zero time takes it away.
+	SetDeadline(time.Time)
+	// Progress reports whether any of the request was sent, and whether any of
+	// the response came.
+	Progress() (sent, began bool)
+	// Settle ends an upload that is still under way.
+	Settle(*stream.Request)
+	// Finish ends the exchange and reports whether its connection is still good.
+	Finish() bool
+}
+
 // attempt is the state of one request in the router. It is reused.
 type attempt struct {
 	router  *Router
@@ -53,7 +70,7 @@ type attempt struct {
 	weighed *route.Weighted
 	host    *cluster.Host
 	conn    *pool.Conn
-	client  *http1.Client
+	client  exchange
 	req     *stream.Request
 	began   time.Time
 	// deadline is when the whole exchange has to be over; zero for never.

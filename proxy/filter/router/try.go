@@ -154,10 +154,12 @@ func (a *attempt) connect(req *stream.Request) (failure, error) {
 			return why, nil
 		}
 	}
-	if a.client, _ = a.conn.Codec.(*http1.Client); a.client == nil {
-		a.client = http1.NewClient(a.conn.Conn, http1.Limits{})
-		a.conn.Codec = a.client
+	client, _ := a.conn.Codec.(*http1.Client)
+	if client == nil {
+		client = http1.NewClient(a.conn.Conn, http1.Limits{})
+		a.conn.Codec = client
 	}
+	a.client = client
 	a.note(req)
 	return 0, nil
 }
@@ -231,19 +233,20 @@ var errAbandoned = errors.New("the client has gone")
 
 // classify says what an error of the exchange means.
 func (a *attempt) classify(req *stream.Request, err error) failure {
+	sent, began := a.client.Progress()
 	switch why := req.Waiting.Abandoned(); {
 	case why == stream.StreamIdleTimeout:
 		return failedIdle
-	case why != 0, http1.IsSource(err):
+	case why != 0, stream.IsSource(err):
 		return failedDownstream
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		if !a.deadline.IsZero() && !time.Now().Before(a.deadline) {
 			return failedTimeout
 		}
 		return failedPerTry
-	case http1.IsSyntax(err):
+	case stream.IsSyntax(err):
 		return failedProtocol
-	case !a.client.Sent, !a.client.Began && !a.conn.Fresh && repeatable(req.Method):
+	case !sent, !began && !a.conn.Fresh && repeatable(req.Method):
 		// A kept connection that ends at once had ended before, most likely; it
 		// is not taken for granted where a repetition would change something.
 		return failedUnsent
@@ -333,7 +336,7 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 		}
 	case failedDownstream:
 		r.Flags, r.Details, r.Close = stream.DownstreamTermination, "downstream_remote_disconnect", true
-		if r.Status = 0; http1.IsSyntax(cause) {
+		if r.Status = 0; stream.IsSyntax(cause) {
 			r.Status, r.Flags, r.Details, r.Body = 400, stream.DownstreamProtocol, "http1.codec_error", "malformed request body"
 		}
 		return r

@@ -9,6 +9,7 @@ import (
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/alpn"
@@ -19,7 +20,30 @@ import (
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
-type builder = func(proto.Message, *spot) (stream.Filter, error)
+// builder makes a filter for a route, given what the route overrides (nil:
+// nothing). A nil filter has nothing to do there.
+type builder = func(override proto.Message, on *spot) (stream.Filter, error)
+
+// filterKinds are the HTTP filters that are supported, by the full name of
+// their settings' message. A filter's settings are checked here, once; its
+// builder is asked route by route.
+var filterKinds = map[protoreflect.FullName]func(c *Compiler, m proto.Message, inbound bool) (builder, error){
+	"io.istio.http.peer_metadata.Config":                        kind((*Compiler).peerMetadata),
+	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig": kind(func(_ *Compiler, m *alpnv3.FilterConfig) (builder, error) { return alpnFilter(m), nil }),
+	"envoy.extensions.filters.http.fault.v3.HTTPFault":          kind(func(_ *Compiler, m *faultv3.HTTPFault) (builder, error) { return faultFilter(m), nil }),
+	"envoy.extensions.filters.http.cors.v3.Cors":                kind(func(*Compiler, *corsv3.Cors) (builder, error) { return corsFilter, nil }),
+}
+
+// kind is a filter's compile function as the table keeps it.
+func kind[M proto.Message](compile func(*Compiler, M) (builder, error)) func(*Compiler, proto.Message, bool) (builder, error) {
+	return func(c *Compiler, m proto.Message, _ bool) (builder, error) {
+		typed, ok := m.(M)
+		if !ok {
+			return nil, fieldcheck.Refuse("", "is not a %T", typed)
+		}
+		return compile(c, typed)
+	}
+}
 
 // passthrough is the cluster of destinations that the mesh does not know.
 const passthrough = "PassthroughCluster"

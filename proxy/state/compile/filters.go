@@ -4,12 +4,8 @@ import (
 	"fmt"
 	"maps"
 
-	alpnv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/alpn/v3"
 	statsv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/istio_stats/v3"
-	peerv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/peer_metadata/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
-	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	grpcstatsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -80,27 +76,24 @@ func (c *Compiler) filters(list []*hcmv3.HttpFilter, inbound bool) (*Filters, er
 }
 
 // filter adds one filter to the list.
-func (c *Compiler) filter(out *Filters, name string, m proto.Message, _ bool) error {
-	add := func(build func(proto.Message, *spot) (stream.Filter, error)) {
-		out.list = append(out.list, httpFilter{name, build})
-	}
+func (c *Compiler) filter(out *Filters, name string, m proto.Message, inbound bool) error {
 	switch t := m.(type) {
-	case *peerv3.Config:
-		build, err := c.peerMetadata(t)
-		add(build)
-		return err
-	case *alpnv3.FilterConfig:
-		add(alpnFilter(t))
-	case *faultv3.HTTPFault:
-		add(faultFilter(t))
-	case *corsv3.Cors:
-		add(corsFilter)
 	case *statsv3.PluginConfig:
 		out.stats = append(out.stats, t)
+		return nil
 	case *grpcstatsv3.FilterConfig:
-	default:
-		return fieldcheck.Refuse("", "%s is not a filter that is supported", m.ProtoReflect().Descriptor().FullName())
+		return nil
 	}
+	kind := m.ProtoReflect().Descriptor().FullName()
+	compile := filterKinds[kind]
+	if compile == nil {
+		return fieldcheck.Refuse("", "%s is not a filter that is supported", kind)
+	}
+	build, err := compile(c, m, inbound)
+	if err != nil {
+		return err
+	}
+	out.list = append(out.list, httpFilter{name, build})
 	return nil
 }
 
