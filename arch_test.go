@@ -34,6 +34,7 @@ var rules = []rule{
 	{from: "agent", forbid: []string{module + "/control", module + "/proxy"}, why: "the agent meets the proxy in cmd/lateen-proxy only"},
 	{from: "control/translate", forbid: []string{"context", "net/http", "log/slog", "k8s.io/client-go"}, why: "translation is a pure function of values"},
 	{from: "proxy/http1", forbid: hotPath, why: "the request path works on compiled values"},
+	{from: "proxy/http2", forbid: hotPath, why: "the request path works on compiled values"},
 	{from: "proxy/tcp", forbid: hotPath, why: "the request path works on compiled values"},
 	{from: "proxy/pool", forbid: hotPath, why: "the request path works on compiled values"},
 	{from: "proxy/cluster", forbid: hotPath, why: "the request path works on compiled values"},
@@ -57,13 +58,13 @@ var stages = map[string]struct{ shared, wiring []string }{
 // arrows between stages that the table above would refuse, each with the reason
 // why it is right.
 var arrows = map[string][]string{
-	"proxy/state":         {"proxy/pool", "proxy/cluster", "proxy/route", "proxy/listener", "proxy/http1", "proxy/tcp", "proxy/filter/router", "proxy/filter/entry", "proxy/filter/peermetadata", "proxy/filter/alpn", "proxy/filter/fault", "proxy/filter/cors", "proxy/telemetry"}, // the compiler makes every stage's runtime form
-	"proxy/admin":         {"proxy/state", "proxy/state/ads", "proxy/state/credential", "proxy/listener", "proxy/cluster"},                                                                                                                                                           // it shows what the others are
-	"proxy/filter/entry":  {"proxy/route"},                                                                                                                                                                                                                                           // what happens before and behind the choice of a route
-	"proxy/filter/router": {"proxy/route", "proxy/cluster", "proxy/pool", "proxy/http1"},                                                                                                                                                                                             // the last filter is where a route becomes an endpoint, a connection, and an exchange on it
-	"proxy/route":         {"proxy/cluster"},                                                                                                                                                                                                                                         // a route holds handles of clusters
-	"proxy/cluster":       {"proxy/pool"},                                                                                                                                                                                                                                            // a host has a pool
-	"proxy/tcp":           {"proxy/cluster", "proxy/pool"},                                                                                                                                                                                                                           // a byte stream needs an endpoint too
+	"proxy/state":         {"proxy/pool", "proxy/cluster", "proxy/route", "proxy/listener", "proxy/http1", "proxy/http2", "proxy/tcp", "proxy/filter/router", "proxy/filter/entry", "proxy/filter/peermetadata", "proxy/filter/alpn", "proxy/filter/fault", "proxy/filter/cors", "proxy/telemetry"}, // the compiler makes every stage's runtime form
+	"proxy/admin":         {"proxy/state", "proxy/state/ads", "proxy/state/credential", "proxy/listener", "proxy/cluster"},                                                                                                                                                                          // it shows what the others are
+	"proxy/filter/entry":  {"proxy/route"},                                                                                                                                                                                                                                                          // what happens before and behind the choice of a route
+	"proxy/filter/router": {"proxy/route", "proxy/cluster", "proxy/pool", "proxy/http1", "proxy/http2"},                                                                                                                                                                                             // the last filter is where a route becomes an endpoint, a connection, and an exchange on it
+	"proxy/route":         {"proxy/cluster"},                                                                                                                                                                                                                                                        // a route holds handles of clusters
+	"proxy/cluster":       {"proxy/pool"},                                                                                                                                                                                                                                                           // a host has a pool
+	"proxy/tcp":           {"proxy/cluster", "proxy/pool"},                                                                                                                                                                                                                                          // a byte stream needs an endpoint too
 }
 
 func TestImports(t *testing.T) {

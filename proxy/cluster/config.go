@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"net"
 	"net/netip"
 	"time"
 
@@ -62,8 +63,10 @@ type Config struct {
 	OriginalPort uint16
 	// AutoSNI sends the request's host as SNI, AutoSAN verifies it.
 	AutoSNI, AutoSAN bool
-	// HTTP2 says that endpoints are to be spoken to in HTTP/2.
-	HTTP2 bool
+	// Protocol is what endpoints are spoken to in.
+	Protocol Protocol
+	// Carrier speaks HTTP/2 on a connection; nil only where Protocol is HTTP1.
+	Carrier func(conn net.Conn, changed func()) pool.Carrier
 	// KeepALPN is true when the cluster's ALPN must not be rewritten per request
 	// (metadata istio.alpn_override=false).
 	KeepALPN bool
@@ -72,6 +75,17 @@ type Config struct {
 	// Endpoints at the start; EDS sets them later.
 	Endpoints []Endpoint
 }
+
+// Protocol is how the version of HTTP that endpoints are spoken to in is chosen.
+type Protocol uint8
+
+// The choices.
+const (
+	HTTP1      Protocol = iota
+	HTTP2               // whatever the client speaks
+	Negotiated          // what the handshake agrees on, HTTP/1.1 in plain text
+	Downstream          // what the client speaks
+)
 
 // Unlimited is a limit that is never reached.
 const Unlimited = 1<<32 - 1

@@ -55,6 +55,9 @@ func (h *Host) Ejected(now time.Time) bool {
 	return until != 0 && now.UnixNano() < until
 }
 
+// Secured reports whether connections to it are encrypted.
+func (h *Host) Secured() bool { return h.tls != nil }
+
 // Text is the host as logs show it.
 func (h *Host) Text() string { return strings.TrimPrefix(h.id(), "unix://") }
 

@@ -252,10 +252,6 @@ func hexDigit(c byte) (byte, bool) {
 	return 0, false
 }
 
-// forbiddenTrailers may not stand behind the content: they would change how the
-// message is framed, routed or who it is from (RFC 9110 section 6.5.1).
-var forbiddenTrailers = []string{"content-length", "transfer-encoding", "host", "authorization", "connection", "te", "upgrade", "trailer", "content-encoding", "cookie", "set-cookie"}
-
 // lastChunk reads the trailers, whose section begins at from.
 func (b *body) lastChunk(have []byte, from int) (bool, error) {
 	rest := have[from:]
@@ -282,10 +278,8 @@ func (b *body) lastChunk(have []byte, from int) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		for _, forbidden := range forbiddenTrailers {
-			if stream.EqualName(name, forbidden) {
-				return false, bad("a trailer that may not be one: " + name)
-			}
+		if !stream.ValidTrailer(name) {
+			return false, bad("a trailer that may not be one: " + name)
 		}
 		if b.trailers.Len() >= b.limits.MaxHeaders {
 			return false, bad("too many trailers")

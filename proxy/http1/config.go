@@ -1,6 +1,11 @@
 package http1
 
-import "time"
+import (
+	"net"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
 
 // Limits bound what a peer may send. The zero value of one is the default.
 type Limits struct {
@@ -35,6 +40,9 @@ type Config struct {
 	MaxDuration time.Duration
 	// Upgrades are the protocols that may be changed to, such as "websocket".
 	Upgrades []string
+	// HTTP2 serves a connection that turns out to begin with HTTP/2's preface; read
+	// is what has been read of it. nil refuses such connections.
+	HTTP2 func(conn net.Conn, read []byte, facts *stream.Conn, drain <-chan struct{})
 	// Proxy100Continue hands on the "Expect: 100-continue" of a request without a
 	// body. For one with a body the server itself answers 100 when the upstream is
 	// ready to take the content.

@@ -100,10 +100,8 @@ func requestLine(line []byte, req *stream.Request) error {
 			return bad("invalid method")
 		}
 	}
-	for _, c := range target {
-		if c <= ' ' || c >= 0x7f {
-			return bad("invalid byte in the request target")
-		}
+	if !stream.ValidTarget(view(target)) {
+		return bad("invalid byte in the request target")
 	}
 	req.Method = view(method)
 	return requestTarget(view(target), req)
@@ -152,10 +150,8 @@ func takeHost(req *stream.Request) error {
 	if hosts > 1 || hosts == 0 && req.Protocol == stream.HTTP11 {
 		return bad("a request has exactly one Host")
 	}
-	for i := 0; i < len(host); i++ {
-		if host[i] <= ' ' || host[i] == '/' || host[i] == '?' || host[i] == '#' || host[i] == '@' || host[i] == ',' {
-			return bad("invalid Host")
-		}
+	if !stream.ValidHost(host) {
+		return bad("invalid Host")
 	}
 	if req.Authority == "" {
 		req.Authority = host
@@ -274,9 +270,12 @@ func (c *connectionFields) take(name, value string, f *framing) (bool, error) {
 	case 14:
 		if stream.EqualName(name, "content-length") {
 			c.lengths++
-			n, err := contentLength(value)
+			n, ok := stream.ContentLength(value)
+			if !ok {
+				return true, bad("invalid Content-Length")
+			}
 			f.length, f.explicit = n, true
-			return true, err
+			return true, nil
 		}
 	case 16:
 		return stream.EqualName(name, "proxy-connection"), nil
@@ -338,21 +337,6 @@ func (c *connectionFields) apply(h *stream.Header, protocol stream.Protocol, f *
 		f.upgrade = c.upgrade
 	}
 	return nil
-}
-
-// contentLength reads digits and nothing else: no sign, no list, no overflow.
-func contentLength(s string) (int64, error) {
-	if s == "" || len(s) > 18 {
-		return 0, bad("invalid Content-Length")
-	}
-	var n int64
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, bad("invalid Content-Length")
-		}
-		n = n*10 + int64(s[i]-'0')
-	}
-	return n, nil
 }
 
 // tokenByte are the bytes of a token (RFC 9110 section 5.6.2).

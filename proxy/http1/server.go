@@ -53,6 +53,8 @@ type serving struct {
 	served bool
 	// unread is true when the client may still be sending what nobody will read.
 	unread bool
+	// prior is true when the client turned out to speak HTTP/2.
+	prior bool
 }
 
 var servings = sync.Pool{New: func() any { return new(serving) }}
@@ -64,7 +66,7 @@ func (s *Server) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 	c.Server, c.conn, c.facts, c.drain = s, conn, facts, drain
 	c.in.src, c.out.dst, c.out.sent = conn, conn, 0
 	c.in.base, c.in.r, c.in.w = 0, 0, 0
-	c.served, c.unread, c.deadline = false, false, time.Time{}
+	c.served, c.unread, c.prior, c.deadline = false, false, false, time.Time{}
 	c.req.Upload.Interrupt = c.stopReading
 	c.watch = &watch{conn: conn, waiting: &c.req.Waiting, idle: s.cfg.StreamIdleTimeout, interrupt: c.stopAll}
 	c.in.moves, c.out.moves = &c.watch.moves, &c.watch.moves
@@ -72,10 +74,16 @@ func (s *Server) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 		c.in.next()
 	}
 	c.watch.close()
-	if c.unread {
-		c.linger()
+	var read []byte
+	if c.prior {
+		read = append([]byte(preface), c.in.buf[c.in.r:c.in.w]...)
+		c.setReadDeadline(time.Time{})
+	} else {
+		if c.unread {
+			c.linger()
+		}
+		conn.Close()
 	}
-	conn.Close()
 	c.req.Upload.Wait()
 	// A grown buffer is not worth keeping.
 	if c.in.r, c.in.w = 0, 0; len(c.in.buf) > firstBuffer {
@@ -84,6 +92,9 @@ func (s *Server) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 	}
 	c.Server, c.conn, c.facts, c.drain, c.in.src, c.out.dst, c.watch, c.in.moves, c.out.moves = nil, nil, nil, nil, nil, nil, nil, nil, nil
 	servings.Put(c)
+	if read != nil {
+		s.cfg.HTTP2(conn, read, facts, drain)
+	}
 }
 
 // stopReading makes a read that waits for the client return.
@@ -136,6 +147,9 @@ func (c *serving) one() bool {
 		return c.headFailed(err)
 	}
 	if string(head) == preface {
+		if c.prior = c.cfg.HTTP2 != nil && !c.served; c.prior {
+			return false
+		}
 		return c.refuseHTTP2()
 	}
 	c.resetRequest(len(head))

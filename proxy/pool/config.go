@@ -17,9 +17,13 @@ type TLS interface {
 // TLSRequest is what a connection asks of its handshake beyond what the
 // cluster's settings say.
 type TLSRequest struct {
-	SNI        string   // empty: the settings' own
-	ALPN       []string // nil: the settings' own
-	VerifyName string   // a name that the certificate has to show, empty for none
+	SNI  string   // empty: the settings' own
+	ALPN []string // nil: the settings' own
+	// Fallback is the ALPN list where neither ALPN nor the settings give one.
+	Fallback   []string
+	VerifyName string // a name that the certificate has to show, empty for none
+	// Shared asks for a connection that several requests use at once.
+	Shared bool
 }
 
 // Config says how connections to one cluster's endpoints are made and kept.

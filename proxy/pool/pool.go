@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,10 @@ type Conn struct {
 }
 
 // key tells apart connections that one request may use and another may not.
-type key struct{ sni, alpn, verify string }
+type key struct {
+	sni, alpn, verify string
+	shared            bool
+}
 
 // Pool keeps the connections to one endpoint.
 type Pool struct {
@@ -55,8 +59,15 @@ type Pool struct {
 	waiters  []*waiter   // guarded by mu; the first one has waited longest
 	sweeper  *time.Timer // guarded by mu; nil before the first idle connection
 	sweeping bool        // guarded by mu
+	// shared are the connections that carry several requests at once, the oldest
+	// one first; opening those that are being opened; turn is closed when a place
+	// has come free. All are guarded by mu.
+	shared  []*Conn
+	opening map[key]*opening
+	turn    chan struct{}
 
-	open atomic.Int64
+	open  atomic.Int64
+	alone atomic.Bool
 }
 
 // New makes a pool for the endpoint at address. It opens nothing. closed, which may
@@ -94,17 +105,15 @@ func (p *Pool) Idle(req TLSRequest, now time.Time) *Conn {
 }
 
 func keyOf(req TLSRequest) key {
+	k := key{sni: req.SNI, verify: req.VerifyName, shared: req.Shared}
 	switch len(req.ALPN) {
 	case 0:
-		return key{req.SNI, "", req.VerifyName}
 	case 1:
-		return key{req.SNI, req.ALPN[0], req.VerifyName}
+		k.alpn = req.ALPN[0]
+	default:
+		k.alpn = strings.Join(req.ALPN, ",")
 	}
-	joined := ""
-	for _, a := range req.ALPN {
-		joined += a + ","
-	}
-	return key{req.SNI, joined, req.VerifyName}
+	return k
 }
 
 func (p *Pool) pop(k key) *Conn {
@@ -229,13 +238,15 @@ func (p *Pool) Close(c *Conn) {
 	}
 	p.mu.Lock()
 	p.wakeOne()
+	p.turnOver()
 	p.mu.Unlock()
 }
 
-// Shut closes the idle connections, and those in use when they come back.
+// Shut closes the idle connections, and those in use when they come back or
+// when their last request is over.
 func (p *Pool) Shut() {
 	p.mu.Lock()
-	idle := p.idle
+	idle, shared := p.idle, slices.Clone(p.shared)
 	p.idle, p.closed = nil, true
 	if p.sweeper != nil {
 		p.sweeper.Stop()
@@ -243,6 +254,9 @@ func (p *Pool) Shut() {
 	p.mu.Unlock()
 	for _, c := range idle {
 		p.Close(c)
+	}
+	for _, c := range shared {
+		c.Codec.(Carrier).Shut()
 	}
 }
 

@@ -27,3 +27,16 @@ func IsSyntax(err error) bool {
 	}
 	return errors.As(err, &broken)
 }
+
+// A ResetError says that the peer has given up one exchange while its connection
+// goes on, or that it will not begin one.
+type ResetError struct {
+	// Reason is the peer's, as its protocol names it.
+	Reason string
+	// Unprocessed says that the peer has done nothing for the exchange: it may be
+	// made again.
+	Unprocessed bool
+}
+
+// Error tells of the reset.
+func (e *ResetError) Error() string { return "the peer has reset the exchange: " + e.Reason }

@@ -93,6 +93,9 @@ func (h *Header) delFrom(start int, name string) {
 // CopyTo makes to an equal list, sharing the strings.
 func (h *Header) CopyTo(to *Header) { to.fields = append(to.fields[:0], h.fields...) }
 
+// Swap exchanges two lists with their memory.
+func (h *Header) Swap(other *Header) { h.fields, other.fields = other.fields, h.fields }
+
 // Clone is a copy that outlives the connection's buffer.
 func (h *Header) Clone() Header {
 	c := Header{make([]Field, len(h.fields))}

@@ -88,7 +88,7 @@ type Request struct {
 	Scratch []byte
 	// ALPN is what the upstream handshake offers instead of the cluster's own
 	// list; nil leaves that.
-	ALPN []string
+	ALPN *ALPN
 	// Conn is the connection it came on.
 	Conn *Conn
 	// Info is what is noted about it for logs and metrics.
@@ -101,6 +101,10 @@ type Request struct {
 	// nil where the client's protocol has none. The codec sets it.
 	Interim func(status int, h *Header) error
 }
+
+// ALPN are the lists that an upstream handshake offers, by the version of HTTP
+// that is going to be spoken; nil leaves the cluster's own.
+type ALPN struct{ HTTP1, HTTP2 []string }
 
 // Upload is a body's way upstream in a goroutine of its own: only needed while
 // the body is still arriving.

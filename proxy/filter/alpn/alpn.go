@@ -8,13 +8,13 @@ import "github.com/lateenmesh/lateen/proxy/stream"
 
 // Filter sets the list that upstream handshakes offer.
 type Filter struct {
-	// HTTP1 is the list when HTTP/1.1 is spoken upstream.
-	HTTP1 []string
+	// ALPN are the lists by the version that is spoken upstream.
+	ALPN stream.ALPN
 }
 
 // Handle implements [stream.Filter].
 func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
-	req.ALPN = f.HTTP1
+	req.ALPN = &f.ALPN
 	return next.Handle(req)
 }
 

@@ -71,6 +71,7 @@ type attempt struct {
 	host    *cluster.Host
 	conn    *pool.Conn
 	client  exchange
+	shared  bool // the connection is used by others too
 	req     *stream.Request
 	began   time.Time
 	// deadline is when the whole exchange has to be over; zero for never.
@@ -209,24 +210,23 @@ func (a *attempt) Settle() { a.client.Settle(a.req) }
 
 // Release implements [stream.Releaser]: the response has been delivered, or not.
 func (a *attempt) Release(ok bool) {
-	a.req.Waiting.Off() // before Finish looks whether it was interrupted
-	if !ok {
-		a.end(false)
-	} else {
-		a.end(a.client.Finish())
-	}
+	a.end(ok)
 	attempts.Put(a)
 }
 
-// end lets go of the connection of a try.
-func (a *attempt) end(reusable bool) {
+// end lets go of the connection of a try, which is used again if the exchange
+// was complete.
+func (a *attempt) end(ok bool) {
 	if a.conn == nil {
 		return
 	}
-	a.req.Waiting.Off()
-	if reusable {
+	a.req.Waiting.Off() // before Finish looks whether it was interrupted
+	switch {
+	case a.shared:
+		a.client.Finish()
+	case ok && a.client.Finish():
 		a.host.Pool.Put(a.conn)
-	} else {
+	default:
 		a.host.Pool.Close(a.conn)
 	}
 	a.host.Active.Add(-1)

@@ -2,12 +2,9 @@ package router
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"math/rand/v2"
-	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -15,7 +12,7 @@ import (
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
-	"github.com/lateenmesh/lateen/proxy/http1"
+	"github.com/lateenmesh/lateen/proxy/http2"
 	"github.com/lateenmesh/lateen/proxy/pool"
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -36,6 +33,8 @@ const (
 	failedProtocol                      // the upstream does not speak HTTP
 	failedDownstream                    // the client has gone, or broke off its body
 	failedIdle                          // nothing moved for too long
+	failedRefused                       // the upstream has not taken the request up
+	failedRemote                        // the upstream has reset the request
 )
 
 // run tries until there is a response to give or no try is left.
@@ -62,8 +61,7 @@ func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
 			return resp, nil
 		}
 		if resp != nil {
-			req.Waiting.Off()
-			a.end(a.client.Finish())
+			a.end(true)
 		}
 		if !a.backoff() {
 			return nil, a.refuse(req, failedTimeout, nil)
@@ -91,21 +89,15 @@ func (a *attempt) try(req *stream.Request) (*stream.Response, failure, error) {
 	a.cluster.Stats.RqTotal.Add(1)
 	a.host.Active.Add(1)
 	a.host.Total.Add(1)
-	if why, err := a.connect(req); why != 0 {
+	a.req = req
+	resp, why, err := a.exchange(req)
+	if why != 0 {
 		a.host.Active.Add(-1)
 		a.cluster.ReleaseRequest()
 		if why == failedConnect || why == failedTLS {
 			a.cluster.Report(a.host, cluster.LocalFailure, time.Now)
 		}
 		return nil, why, err
-	}
-	var resp *stream.Response
-	var err error
-	a.outcome = cluster.LocalFailure
-	if a.req = req; req.Waiting.On(a.client) {
-		resp, err = a.client.RoundTrip(req, a.tryDeadline())
-	} else {
-		err = errAbandoned
 	}
 	if err != nil {
 		why := a.classify(req, err)
@@ -124,6 +116,27 @@ func (a *attempt) try(req *stream.Request) (*stream.Response, failure, error) {
 	return resp, 0, nil
 }
 
+// exchange connects and sends. A failure says that there was no connection. A
+// shared connection may end at the moment in which it was chosen: then nothing
+// has happened yet, and another one is taken.
+func (a *attempt) exchange(req *stream.Request) (*stream.Response, failure, error) {
+	for {
+		if why, err := a.connect(req); why != 0 {
+			return nil, why, err
+		}
+		a.outcome = cluster.LocalFailure
+		if !req.Waiting.On(a.client) {
+			return nil, 0, errAbandoned
+		}
+		resp, err := a.client.RoundTrip(req, a.tryDeadline())
+		if !errors.Is(err, http2.ErrEnded) {
+			return resp, 0, err
+		}
+		req.Waiting.Off()
+		a.client.Finish()
+	}
+}
+
 func (a *attempt) tryDeadline() time.Time {
 	if r := a.router.Retry; r != nil && r.PerTry > 0 {
 		if per := time.Now().Add(r.PerTry); a.deadline.IsZero() || per.Before(a.deadline) {
@@ -133,107 +146,12 @@ func (a *attempt) tryDeadline() time.Time {
 	return a.deadline
 }
 
-// connect gets a connection to the host.
-func (a *attempt) connect(req *stream.Request) (failure, error) {
-	ask := a.tlsRequest(req)
-	a.conn = a.host.Pool.Idle(ask, a.began)
-	for a.conn == nil {
-		if a.cluster.AcquireConnection() || a.cluster.AcquireFirstConnection(a.host) {
-			conn, err := a.dial(ask)
-			if err != nil {
-				a.cluster.ReleaseConnection()
-				a.cluster.Stats.CxConnectFail.Add(1)
-				req.Info.UpstreamFailure = transportFailure(err)
-				req.Info.Upstream = a.host.Address
-				return dialFailure(err, a.deadline), err
-			}
-			a.conn = conn
-			break
-		}
-		if why := a.await(ask); why != 0 {
-			return why, nil
-		}
-	}
-	client, _ := a.conn.Codec.(*http1.Client)
-	if client == nil {
-		client = http1.NewClient(a.conn.Conn, http1.Limits{})
-		a.conn.Codec = client
-	}
-	a.client = client
-	a.note(req)
-	return 0, nil
-}
-
-// await waits for a connection of others to come back when no more may be
-// opened. Without an error and a connection it is time to look again.
-func (a *attempt) await(ask pool.TLSRequest) failure {
-	if !a.cluster.AcquirePending() {
-		return failedOverflow
-	}
-	defer a.cluster.ReleasePending()
-	conn, inTime := a.host.Pool.Wait(ask, a.deadline)
-	if !inTime {
-		return failedTimeout
-	}
-	if a.conn = conn; conn == nil {
-		a.conn = a.host.Pool.Idle(ask, time.Now())
-	}
-	return 0
-}
-
-func (a *attempt) dial(ask pool.TLSRequest) (*pool.Conn, error) {
-	ctx := context.Background()
-	if !a.deadline.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, a.deadline)
-		defer cancel()
-	}
-	return a.host.Pool.Connect(ctx, ask)
-}
-
-func (a *attempt) tlsRequest(req *stream.Request) pool.TLSRequest {
-	var ask pool.TLSRequest
-	if !a.cluster.KeepALPN {
-		ask.ALPN = req.ALPN
-	}
-	if a.cluster.AutoSNI || a.cluster.AutoSAN {
-		name := strings.ToLower(req.Authority)
-		if i := strings.LastIndexByte(name, ':'); i >= 0 && !strings.HasSuffix(name, "]") {
-			name = name[:i]
-		}
-		if a.cluster.AutoSNI {
-			ask.SNI = name
-		}
-		if a.cluster.AutoSAN {
-			ask.VerifyName = name
-		}
-	}
-	return ask
-}
-
-// note tells the request's record who it goes to.
-func (a *attempt) note(req *stream.Request) {
-	req.Info.Upstream = a.host.Address
-	req.Info.UpstreamMTLS = a.host.MTLS
-	if a.host.Peer != nil && req.Info.UpstreamPeer == nil {
-		req.Info.UpstreamPeer = a.host.Peer
-	}
-	if local, ok := a.conn.LocalAddr().(*net.TCPAddr); ok {
-		ip, _ := netip.AddrFromSlice(local.IP)
-		req.Info.UpstreamLocal = netip.AddrPortFrom(ip.Unmap(), uint16(local.Port))
-	}
-	if t := a.conn.TLS; t != nil && len(t.PeerCertificates) > 0 && len(t.PeerCertificates[0].URIs) > 0 {
-		req.Info.UpstreamURI = peerURI(t)
-	}
-}
-
-func peerURI(t *tls.ConnectionState) string { return t.PeerCertificates[0].URIs[0].String() }
-
 var errAbandoned = errors.New("the client has gone")
 
 // classify says what an error of the exchange means.
 func (a *attempt) classify(req *stream.Request, err error) failure {
 	sent, began := a.client.Progress()
+	var reset *stream.ResetError
 	switch why := req.Waiting.Abandoned(); {
 	case why == stream.StreamIdleTimeout:
 		return failedIdle
@@ -246,6 +164,11 @@ func (a *attempt) classify(req *stream.Request, err error) failure {
 		return failedPerTry
 	case stream.IsSyntax(err):
 		return failedProtocol
+	case errors.As(err, &reset):
+		if reset.Unprocessed {
+			return failedRefused
+		}
+		return failedRemote
 	case !sent, !began && !a.conn.Fresh && repeatable(req.Method):
 		// A kept connection that ends at once had ended before, most likely; it
 		// is not taken for granted where a repetition would change something.
@@ -324,6 +247,12 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 	case failedReset, failedUnsent:
 		r.Flags = stream.UpstreamTermination
 		reset("connection termination", "connection_termination")
+	case failedRefused:
+		r.Flags = stream.UpstreamReset
+		reset("remote refused stream reset", "remote_refused_stream_reset")
+	case failedRemote:
+		r.Flags = stream.UpstreamReset
+		reset("remote reset", "remote_reset")
 	case failedProtocol:
 		r.Status, r.Flags = 502, stream.UpstreamProtocol
 		reset("protocol error", "protocol_error")
@@ -408,7 +337,9 @@ func wantsFailure(r *route.Retry, why failure) bool {
 		return r.On&(route.OnConnectFailure|route.OnReset|route.On5xx|route.OnGatewayError) != 0
 	case failedUnsent:
 		return r.On&(route.OnReset|route.OnResetBeforeRequest|route.On5xx|route.OnGatewayError|route.OnConnectFailure) != 0
-	case failedReset, failedProtocol:
+	case failedRefused:
+		return r.On&(route.OnRefusedStream|route.OnReset|route.On5xx|route.OnGatewayError) != 0
+	case failedReset, failedRemote, failedProtocol:
 		return r.On&(route.OnReset|route.On5xx|route.OnGatewayError) != 0
 	case failedPerTry:
 		return r.On&(route.On5xx|route.OnGatewayError|route.OnReset) != 0

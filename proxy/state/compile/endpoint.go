@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 
@@ -14,6 +15,8 @@ import (
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/model"
 	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/http2"
+	"github.com/lateenmesh/lateen/proxy/pool"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -108,7 +111,9 @@ const httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 // protocol reads how endpoints are spoken to.
 func (c *Cluster) protocol(m *clusterv3.Cluster) error {
-	c.Config.HTTP2 = m.GetHttp2ProtocolOptions() != nil //nolint:staticcheck // static files still say so
+	if o := m.GetHttp2ProtocolOptions(); o != nil { //nolint:staticcheck // static files still say so
+		c.speaks(cluster.HTTP2, o)
+	}
 	for name, packed := range m.GetTypedExtensionProtocolOptions() {
 		if name != httpOptions {
 			return fieldcheck.Refuse(fmt.Sprintf("[%q]", name), "is not supported")
@@ -126,8 +131,28 @@ func (c *Cluster) protocol(m *clusterv3.Cluster) error {
 	return nil
 }
 
+// speaks sets up HTTP/2.
+func (c *Cluster) speaks(p cluster.Protocol, o *corev3.Http2ProtocolOptions) {
+	config := http2Config(o)
+	c.Config.Protocol = p
+	c.Config.Carrier = func(conn net.Conn, changed func()) pool.Carrier {
+		settings, keep := config, c.Config.Pool
+		settings.IdleTimeout, settings.MaxDuration = keep.IdleTimeout, keep.MaxDuration
+		client := http2.NewClient(conn, settings)
+		client.MaxRequests, client.Changed = keep.MaxRequests, changed
+		return client
+	}
+}
+
 func (c *Cluster) httpOptions(o *upstreamv3.HttpProtocolOptions) {
-	c.Config.HTTP2 = o.GetExplicitHttpConfig().GetHttp2ProtocolOptions() != nil
+	switch {
+	case o.GetExplicitHttpConfig().GetHttp2ProtocolOptions() != nil:
+		c.speaks(cluster.HTTP2, o.GetExplicitHttpConfig().GetHttp2ProtocolOptions())
+	case o.GetUseDownstreamProtocolConfig() != nil:
+		c.speaks(cluster.Downstream, o.GetUseDownstreamProtocolConfig().GetHttp2ProtocolOptions())
+	case o.GetAutoConfig() != nil:
+		c.speaks(cluster.Negotiated, o.GetAutoConfig().GetHttp2ProtocolOptions())
+	}
 	c.Config.AutoSNI = o.GetUpstreamHttpProtocolOptions().GetAutoSni()
 	c.Config.AutoSAN = o.GetUpstreamHttpProtocolOptions().GetAutoSanValidation()
 	common := o.GetCommonHttpProtocolOptions()

@@ -104,7 +104,30 @@ var clusterFields = fieldcheck.Table{
 			"override_stream_error_on_invalid_http_message": "a malformed message ends the connection",
 		},
 	},
-	"envoy.config.core.v3.Http2ProtocolOptions": {Read: "*"},
+	"envoy.config.core.v3.Http2ProtocolOptions": {
+		Read: "max_concurrent_streams initial_stream_window_size initial_connection_window_size hpack_table_size connection_keepalive",
+		Ignored: map[string]string{
+			"allow_connect":               "extended CONNECT is allowed where upgrade_configs allow upgrades",
+			"allow_metadata":              "METADATA frames are no part of HTTP/2",
+			"max_outbound_frames":         "what waits to be sent is bounded by its bytes",
+			"max_outbound_control_frames": "1,000 replies may wait to be read",
+			"max_consecutive_inbound_frames_with_empty_payload":    "frames that carry nothing have a budget together",
+			"max_inbound_priority_frames_per_stream":               "frames that carry nothing have a budget together",
+			"max_inbound_window_update_frames_per_data_frame_sent": "frames that carry nothing have a budget together",
+			"stream_error_on_invalid_http_messaging":               "a malformed message ends its stream only",
+			"override_stream_error_on_invalid_http_message":        "a malformed message ends its stream only",
+			"use_oghttp2_codec":                                    "the codec is our own",
+			"max_metadata_size":                                    "METADATA frames are no part of HTTP/2",
+			"enable_huffman_encoding":                              "strings are sent as they are",
+		},
+	},
+	"envoy.config.core.v3.KeepaliveSettings": {
+		Read: "interval timeout",
+		Ignored: map[string]string{
+			"interval_jitter":          "connections are looked at at times of their own",
+			"connection_idle_interval": "a connection that was quiet is asked by the interval",
+		},
+	},
 
 	"envoy.config.endpoint.v3.ClusterLoadAssignment": {Read: "cluster_name endpoints policy"},
 	"envoy.config.endpoint.v3.ClusterLoadAssignment.Policy": {

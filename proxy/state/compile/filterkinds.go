@@ -86,17 +86,20 @@ func external(f *route.Forward) bool {
 }
 
 func alpnFilter(m *alpnv3.FilterConfig) builder {
-	var http1 []string
+	var lists stream.ALPN
 	for _, o := range m.GetAlpnOverride() {
-		if o.GetUpstreamProtocol() == alpnv3.FilterConfig_HTTP11 {
-			http1 = o.GetAlpnOverride()
+		switch o.GetUpstreamProtocol() {
+		case alpnv3.FilterConfig_HTTP11:
+			lists.HTTP1 = o.GetAlpnOverride()
+		case alpnv3.FilterConfig_HTTP2:
+			lists.HTTP2 = o.GetAlpnOverride()
 		}
 	}
 	return func(_ proto.Message, on *spot) (stream.Filter, error) {
-		if on.forward == nil || http1 == nil {
+		if on.forward == nil || lists.HTTP1 == nil && lists.HTTP2 == nil {
 			return nil, nil
 		}
-		return &alpn.Filter{HTTP1: http1}, nil
+		return &alpn.Filter{ALPN: lists}, nil
 	}
 }
 

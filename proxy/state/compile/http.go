@@ -2,7 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/entry"
-	"github.com/lateenmesh/lateen/proxy/http1"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/route"
 )
@@ -63,53 +61,8 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	default:
 		return nil, fieldcheck.Refuse("", "has no routes: write rds or route_config")
 	}
-	codec, err := codecConfig(m)
-	if err != nil {
-		return nil, err
-	}
 	out.Managers = append(out.Managers, manager)
-	return http1.NewServer(codec, manager.Entry, observer), nil
-}
-
-func codecConfig(m *hcmv3.HttpConnectionManager) (http1.Config, error) {
-	if t := m.GetCodecType(); t != hcmv3.HttpConnectionManager_AUTO && t != hcmv3.HttpConnectionManager_HTTP1 {
-		return http1.Config{}, fieldcheck.Refuse("codec_type", "%s is not supported yet, write AUTO or HTTP1", t)
-	}
-	common := m.GetCommonHttpProtocolOptions()
-	out := http1.Config{
-		Limits: http1.Limits{
-			MaxHead:    int(m.GetMaxRequestHeadersKb().GetValue()) << 10,
-			MaxHeaders: int(common.GetMaxHeadersCount().GetValue()),
-		},
-		AcceptHTTP10:      m.GetHttpProtocolOptions().GetAcceptHttp_10(),
-		StreamIdleTimeout: 5 * time.Minute,
-		MaxDuration:       common.GetMaxConnectionDuration().AsDuration(),
-		Proxy100Continue:  m.GetProxy_100Continue(),
-	}
-	if d := common.GetIdleTimeout(); d != nil {
-		out.IdleTimeout = never(d.AsDuration())
-	}
-	if d := m.GetRequestHeadersTimeout(); d != nil {
-		out.HeadTimeout = never(d.AsDuration())
-	}
-	if d := m.GetStreamIdleTimeout(); d != nil {
-		out.StreamIdleTimeout = d.AsDuration()
-	}
-	for _, u := range m.GetUpgradeConfigs() {
-		if u.GetEnabled() == nil || u.GetEnabled().GetValue() {
-			out.Upgrades = append(out.Upgrades, u.GetUpgradeType())
-		}
-	}
-	return out, nil
-}
-
-// never turns 0, which switches a timeout off in Envoy's words, into a negative
-// duration, which does so in the codec's.
-func never(d time.Duration) time.Duration {
-	if d == 0 {
-		return -1
-	}
-	return d
+	return newCodec(m, manager.Entry, observer)
 }
 
 var serverHeaders = map[hcmv3.HttpConnectionManager_ServerHeaderTransformation]entry.ServerHeader{

@@ -66,6 +66,9 @@ func (c *Client) Config(r pool.TLSRequest) (*tls.Config, error) {
 	if r.ALPN == nil {
 		r.ALPN = c.common.alpn
 	}
+	if len(r.ALPN) == 0 {
+		r.ALPN = r.Fallback
+	}
 	key := r.SNI + "\x00" + r.VerifyName + "\x00" + strings.Join(r.ALPN, ",")
 	now.mu.Lock()
 	defer now.mu.Unlock()

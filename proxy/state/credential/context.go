@@ -32,7 +32,7 @@ type common struct {
 
 // unspoken are protocols that nobody may agree on with us: what they announce is
 // not spoken here, neither by servers nor by clients.
-var unspoken = []string{"istio-peer-exchange", "h2", "istio-h2"}
+var unspoken = []string{"istio-peer-exchange"}
 
 func newCommon(store *Store, c *tlsv3.CommonTlsContext) (*common, error) {
 	// Who agrees on istio-peer-exchange tells the other side about itself before

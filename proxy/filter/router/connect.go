@@ -1,0 +1,209 @@
+package router
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/http1"
+	"github.com/lateenmesh/lateen/proxy/http2"
+	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// What a handshake offers when nothing else says so.
+var (
+	offerHTTP1 = []string{"http/1.1"}
+	offerHTTP2 = []string{"h2"}
+	offerBoth  = []string{"h2", "http/1.1"}
+)
+
+// connect gets a connection to the host, or a place on one.
+func (a *attempt) connect(req *stream.Request) (failure, error) {
+	ask := a.tlsRequest(req)
+	var why failure
+	var err error
+	if ask.Shared && !(a.cluster.Protocol == cluster.Negotiated && a.host.Pool.Alone()) {
+		why, err = a.share(req, ask)
+	} else {
+		why, err = a.own(req, ask)
+	}
+	if why != 0 {
+		return why, err
+	}
+	if carrier, shared := a.conn.Codec.(*http2.Client); shared {
+		a.client, a.shared = carrier.Exchange(), true
+	} else {
+		client, _ := a.conn.Codec.(*http1.Client)
+		if client == nil {
+			client = http1.NewClient(a.conn.Conn, http1.Limits{})
+			a.conn.Codec = client
+		}
+		a.client, a.shared = client, false
+	}
+	a.note(req)
+	return 0, nil
+}
+
+// own gets a connection that nobody else uses meanwhile.
+func (a *attempt) own(req *stream.Request, ask pool.TLSRequest) (failure, error) {
+	a.conn = a.host.Pool.Idle(ask, a.began)
+	for a.conn == nil {
+		if a.mayOpen() {
+			return a.open(req, ask)
+		}
+		if !a.cluster.AcquirePending() {
+			return failedOverflow, nil
+		}
+		conn, inTime := a.host.Pool.Wait(ask, a.deadline)
+		a.cluster.ReleasePending()
+		if !inTime {
+			return failedTimeout, nil
+		}
+		if a.conn = conn; conn == nil {
+			a.conn = a.host.Pool.Idle(ask, time.Now())
+		}
+	}
+	return 0, nil
+}
+
+// share gets a place on a connection that others use too. Where the handshake
+// decides and decides for HTTP/1.1, the connection is not shared after all.
+func (a *attempt) share(req *stream.Request, ask pool.TLSRequest) (failure, error) {
+	p := a.host.Pool
+	for {
+		if a.conn = p.Place(ask); a.conn != nil {
+			return 0, nil
+		}
+		if a.cluster.Protocol == cluster.Negotiated {
+			if a.conn = p.Idle(ask, time.Now()); a.conn != nil {
+				return 0, nil
+			}
+		}
+		turn := p.Turn()
+		if a.conn = p.Place(ask); a.conn != nil { // it came free meanwhile
+			return 0, nil
+		}
+		lead, late, err := p.Join(ask, a.deadline)
+		switch {
+		case late:
+			return failedTimeout, nil
+		case err != nil:
+			return a.unconnected(req, err), err
+		case !lead:
+			continue
+		}
+		if a.mayOpen() {
+			why, err := a.open(req, ask)
+			p.Opened(ask, err)
+			return why, err
+		}
+		p.Opened(ask, nil)
+		if !a.cluster.AcquirePending() {
+			return failedOverflow, nil
+		}
+		inTime := p.Await(turn, a.deadline)
+		a.cluster.ReleasePending()
+		if !inTime {
+			return failedTimeout, nil
+		}
+	}
+}
+
+// mayOpen counts a new connection, unless the circuit breaker is open.
+func (a *attempt) mayOpen() bool {
+	return a.cluster.AcquireConnection() || a.cluster.AcquireFirstConnection(a.host)
+}
+
+// open opens a connection, and puts it into use for others too if it speaks
+// HTTP/2.
+func (a *attempt) open(req *stream.Request, ask pool.TLSRequest) (failure, error) {
+	conn, err := a.dial(ask)
+	if err != nil {
+		a.cluster.ReleaseConnection()
+		a.cluster.Stats.CxConnectFail.Add(1)
+		return a.unconnected(req, err), err
+	}
+	a.conn = conn
+	p := a.host.Pool
+	alone := a.cluster.Protocol == cluster.Negotiated && (conn.TLS == nil || !speaksHTTP2(conn.TLS.NegotiatedProtocol))
+	p.SetAlone(alone)
+	if ask.Shared && !alone {
+		p.Carry(conn, a.cluster.Carrier(conn.Conn, func() { p.Changed(conn) }))
+	}
+	return 0, nil
+}
+
+// unconnected notes why there is no connection.
+func (a *attempt) unconnected(req *stream.Request, err error) failure {
+	req.Info.UpstreamFailure = transportFailure(err)
+	req.Info.Upstream = a.host.Address
+	return dialFailure(err, a.deadline)
+}
+
+func speaksHTTP2(alpn string) bool { return alpn == "h2" || alpn == "istio-h2" }
+
+func (a *attempt) dial(ask pool.TLSRequest) (*pool.Conn, error) {
+	ctx := context.Background()
+	if !a.deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, a.deadline)
+		defer cancel()
+	}
+	return a.host.Pool.Connect(ctx, ask)
+}
+
+// tlsRequest is what the request wants of a connection.
+func (a *attempt) tlsRequest(req *stream.Request) pool.TLSRequest {
+	ask := pool.TLSRequest{Fallback: offerHTTP1}
+	override := req.ALPN
+	if a.cluster.KeepALPN {
+		override = nil
+	}
+	switch p := a.cluster.Protocol; {
+	case p == cluster.HTTP2, p == cluster.Downstream && req.Protocol == stream.HTTP2:
+		ask.Shared, ask.Fallback = true, offerHTTP2
+		if override != nil {
+			ask.ALPN = override.HTTP2
+		}
+	case p == cluster.Negotiated && a.host.Secured():
+		ask.Shared, ask.ALPN = true, offerBoth
+	case override != nil:
+		ask.ALPN = override.HTTP1
+	}
+	if a.cluster.AutoSNI || a.cluster.AutoSAN {
+		name := strings.ToLower(req.Authority)
+		if i := strings.LastIndexByte(name, ':'); i >= 0 && !strings.HasSuffix(name, "]") {
+			name = name[:i]
+		}
+		if a.cluster.AutoSNI {
+			ask.SNI = name
+		}
+		if a.cluster.AutoSAN {
+			ask.VerifyName = name
+		}
+	}
+	return ask
+}
+
+// note tells the request's record who it goes to.
+func (a *attempt) note(req *stream.Request) {
+	req.Info.Upstream = a.host.Address
+	req.Info.UpstreamMTLS = a.host.MTLS
+	if a.host.Peer != nil && req.Info.UpstreamPeer == nil {
+		req.Info.UpstreamPeer = a.host.Peer
+	}
+	if local, ok := a.conn.LocalAddr().(*net.TCPAddr); ok {
+		ip, _ := netip.AddrFromSlice(local.IP)
+		req.Info.UpstreamLocal = netip.AddrPortFrom(ip.Unmap(), uint16(local.Port))
+	}
+	if t := a.conn.TLS; t != nil && len(t.PeerCertificates) > 0 && len(t.PeerCertificates[0].URIs) > 0 {
+		req.Info.UpstreamURI = peerURI(t)
+	}
+}
+
+func peerURI(t *tls.ConnectionState) string { return t.PeerCertificates[0].URIs[0].String() }

@@ -1,0 +1,55 @@
+package stream
+
+// ContentLength reads a Content-Length: digits and nothing else, no sign, no
+// list, no overflow.
+func ContentLength(s string) (int64, bool) {
+	if s == "" || len(s) > 18 {
+		return 0, false
+	}
+	var n int64
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(s[i]-'0')
+	}
+	return n, true
+}
+
+// ValidHost reports whether s may be an authority: nothing in it can be read as
+// the beginning of another part of a URL, as user information or as a list.
+func ValidHost(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] == 0x7f || s[i] == '/' || s[i] == '?' || s[i] == '#' || s[i] == '@' || s[i] == ',' {
+			return false
+		}
+	}
+	return true
+}
+
+// ValidTarget reports whether every byte of a request target may be in one.
+func ValidTarget(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// forbiddenTrailers may not stand behind the content: they would change how the
+// message is framed, routed or who it is from (RFC 9110 section 6.5.1).
+var forbiddenTrailers = []string{
+	"content-length", "transfer-encoding", "host", "authorization", "connection", "te", "upgrade", "trailer", "content-encoding", "cookie", "set-cookie",
+}
+
+// ValidTrailer reports whether a field with that name may stand behind the
+// content.
+func ValidTrailer(name string) bool {
+	for _, forbidden := range forbiddenTrailers {
+		if EqualName(name, forbidden) {
+			return false
+		}
+	}
+	return true
+}
