@@ -17,10 +17,17 @@ import (
 )
 
 // envoyConfig is the bootstrap that lateen-proxy and Envoy both read.
-func envoyConfig(port int, backend string, certs certificates, useTLS bool) string {
+func envoyConfig(port int, backend string, certs certificates, sc scenario) string {
 	host, backendPort, _ := net.SplitHostPort(backend)
-	transport := ""
-	if useTLS {
+	transport, codec, options := "", "HTTP1", ""
+	if sc.grpc {
+		codec, options = "HTTP2", `
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {http2_protocol_options: {}}`
+	}
+	if sc.tls {
 		transport = fmt.Sprintf(`
       transport_socket:
         name: envoy.transport_sockets.tls
@@ -44,7 +51,7 @@ static_resources:
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: hop
-          codec_type: HTTP1
+          codec_type: %s
           generate_request_id: false
           route_config:
             name: hop
@@ -60,18 +67,23 @@ static_resources:
   clusters:
   - name: backend
     type: STATIC
-    connect_timeout: 1s
+    connect_timeout: 1s%s
     load_assignment:
       cluster_name: backend
       endpoints:
       - lb_endpoints:
         - endpoint: {address: {socket_address: {address: %s, port_value: %s}}}
-`, port, transport, host, backendPort)
+`, port, codec, transport, options, host, backendPort)
 }
 
-func nginxConfig(dir string, port int, backend string, certs certificates, useTLS bool) string {
+func nginxConfig(dir string, port int, backend string, certs certificates, sc scenario) string {
 	listen, extra := fmt.Sprintf("127.0.0.1:%d", port), ""
-	if useTLS {
+	pass := `proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;`
+	if sc.grpc {
+		listen += " http2"
+		pass = "grpc_pass grpc://backend;"
+	}
+	if sc.tls {
 		listen += " ssl"
 		extra = fmt.Sprintf("ssl_certificate %s; ssl_certificate_key %s; ssl_client_certificate %s; ssl_verify_client on;", certs.cert, certs.key, certs.ca)
 	}
@@ -81,9 +93,9 @@ http {
   access_log off; keepalive_requests 1000000000; keepalive_timeout 1h;
   client_body_temp_path %[1]s; proxy_temp_path %[1]s; fastcgi_temp_path %[1]s; uwsgi_temp_path %[1]s; scgi_temp_path %[1]s;
   upstream backend { server %s; keepalive 64; keepalive_requests 1000000000; keepalive_timeout 1h; }
-  server { listen %s; %s location / { proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; } }
+  server { listen %s; %s location / { %s } }
 }
-`, dir, backend, listen, extra)
+`, dir, backend, listen, extra, pass)
 }
 
 // certificates are one CA and one certificate that serves both sides.

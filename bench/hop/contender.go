@@ -18,8 +18,10 @@ type contender struct {
 	config, text           string // a file and what is written to it
 	args                   []string
 
-	process    *exec.Cmd
-	loader     *loader
+	process *exec.Cmd
+	loader  interface {
+		run(time.Duration) (int, error)
+	}
 	perRequest []float64 // CPU microseconds, a value a round
 	rate       []float64 // requests a second, a value a round
 }

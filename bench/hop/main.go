@@ -1,6 +1,7 @@
 // Command hop measures what one proxy hop costs: CPU time per request of the
-// proxy process, for HTTP/1.1 keep-alive with a 1 KB reply, plain and with
-// mutual TLS from the client, through lateen-proxy, nginx and Envoy.
+// proxy process, through lateen-proxy, nginx and Envoy. The scenarios are
+// HTTP/1.1 keep-alive with a 1 KB reply, plain and with mutual TLS from the
+// client, and gRPC unary calls with 1 KB each way on 100 streams.
 //
 // All contenders are up at once and get slices of load in turn; a row is the
 // median over the rounds, and ratios are medians of per-round ratios, because
@@ -24,6 +25,7 @@ type settings struct {
 	rounds               int
 	slice                time.Duration
 	conns                int
+	only                 string
 }
 
 func main() {
@@ -34,6 +36,7 @@ func main() {
 	flag.IntVar(&s.rounds, "rounds", 15, "rounds")
 	flag.DurationVar(&s.slice, "slice", time.Second, "load per contender and round")
 	flag.IntVar(&s.conns, "conns", 16, "connections")
+	flag.StringVar(&s.only, "only", "", "one scenario: plain, mtls or grpc")
 	flag.Parse()
 	if err := run(context.Background(), s); err != nil {
 		fmt.Fprintln(os.Stderr, "hop:", err)
@@ -51,33 +54,62 @@ func run(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	backend, err := serveBackend()
-	if err != nil {
-		return err
-	}
-	defer backend.Close()
-	for _, tls := range []bool{false, true} {
-		contenders := contendersOf(s, dir, backend.Addr().String(), certs, tls)
-		for _, c := range contenders {
-			if err := c.start(ctx); err != nil {
-				return err
-			}
-			defer c.stop()
+	for i, sc := range scenarios {
+		if s.only != "" && sc.name != s.only {
+			continue
 		}
-		if err := compare(s, contenders, certs, tls); err != nil {
-			return err
-		}
-		for _, c := range contenders {
-			c.stop()
+		if err := measure(ctx, s, sc, filepath.Join(dir, sc.name), certs, 18080+10*i); err != nil {
+			return fmt.Errorf("%s: %w", sc.name, err)
 		}
 	}
 	return nil
 }
 
-// compare loads each contender in turn and prints the table.
-func compare(s settings, contenders []*contender, certs certificates, tls bool) error {
+// A scenario is one kind of load.
+type scenario struct {
+	name, title string
+	tls, grpc   bool
+}
+
+var scenarios = []scenario{
+	{name: "plain", title: "HTTP/1.1 keep-alive, 1 KB, 16 connections"},
+	{name: "mtls", title: "HTTP/1.1 keep-alive, 1 KB, 16 connections, mutual TLS from the client", tls: true},
+	{name: "grpc", title: "gRPC unary, 1 KB each way, 100 streams on 4 connections", grpc: true},
+}
+
+func measure(ctx context.Context, s settings, sc scenario, dir string, certs certificates, port int) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	serve := serveBackend
+	if sc.grpc {
+		serve = serveGRPC
+	}
+	backend, err := serve()
+	if err != nil {
+		return err
+	}
+	defer backend.Close()
+	contenders := contendersOf(s, sc, dir, backend.Addr().String(), certs, port)
+	defer func() {
+		for _, c := range contenders {
+			c.stop()
+		}
+	}()
 	for _, c := range contenders {
-		c.loader = newLoader(c.address, s.conns, certs, tls)
+		if err := c.start(ctx); err != nil {
+			return err
+		}
+	}
+	return compare(s, sc, contenders, certs)
+}
+
+// compare loads each contender in turn and prints the table.
+func compare(s settings, sc scenario, contenders []*contender, certs certificates) error {
+	for _, c := range contenders {
+		if c.loader = newLoader(c.address, s.conns, certs, sc.tls); sc.grpc {
+			c.loader = h2load{c.address}
+		}
 		if _, err := c.loader.run(s.slice / 2); err != nil { // warm up
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
@@ -94,11 +126,7 @@ func compare(s settings, contenders []*contender, certs certificates, tls bool) 
 			c.rate = append(c.rate, float64(n)/time.Since(start).Seconds())
 		}
 	}
-	title := "plain"
-	if tls {
-		title = "mutual TLS from the client"
-	}
-	fmt.Printf("\nHTTP/1.1 keep-alive, 1 KB, %d connections, one core each, %s\n", s.conns, title)
+	fmt.Printf("\n%s, one core each\n", sc.title)
 	fmt.Printf("%-14s %12s %12s %10s %14s\n", "proxy", "CPU us/req", "requests/s", "RSS MB", "lateen / it")
 	for _, c := range contenders {
 		ratios := make([]float64, len(c.perRequest))
@@ -115,7 +143,7 @@ func median(values []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-func contendersOf(s settings, dir, backend string, certs certificates, tls bool) []*contender {
+func contendersOf(s settings, sc scenario, dir, backend string, certs certificates, port int) []*contender {
 	var found []*contender
 	add := func(name, program, config, text string, args ...string) {
 		path, err := exec.LookPath(program)
@@ -123,24 +151,20 @@ func contendersOf(s settings, dir, backend string, certs certificates, tls bool)
 			fmt.Printf("left out: %s is not installed\n", name)
 			return
 		}
-		file := filepath.Join(dir, fmt.Sprintf("%s-%v-%s", name, tls, config))
+		file := filepath.Join(dir, name+"-"+config)
 		c := &contender{name: name, program: path, config: file, text: text, args: args}
 		found = append(found, c)
 	}
-	suffix := 0
-	if tls {
-		suffix = 10
-	}
-	for i, port := range []int{18080 + suffix, 18081 + suffix, 18082 + suffix} {
-		address := fmt.Sprintf("127.0.0.1:%d", port)
+	for i := range 3 {
+		address := fmt.Sprintf("127.0.0.1:%d", port+i)
 		before := len(found)
 		switch i {
 		case 0:
-			add("lateen-proxy", s.lateen, "static.yaml", envoyConfig(port, backend, certs, tls), "static", "--concurrency", "1", "-l", "warning", "-c")
+			add("lateen-proxy", s.lateen, "static.yaml", envoyConfig(port, backend, certs, sc), "static", "--concurrency", "1", "-l", "warning", "-c")
 		case 1:
-			add("nginx", s.nginx, "nginx.conf", nginxConfig(dir, port, backend, certs, tls), "-c")
+			add("nginx", s.nginx, "nginx.conf", nginxConfig(dir, port+1, backend, certs, sc), "-c")
 		case 2:
-			add("envoy", s.envoy, "envoy.yaml", envoyConfig(port, backend, certs, tls), "--concurrency", "1", "-l", "warning", "--disable-hot-restart", "-c")
+			add("envoy", s.envoy, "envoy.yaml", envoyConfig(port+2, backend, certs, sc), "--concurrency", "1", "-l", "warning", "--disable-hot-restart", "-c")
 		}
 		if len(found) > before {
 			found[before].address = address
