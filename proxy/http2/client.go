@@ -172,7 +172,11 @@ var exchanges = sync.Pool{New: func() any {
 // time has not begun to run.
 func (e *Exchange) RoundTrip(req *stream.Request, deadline time.Time) (*stream.Response, error) {
 	e.req, e.span = req, 0
-	whole := req.Body == nil || req.Length != stream.Unknown && int64(len(req.Body.Buffered())) == req.Length
+	whole := req.Body == nil
+	if !whole {
+		p := req.Body.Buffered()
+		whole = last(req.Body, len(p), req.Length)
+	}
 	whole, err := e.begin(req, whole)
 	if err != nil {
 		return nil, err

@@ -293,6 +293,7 @@ func (c *conn) endLocked(err error) {
 	}
 	c.unblock()
 	c.closing = true
+	_ = c.nc.SetWriteDeadline(time.Now().Add(lingerTime)) // a write under way has to end too
 	c.signal()
 }
 
@@ -338,9 +339,6 @@ func (c *conn) write(drain <-chan struct{}, drained func()) {
 					return
 				}
 				break
-			}
-			if closing {
-				_ = c.nc.SetWriteDeadline(time.Now().Add(lingerTime))
 			}
 			_, err := c.nc.Write(out)
 			if cap(out) > outLimit/2 {

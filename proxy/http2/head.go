@@ -220,6 +220,9 @@ func (h *head) trailer() {
 	if h.seen != 0 {
 		h.malformed("a pseudo-header in trailers")
 	}
+	if h.length != stream.Unknown || h.host != "" {
+		h.malformed("content-length or host in trailers")
+	}
 	for i := 0; i < h.fields.Len(); i++ {
 		if name := h.fields.At(i).Name; !stream.ValidTrailer(name) {
 			h.malformed("a trailer that may not be one: " + name)

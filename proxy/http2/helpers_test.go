@@ -51,7 +51,7 @@ func (n *noted) all() []stream.Info {
 // serve runs a server on one end of a connection and gives the other.
 func serve(t testing.TB, cfg Config, h handlerFunc) (*memnet.Conn, *noted, chan struct{}) {
 	t.Helper()
-	near, far := memnet.Pipe(clientAddress, serverAddress)
+	near, far := pipe()
 	seen, drain, ended := &noted{}, make(chan struct{}), make(chan struct{})
 	server := NewServer(cfg, h, seen)
 	go func() {
@@ -84,6 +84,8 @@ func echo(req *stream.Request) (*stream.Response, error) {
 	return resp, nil
 }
 
+func pipe() (near, far *memnet.Conn) { return memnet.Pipe(clientAddress, serverAddress) }
+
 // raw is a client that speaks in frames.
 type raw struct {
 	t      testing.TB
@@ -91,7 +93,6 @@ type raw struct {
 	framer *oracle.Framer
 	block  bytes.Buffer
 	enc    *hpack.Encoder
-	frames []string // what the server said, in short
 }
 
 func newRaw(t testing.TB, conn *memnet.Conn) *raw {
@@ -155,6 +156,13 @@ func (r *raw) next() oracle.Frame {
 	}
 }
 
+// settle waits until settings have been exchanged: what the test writes from
+// another goroutine does not meet an acknowledgement then.
+func (r *raw) settle() {
+	r.must(r.framer.WritePing(false, [8]byte{}))
+	r.next()
+}
+
 // ends gives the code with which the server ended the stream or the connection.
 func (r *raw) ends() (stream, conn oracle.ErrCode, closed bool) {
 	stream, conn = 99, 99
@@ -172,7 +180,7 @@ func (r *raw) ends() (stream, conn oracle.ErrCode, closed bool) {
 
 // connected is our client before the peer that serve runs on the far end.
 func connected(t testing.TB, cfg Config, serve func(net.Conn)) *Client {
-	near, far := memnet.Pipe(clientAddress, serverAddress)
+	near, far := pipe()
 	c := NewClient(near, cfg)
 	var both sync.WaitGroup
 	both.Go(c.Run)

@@ -264,6 +264,7 @@ func (c *conn) window(h header, p []byte) error {
 // alone. Too many of them end the connection. The caller holds mu.
 func (c *conn) violated(t *transfer, code Code, text string) error {
 	c.resetStream(t, code, broken(code, text))
+	t.owner.lost()
 	if err := c.guard.wasted(); err != nil {
 		return err
 	}

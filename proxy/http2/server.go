@@ -405,7 +405,7 @@ func (k *call) frame() {
 		return
 	}
 	k.req.Body, k.req.Length = &k.transfer, k.declared
-	if last(&k.transfer) {
+	if last(&k.transfer, 0, 0) {
 		k.req.Length = int64(whole)
 	}
 	if expect := k.req.Header.Get("expect"); stream.EqualName(expect, "100-continue") {
@@ -509,7 +509,7 @@ func (k *call) deliver(resp *stream.Response) error {
 	whole := false
 	if !bodyless {
 		p = resp.Body.Buffered()
-		whole = last(resp.Body) || resp.Length != stream.Unknown && int64(len(p)) == resp.Length
+		whole = last(resp.Body, len(p), resp.Length)
 	}
 	whole, err := k.sendHead(resp, bodyless, p, whole)
 	switch {

@@ -53,7 +53,8 @@ type transfer struct {
 // owner is who a transfer belongs to: a request that is served, or one that is
 // made.
 type owner interface {
-	// lost is told that the connection has ended. The connection's mutex is held.
+	// lost is told that the transfer has failed by itself. The connection's mutex
+	// is held.
 	lost()
 }
 
@@ -193,10 +194,14 @@ func (t *transfer) Trailers() *stream.Header {
 	return &t.trailers
 }
 
-// last reports whether nothing comes behind what is buffered, trailers included.
-func last(b stream.Body) bool {
-	t, ok := b.(*transfer)
-	return ok && t.final && t.trailers.Len() == 0
+// last reports whether nothing comes behind what is buffered, trailers included,
+// when rest of the announced length is left. Only HTTP/2 has trailers behind
+// content whose length was announced.
+func last(b stream.Body, buffered int, rest int64) bool {
+	if t, ok := b.(*transfer); ok {
+		return t.final && t.trailers.Len() == 0
+	}
+	return int64(buffered) == rest
 }
 
 // stopReading makes whoever waits for content stop.
@@ -276,7 +281,7 @@ func (t *transfer) body(b stream.Body, length int64) (int64, error) {
 			}
 			continue
 		}
-		end := last(b) || total+int64(len(p)) == length
+		end := last(b, len(p), length-total)
 		if err := t.content(p, end); err != nil {
 			return total, err
 		}

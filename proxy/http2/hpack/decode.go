@@ -104,12 +104,10 @@ func (d *Decoder) literal(block, text []byte) (Field, []byte, []byte, error) {
 	}
 	f.Valid = validValue(f.Value) && (index != 0 && (named.valid || validName(f.Name)) || index == 0 && validName(f.Name))
 	if insert {
-		// One allocation holds what the table keeps.
 		if index != 0 {
-			f.Value = strings.Clone(f.Value)
+			f.Value = strings.Clone(f.Value) // the name is a table's already
 		} else {
-			both := f.Name + f.Value
-			f.Name, f.Value = both[:len(f.Name)], both[len(f.Name):]
+			f.Field = owned(f.Field)
 		}
 		d.table.add(entry{Field: f.Field, valid: f.Valid})
 	}

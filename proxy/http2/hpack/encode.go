@@ -77,8 +77,7 @@ func (e *Encoder) Field(out []byte, name, value string) []byte {
 		return e.text(out, 0, 4, named, name, value)
 	}
 	out = e.text(out, 0x40, 6, named, name, value)
-	both := name + value
-	if e.table.add(entry{Field: stream.Field{Name: both[:len(name)], Value: both[len(name):]}, hash: hash}) {
+	if e.table.add(entry{Field: owned(stream.Field{Name: name, Value: value}), hash: hash}) {
 		e.slots[at] = e.table.inserted
 	}
 	return out

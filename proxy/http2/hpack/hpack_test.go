@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	oracle "golang.org/x/net/http2/hpack"
 
@@ -84,7 +85,7 @@ func word(r *rand.Rand) string {
 	if r.IntN(3) > 0 {
 		return []string{"accept", "x-a", "content-type", "application/grpc", ":path", "/", "user-agent", "curl/8", "x-long-" + strings.Repeat("y", r.IntN(600))}[r.IntN(9)]
 	}
-	p := make([]byte, 1+r.IntN(20))
+	p := make([]byte, r.IntN(20))
 	for i := range p {
 		p[i] = byte(r.IntN(256))
 	}
@@ -166,6 +167,31 @@ func TestRepeatedFieldsBecomeIndices(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// What a table holds does not change when the memory of the section that brought
+// it is used again, empty strings or not.
+func TestTablesOwnTheirStrings(t *testing.T) {
+	for _, f := range []stream.Field{{Name: "x-name", Value: "value"}, {Name: "x-name"}, {Name: ":path", Value: "/p"}} {
+		name, value := []byte(f.Name), []byte(f.Value)
+		e, d := NewEncoder(), NewDecoder(DefaultTableSize)
+		var text []byte
+		for i := range 4 {
+			block := e.Field(nil, view(name), view(value))
+			got, _, texts, _, err := d.Next(block, text[:0], true)
+			if err != nil || got.Field != f {
+				t.Errorf("%d: got %+v, %v; want %v", i, got, err, f)
+			}
+			for _, p := range [][]byte{texts[:cap(texts)], name, value} {
+				for i := range p {
+					p[i] = '#'
+				}
+			}
+			text, name, value = texts, []byte(f.Name), []byte(f.Value)
+		}
+	}
+}
+
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // Every way in which a block can be wrong is an error, never a field.
 func TestBrokenBlocks(t *testing.T) {

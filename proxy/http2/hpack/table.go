@@ -5,6 +5,7 @@ package hpack
 
 import (
 	"errors"
+	"unsafe"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
@@ -30,6 +31,14 @@ type entry struct {
 	stream.Field
 	hash  uint32 // the encoder's
 	valid bool   // the decoder's: allowed in a message
+}
+
+// owned copies a field's strings into one allocation of their own. (A
+// concatenation would not copy when one of them is empty.)
+func owned(f stream.Field) stream.Field {
+	both := append(append(make([]byte, 0, len(f.Name)+len(f.Value)), f.Name...), f.Value...)
+	text := unsafe.String(unsafe.SliceData(both), len(both))
+	return stream.Field{Name: text[:len(f.Name)], Value: text[len(f.Name):]}
 }
 
 func (e *entry) size() uint32 { return uint32(len(e.Name) + len(e.Value) + overhead) }
