@@ -40,6 +40,9 @@ type Route struct {
 	// Handler is what answers: the filters that have something to do on this
 	// route, then the router, a redirect, or a direct response.
 	Handler stream.Handler
+	// Cluster that requests go to when it is sure beforehand; nil otherwise. A
+	// request that a filter refuses is noted as meant for it.
+	Cluster *cluster.Handle
 	// Operation names the request in traces.
 	Operation string
 	Mutations Mutations

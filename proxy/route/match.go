@@ -52,6 +52,22 @@ func (h *HeaderMatch) Holds(req *stream.Request) bool {
 	return h.holds(value, present)
 }
 
+// HoldsOfAny compares the values of several fields of one name one by one: one
+// that fits is enough.
+func (h *HeaderMatch) HoldsOfAny(req *stream.Request) bool {
+	seen, fits := 0, false
+	for i := range req.Header.Len() {
+		if f := req.Header.At(i); stream.EqualName(f.Name, h.Name) {
+			seen++
+			fits = fits || h.Match.Holds(f.Value)
+		}
+	}
+	if seen < 2 || h.Match.Kind == Present {
+		return h.Holds(req)
+	}
+	return fits != h.Invert
+}
+
 // HoldsIn compares a field of a response's header.
 func (h *HeaderMatch) HoldsIn(header *stream.Header) bool {
 	value, present := header.Joined(h.Name)
@@ -126,3 +142,6 @@ func (m *Match) query(req *stream.Request) bool {
 	}
 	return true
 }
+
+// Holds reports whether the request matches.
+func (m *Match) Holds(req *stream.Request) bool { return m.path(req, req.PathOnly()) && m.rest(req) }

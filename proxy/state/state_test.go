@@ -10,7 +10,7 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"github.com/google/go-cmp/cmp"
@@ -200,10 +200,10 @@ func TestNack(t *testing.T) {
 	}
 
 	wrong := routes(t, "80", "a")
-	rbac, _ := anypb.New(&rbacv3.RBACPerRoute{})
-	wrong.VirtualHosts[0].Routes[0].TypedPerFilterConfig = map[string]*anypb.Any{"envoy.filters.http.rbac": rbac}
+	lua, _ := anypb.New(&luav3.LuaPerRoute{})
+	wrong.VirtualHosts[0].Routes[0].TypedPerFilterConfig = map[string]*anypb.Any{"envoy.filters.http.lua": lua}
 	err = update(t, s, ads.RouteType, wrong)
-	if err == nil || !strings.Contains(err.Error(), `route "80": virtual_hosts[0]`) || !strings.Contains(err.Error(), "RBACPerRoute") {
+	if err == nil || !strings.Contains(err.Error(), `route "80": virtual_hosts[0]`) || !strings.Contains(err.Error(), "LuaPerRoute") {
 		t.Errorf("got %v, want the route, the place and the extension", err)
 	}
 }

@@ -84,7 +84,10 @@ type Info struct {
 	BytesReceived, BytesSent int64 // of bodies
 	HeadReceived, HeadSent   int64 // of heads, as they were on the wire
 
-	// Path is the path before a rewrite, empty when it was not rewritten.
+	// Client is the address that counts as the client's where it is not the
+	// socket's peer: what trusted hops have told.
+	Client netip.Addr
+	// OriginalPath is the path before a rewrite, empty when it was not rewritten.
 	OriginalPath string
 	Status       int // 0 when nothing was sent
 	Flags        Flags

@@ -22,6 +22,8 @@ func Reply(req *Request, r *Refusal, into *Response) *Response {
 			into.Header.Add("content-type", "text/plain")
 		}
 		into.Body = NewBytes([]byte(r.Body))
+	} else if req.Method == "HEAD" {
+		into.Length = Unknown // how long a body would have been is not told
 	}
 	return into
 }

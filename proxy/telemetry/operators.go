@@ -69,6 +69,15 @@ func portOnly(get func(*record) netip.AddrPort) operator {
 func start(i *stream.Info) time.Time { return i.Start }
 func end(i *stream.Info) time.Time   { return i.End }
 
+// client is who counts as the client: the socket's peer, or who trusted hops told
+// of, whose port is not known.
+func client(r *record) netip.AddrPort {
+	if a := r.req.Info.Client; a.IsValid() {
+		return netip.AddrPortFrom(a, 0)
+	}
+	return r.req.Conn.Remote
+}
+
 func remote(r *record) netip.AddrPort        { return r.req.Conn.Remote }
 func original(r *record) netip.AddrPort      { return r.req.Conn.Original }
 func upstream(r *record) netip.AddrPort      { return r.req.Info.Upstream }
@@ -140,9 +149,9 @@ var plain = map[string]operator{
 	"CONNECTION_START_TIME": func(b []byte, r *record) ([]byte, bool) {
 		return envoyTime(b, r.req.Conn.Start), !r.req.Conn.Start.IsZero()
 	},
-	"DOWNSTREAM_REMOTE_ADDRESS":                     address(remote),
-	"DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT":        addressOnly(remote),
-	"DOWNSTREAM_REMOTE_PORT":                        portOnly(remote),
+	"DOWNSTREAM_REMOTE_ADDRESS":                     address(client),
+	"DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT":        addressOnly(client),
+	"DOWNSTREAM_REMOTE_PORT":                        portOnly(client),
 	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS":              address(remote),
 	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": addressOnly(remote),
 	"REQUESTED_SERVER_NAME": text(func(r *record) string {

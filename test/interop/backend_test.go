@@ -65,13 +65,21 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "not yet", http.StatusServiceUnavailable)
 			return
 		}
+	case "authz":
+		b.authorize(w, r, string(body))
+		return
 	case "reset":
 		if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
 			conn.Close()
 		}
 		return
 	}
-	e := echo{Backend: b.name, Method: r.Method, Path: r.RequestURI, Host: r.Host, Body: string(body)}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(b.seen(r, string(body)))
+}
+
+func (b *backend) seen(r *http.Request, body string) echo {
+	e := echo{Backend: b.name, Method: r.Method, Path: r.RequestURI, Host: r.Host, Body: body}
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		if ignoredUpstream[name] {
 			continue
@@ -80,8 +88,26 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			e.Headers = append(e.Headers, name+": "+v)
 		}
 	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(e)
+	return e
+}
+
+// authorize answers as an authorization service, by the last word of the path.
+// What it was asked it tells in x-user.
+func (b *backend) authorize(w http.ResponseWriter, r *http.Request, body string) {
+	asked, _ := json.Marshal(b.seen(r, body))
+	h := w.Header()
+	h.Set("x-user", string(asked))
+	h.Set("x-more", "more")
+	h.Set("x-granted", "yes")
+	h.Set("x-reason", "because")
+	h.Set("x-hidden", "1")
+	h.Set("www-authenticate", "Basic")
+	status := map[string]int{"allow": 200, "deny": 403, "401": 401, "500": 500, "302": 302}[r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]]
+	if status == 302 {
+		h.Set("location", "http://login.example/")
+	}
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "the answer is %d", status)
 }
 
 // ignoredUpstream are request headers whose values differ by run.

@@ -6,8 +6,15 @@ import (
 	"strings"
 )
 
+// upstreams are what both proxies forward to and ask.
+type upstreams struct {
+	v1, v2 *backend
+	// services is the port of the gRPC services.
+	services string
+}
+
 // bootstrapText is the bootstrap that both proxies run.
-func bootstrapText(p *peer, v1, v2 *backend) string {
+func bootstrapText(p *peer, up upstreams) string {
 	host, port, _ := net.SplitHostPort(p.address)
 	var hosts strings.Builder
 	for _, s := range stories {
@@ -33,6 +40,7 @@ static_resources:
               path: %s
               log_format: {text_format_source: {inline_string: "%%RESPONSE_CODE%% %%RESPONSE_FLAGS%% %%RESPONSE_CODE_DETAILS%% %%UPSTREAM_CLUSTER%% %%ROUTE_NAME%% %%UPSTREAM_REQUEST_ATTEMPT_COUNT%%\n"}}
           http_filters:
+%s
           - name: envoy.filters.http.router
             typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
           route_config:
@@ -41,13 +49,17 @@ static_resources:
             virtual_hosts:
 %s
   clusters:
-%s`, host, port, p.log.file, indent(hosts.String(), "            "), clusters(v1, v2))
+%s`, host, port, p.log.file, indent(filters(), "          "), indent(hosts.String(), "            "), clusters(up))
 }
 
-func clusters(v1, v2 *backend) string {
+func clusters(up upstreams) string {
 	var out strings.Builder
-	for _, c := range []struct{ name, port string }{{"v1", v1.port}, {"v2", v2.port}, {"none", "1"}, {"empty", ""}} {
-		fmt.Fprintf(&out, "  - name: %s\n    type: STATIC\n    connect_timeout: 1s\n    load_assignment:\n      cluster_name: %s\n", c.name, c.name)
+	for _, c := range []struct{ name, port string }{{"v1", up.v1.port}, {"v2", up.v2.port}, {"none", "1"}, {"empty", ""}, {"services", up.services}} {
+		fmt.Fprintf(&out, "  - name: %s\n    type: STATIC\n    connect_timeout: 1s\n", c.name)
+		if c.name == "services" {
+			out.WriteString(indent(speakHTTP2, "    ") + "\n")
+		}
+		fmt.Fprintf(&out, "    load_assignment:\n      cluster_name: %s\n", c.name)
 		if c.port != "" {
 			fmt.Fprintf(&out, "      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]\n", c.port)
 		}

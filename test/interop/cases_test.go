@@ -1,5 +1,7 @@
 package interop
 
+import "slices"
+
 // A story is one virtual host and what is asked of it. Its host name is the
 // story's name.
 type story struct {
@@ -11,12 +13,18 @@ type story struct {
 	random bool
 }
 
+// stories are all of them.
+var stories = slices.Concat(routingStories, policyStories())
+
 // ask is one request.
 type ask struct {
 	method  string // GET when empty
 	path    string
 	headers []string // "name: value"
 	body    string
+	// deviates says why our answer is meant to differ from Envoy's; empty when it
+	// is not.
+	deviates string
 }
 
 func get(path string, headers ...string) ask { return ask{path: path, headers: headers} }
@@ -24,7 +32,7 @@ func get(path string, headers ...string) ask { return ask{path: path, headers: h
 // The backends: v1 and v2 echo what they get; /status/N answers N; /flaky
 // answers 503 twice, then 200, per x-key; none has nobody listening; empty has
 // no endpoint.
-var stories = []story{
+var routingStories = []story{
 	{name: "prefix", routes: `
 routes:
 - {name: api, match: {prefix: /api}, route: {cluster: v1}}

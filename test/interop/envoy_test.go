@@ -49,9 +49,9 @@ func envoyBinary(t *testing.T) string {
 // the upstream, and response flags agree with Envoy's.
 func TestSameAsEnvoy(t *testing.T) {
 	binary := envoyBinary(t)
-	v1, v2 := newBackend(t, "v1"), newBackend(t, "v2")
-	theirs := startEnvoy(t, binary, v1, v2)
-	ours := startOurs(t, v1, v2)
+	up := upstreams{newBackend(t, "v1"), newBackend(t, "v2"), newServices(t)}
+	theirs := startEnvoy(t, binary, up)
+	ours := startOurs(t, up)
 	for _, s := range stories {
 		t.Run(s.name, func(t *testing.T) {
 			for _, a := range s.asks {
@@ -59,7 +59,14 @@ func TestSameAsEnvoy(t *testing.T) {
 				if s.random {
 					want, got = answer{Status: want.Status}, answer{Status: got.Status}
 				}
-				if diff := cmp.Diff(got, want); diff != "" {
+				diff := cmp.Diff(got, want)
+				if a.deviates != "" {
+					if diff == "" {
+						t.Errorf("%s %s %q: the same as Envoy, though it is meant to deviate: %s", a.method, a.path, a.headers, a.deviates)
+					}
+					continue
+				}
+				if diff != "" {
 					t.Errorf("%s %s %q (-ours +Envoy):\n%s", a.method, a.path, a.headers, diff)
 				}
 			}
@@ -111,9 +118,10 @@ func (p *peer) ask(t *testing.T, host string, a ask) answer {
 	if _, err := conn.Write(text.Bytes()); err != nil {
 		t.Fatal(err)
 	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: a.method})
+	reader := bufio.NewReader(conn)
+	response, err := http.ReadResponse(reader, &http.Request{Method: a.method})
 	for err == nil && response.StatusCode == 100 {
-		response, err = http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: a.method})
+		response, err = http.ReadResponse(reader, &http.Request{Method: a.method})
 	}
 	if err != nil {
 		t.Fatalf("%s: %s %s: %v", p.name, a.method, a.path, err)
@@ -150,13 +158,13 @@ func sortFlags(line string) string {
 	return strings.Join(words, " ")
 }
 
-func startEnvoy(t *testing.T, binary string, v1, v2 *backend) *peer {
+func startEnvoy(t *testing.T, binary string, up upstreams) *peer {
 	t.Helper()
 	p := &peer{name: "envoy", address: freeAddress(t)}
 	dir := t.TempDir()
 	p.log = &logFile{file: filepath.Join(dir, "access.log")}
 	config := filepath.Join(dir, "envoy.yaml")
-	if err := os.WriteFile(config, []byte(bootstrapText(p, v1, v2)), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(bootstrapText(p, up)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary, "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "error", "--file-flush-interval-msec", "10")
@@ -176,11 +184,11 @@ func startEnvoy(t *testing.T, binary string, v1, v2 *backend) *peer {
 	return p
 }
 
-func startOurs(t *testing.T, v1, v2 *backend) *peer {
+func startOurs(t *testing.T, up upstreams) *peer {
 	t.Helper()
 	p := &peer{name: "lateen", address: freeAddress(t)}
 	p.log = &logFile{file: filepath.Join(t.TempDir(), "access.log")}
-	config, err := bootstrap.Parse([]byte(bootstrapText(p, v1, v2)))
+	config, err := bootstrap.Parse([]byte(bootstrapText(p, up)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -126,6 +126,9 @@ func (h *Handler) choose(req *stream.Request) (*route.Route, error) {
 		return nil, nil
 	}
 	req.Info.Route, req.Info.Operation, req.Info.VirtualHost = r.Name, r.Operation, r.Host.Name
+	if r.Cluster != nil && r.Cluster.Load() != nil {
+		req.Info.Cluster = r.Cluster.Name()
+	}
 	if r.Host.RequireTLS && req.Scheme != "https" {
 		return r, &stream.Refusal{Status: 301, Details: "direct_response", Header: []stream.Field{{Name: "location", Value: "https://" + req.Authority + req.Path}}}
 	}
@@ -168,6 +171,9 @@ func (h *Handler) admit(req *stream.Request) error {
 // forwarded notes where the request came from.
 func (h *Handler) forwarded(req *stream.Request) {
 	c := &h.config
+	if !c.UseRemoteAddress || c.TrustedHops > 0 {
+		req.Info.Client = c.client(req)
+	}
 	if c.UseRemoteAddress && !c.SkipAppend {
 		at := len(req.Scratch)
 		if before, found := req.Header.Joined("x-forwarded-for"); found && before != "" {
@@ -190,7 +196,11 @@ func (h *Handler) forwarded(req *stream.Request) {
 	}
 	if c.UseRemoteAddress {
 		at := len(req.Scratch)
-		req.Scratch = external(req, c.TrustedHops).AppendTo(req.Scratch)
+		external := req.Info.Client
+		if !external.IsValid() {
+			external = req.Conn.Remote.Addr().Unmap()
+		}
+		req.Scratch = external.AppendTo(req.Scratch)
 		req.Header.Set("x-envoy-external-address", view(req.Scratch[at:]))
 	}
 }
@@ -198,20 +208,30 @@ func (h *Handler) forwarded(req *stream.Request) {
 // view is b as a string without a copy: it lives as long as the request.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// external is the address that counts as the client's: the socket's peer, or
-// the one that the last trusted hop saw.
-func external(req *stream.Request, hops uint32) netip.Addr {
-	remote := req.Conn.Remote.Addr().Unmap()
-	if hops == 0 {
-		return remote
+// client is the address that counts as the client's as the hops before tell it;
+// invalid when that is the socket's peer. Where the peer's own address is used,
+// it is the first of the trusted hops itself.
+func (c *Config) client(req *stream.Request) netip.Addr {
+	list, found := req.Header.Joined("x-forwarded-for")
+	if !found {
+		return netip.Addr{}
 	}
-	list := strings.Split(req.Header.Get("x-forwarded-for"), ",")
-	if at := len(list) - 1 - int(hops); at >= 0 {
-		if a, err := netip.ParseAddr(strings.TrimSpace(list[at])); err == nil {
-			return a
+	skip := int(c.TrustedHops)
+	if c.UseRemoteAddress {
+		skip--
+	}
+	for ; skip > 0; skip-- {
+		i := strings.LastIndexByte(list, ',')
+		if i < 0 {
+			return netip.Addr{}
 		}
+		list = list[:i]
 	}
-	return remote
+	a, err := netip.ParseAddr(strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:]))
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Unmap()
 }
 
 // fromOutside are fields with which a caller would steer the proxy; they are

@@ -25,7 +25,7 @@ var connectionFields = fieldcheck.Table{
 		},
 	},
 	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":        {Read: "config_source route_config_name"},
-	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": {Read: "name typed_config is_optional"},
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": {Read: "name typed_config is_optional disabled"},
 	httpManager + ".SetCurrentClientCertDetails":                             {Read: "subject uri dns cert"},
 	httpManager + ".UpgradeConfig":                                           {Read: "upgrade_type enabled"},
 	httpManager + ".InternalAddressConfig":                                   {Read: "*"},

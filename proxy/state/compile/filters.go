@@ -31,7 +31,9 @@ type Filters struct {
 // httpFilter is one filter of the list. build makes it for a route, given what
 // the route overrides; nil stands for nothing to do there.
 type httpFilter struct {
-	name  string
+	name string
+	// asleep filters stand only on routes that override them.
+	asleep bool
 	build func(override proto.Message, on *spot) (stream.Filter, error)
 }
 
@@ -65,8 +67,12 @@ func (c *Compiler) filters(list []*hcmv3.HttpFilter, inbound bool) (*Filters, er
 			out.suppress, routed = r.GetSuppressEnvoyHeaders(), true
 			continue
 		}
+		had := len(out.list)
 		if err := c.filter(out, f.GetName(), m, inbound); err != nil {
 			return nil, fieldcheck.At(at, err)
+		}
+		for j := range out.list[had:] {
+			out.list[had+j].asleep = f.GetDisabled()
 		}
 	}
 	if !routed {
@@ -93,7 +99,7 @@ func (c *Compiler) filter(out *Filters, name string, m proto.Message, inbound bo
 	if err != nil {
 		return err
 	}
-	out.list = append(out.list, httpFilter{name, build})
+	out.list = append(out.list, httpFilter{name: name, build: build})
 	return nil
 }
 
@@ -121,6 +127,10 @@ func (f *Filters) overrides(m map[string]*anypb.Any, outer overrides) (overrides
 			out[name] = nil
 			continue
 		}
+		if wrapped.GetConfig().GetTypeUrl() == "" {
+			out[name] = wrapped // wakes a filter that is disabled elsewhere
+			continue
+		}
 		if opened, err = unpack(wrapped.GetConfig()); err != nil {
 			if wrapped.GetIsOptional() {
 				continue
@@ -137,8 +147,11 @@ func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (stream.Hand
 	var stand []stream.Filter
 	for _, hf := range f.list {
 		override, set := o[hf.name]
-		if set && override == nil {
+		if set && override == nil || !set && hf.asleep {
 			continue
+		}
+		if _, woken := override.(*routev3.FilterConfig); woken {
+			override = nil
 		}
 		filter, err := hf.build(override, on)
 		if err != nil {

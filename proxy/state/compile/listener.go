@@ -11,11 +11,13 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	networkrbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/filter/rbac"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -162,6 +164,7 @@ func (c *Compiler) downstream(s *corev3.TransportSocket, out *Listener) (listene
 // connection.
 func (c *Compiler) network(list []*listenerv3.Filter, out *Listener) (listener.Handler, error) {
 	var stats []*statsv3.PluginConfig
+	var gates []*rbac.Gate
 	for i, f := range list {
 		at := fmt.Sprintf("[%d].typed_config", i)
 		m, err := unpack(f.GetTypedConfig())
@@ -175,10 +178,18 @@ func (c *Compiler) network(list []*listenerv3.Filter, out *Listener) (listener.H
 		case *statsv3.PluginConfig:
 			stats = append(stats, t)
 			continue
+		case *networkrbacv3.RBAC:
+			g, err := gate(t)
+			if err != nil {
+				return nil, fieldcheck.At(at, err)
+			}
+			gates = append(gates, g)
+			continue
 		case *hcmv3.HttpConnectionManager:
 			handler, err = c.http(t, out.Config.Direction, out)
 		case *tcpv3.TcpProxy:
-			handler, err = c.tcp(t, stats, out)
+			handler, err = c.tcp(t, stats, gates, out)
+			gates = nil
 		default:
 			err = fieldcheck.Refuse("", "%s is not a network filter that is supported", m.ProtoReflect().Descriptor().FullName())
 		}
@@ -188,12 +199,12 @@ func (c *Compiler) network(list []*listenerv3.Filter, out *Listener) (listener.H
 		if i != len(list)-1 {
 			return nil, fieldcheck.Refuse(at, "carries the connection and must be the last filter")
 		}
-		return handler, nil
+		return gated(gates, handler, nil), nil
 	}
 	return nil, fieldcheck.Refuse("", "has no filter that carries the connection (http_connection_manager or tcp_proxy)")
 }
 
-func (c *Compiler) tcp(m *tcpv3.TcpProxy, stats []*statsv3.PluginConfig, out *Listener) (listener.Handler, error) {
+func (c *Compiler) tcp(m *tcpv3.TcpProxy, stats []*statsv3.PluginConfig, gates []*rbac.Gate, out *Listener) (listener.Handler, error) {
 	observer, err := c.observers(m.GetAccessLog(), stats, out.Config.Direction)
 	if err != nil {
 		return nil, err
@@ -215,5 +226,5 @@ func (c *Compiler) tcp(m *tcpv3.TcpProxy, stats []*statsv3.PluginConfig, out *Li
 	default:
 		return nil, fieldcheck.Refuse("", "names no cluster: write cluster or weighted_clusters")
 	}
-	return tcp.New(config), nil
+	return gated(gates, tcp.New(config), observer), nil
 }

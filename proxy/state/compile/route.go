@@ -76,6 +76,9 @@ func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Fil
 	if err != nil {
 		return nil, err
 	}
+	if on.forward != nil && len(on.forward.Clusters) == 1 {
+		out.Cluster = on.forward.Clusters[0].Cluster
+	}
 	out.Handler, err = filters.chain(last, inner, on)
 	return out, err
 }

@@ -1,0 +1,190 @@
+// Package extauthz asks an authorization service about each request. It stands
+// before everything that spends on the caller's behalf, and behind what puts the
+// request's head in order.
+package extauthz
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Filter lets a request through when the service says so.
+type Filter struct {
+	Service Service
+	// PerMillion of the requests are asked about, and those only whose metadata
+	// When holds of, unless it is nil. DenyOthers refuses the rest.
+	PerMillion uint32
+	When       func(*stream.Metadata) bool
+	DenyOthers bool
+	// FailOpen lets requests through when the service cannot be asked; Mark tells
+	// the upstream of it.
+	FailOpen, Mark bool
+	// StatusOnError is what a client gets otherwise; 403 when zero.
+	StatusOnError int
+	// Body is how much of the body the service is told; 0 is none.
+	Body int
+	// Partial tells of the first part of a longer body; otherwise such a request
+	// is refused.
+	Partial bool
+	// Extensions are further facts for the service, by the route.
+	Extensions map[string]string
+}
+
+// Service answers whether a request may go on.
+type Service interface {
+	Check(q *Question) (*Answer, error)
+}
+
+// Question is what the service is told.
+type Question struct {
+	Req *stream.Request
+	// Body is as much of the body as is told; Partial says that there is more.
+	Body       []byte
+	Partial    bool
+	Extensions map[string]string
+}
+
+// Answer is what the service says.
+type Answer struct {
+	Allowed bool
+	// Status, Header and Body make the reply to a client that is refused.
+	Status int
+	Header []stream.Field
+	Body   string
+	// Set, Add, Append and Remove change the request's fields: Append joins a value
+	// to a field that is there. Reply adds to the response.
+	Set, Add, Append, Reply []stream.Field
+	Remove                  []string
+	// SetParams and RemoveParams change the query.
+	SetParams    []stream.Field
+	RemoveParams []string
+	// Metadata is left for later filters and the log.
+	Metadata map[string]any
+}
+
+// Namespace is where the service's metadata is left.
+const Namespace = "envoy.filters.http.ext_authz"
+
+// Handle implements [stream.Filter].
+func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
+	if f.PerMillion < 1_000_000 && rand.Uint32N(1_000_000) >= f.PerMillion || f.When != nil && !f.When(&req.Info.Metadata) {
+		if f.DenyOthers {
+			return nil, f.failed(nil)
+		}
+		return next.Handle(req)
+	}
+	q := Question{Req: req, Extensions: f.Extensions}
+	if f.Body > 0 && req.Body != nil {
+		if err := f.peek(&q); err != nil {
+			return nil, err
+		}
+	}
+	a, err := f.Service.Check(&q)
+	if err != nil {
+		if !f.FailOpen {
+			return nil, f.failed(err)
+		}
+		if f.Mark {
+			req.Header.Set("x-envoy-auth-failure-mode-allowed", "true")
+		}
+		return next.Handle(req)
+	}
+	for key, value := range a.Metadata {
+		req.Info.Metadata.Set(Namespace, key, value)
+	}
+	if !a.Allowed {
+		return nil, &stream.Refusal{Status: a.Status, Flags: stream.Unauthorized, Details: "ext_authz_denied", Header: a.Header, Body: a.Body}
+	}
+	a.change(&req.Header)
+	if len(a.SetParams)+len(a.RemoveParams) > 0 {
+		req.Path = a.query(req.Path)
+	}
+	resp, err := next.Handle(req)
+	if err == nil {
+		for _, field := range a.Reply {
+			resp.Header.Add(field.Name, field.Value)
+		}
+	}
+	return resp, err
+}
+
+// peek reads what the service is told of the body.
+func (f *Filter) peek(q *Question) error {
+	head, whole, err := stream.Peek(q.Req, f.Body)
+	if err != nil {
+		return err
+	}
+	if !whole && !f.Partial {
+		return stream.Refuse(413, "request_payload_too_large", "Payload Too Large")
+	}
+	q.Body, q.Partial = head, !whole
+	return nil
+}
+
+func (f *Filter) failed(cause error) error {
+	status := f.StatusOnError
+	if status == 0 {
+		status = 403
+	}
+	return &stream.Refusal{Status: status, Flags: stream.Unauthorized, Details: "ext_authz_error", Cause: cause}
+}
+
+func (a *Answer) change(h *stream.Header) {
+	for _, field := range a.Set {
+		h.Set(field.Name, field.Value)
+	}
+	for _, field := range a.Add {
+		h.Add(field.Name, field.Value)
+	}
+	for _, field := range a.Append {
+		if have, found := h.Joined(field.Name); found {
+			h.Set(field.Name, have+","+field.Value)
+		}
+	}
+	for _, name := range a.Remove {
+		if name != "" && name[0] != ':' && !stream.EqualName(name, "host") {
+			h.Del(name)
+		}
+	}
+}
+
+// query changes the parameters of a path. As Envoy does, it puts them in order.
+func (a *Answer) query(path string) string {
+	path, raw, _ := strings.Cut(path, "?")
+	pairs := slices.DeleteFunc(strings.Split(raw, "&"), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		set := slices.ContainsFunc(a.SetParams, func(f stream.Field) bool { return f.Name == name })
+		return pair == "" || set || slices.Contains(a.RemoveParams, name)
+	})
+	for _, f := range a.SetParams {
+		pairs = append(pairs, f.Name+"="+f.Value)
+	}
+	slices.SortStableFunc(pairs, func(x, y string) int {
+		x, _, _ = strings.Cut(x, "=")
+		y, _, _ = strings.Cut(y, "=")
+		return strings.Compare(x, y)
+	})
+	if len(pairs) == 0 {
+		return path
+	}
+	return path + "?" + strings.Join(pairs, "&")
+}
+
+// Names is a set of field names.
+type Names []route.StringMatch
+
+// Has reports whether a name is in the set.
+func (n Names) Has(name string) bool {
+	for i := range n {
+		if n[i].Holds(name) {
+			return true
+		}
+	}
+	return false
+}
+
+var _ stream.Filter = (*Filter)(nil)

@@ -1,0 +1,130 @@
+package compile
+
+import (
+	"time"
+
+	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/filter/extauthz"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// authTimeout is how long an authorization service may take where nothing is
+// written, as Envoy has it.
+const authTimeout = 200 * time.Millisecond
+
+func extAuthzFilter(c *Compiler, m *authzv3.ExtAuthz) (builder, error) {
+	base := extauthz.Filter{
+		PerMillion: 1_000_000, DenyOthers: m.GetDenyAtDisable().GetDefaultValue().GetValue(), FailOpen: m.GetFailureModeAllow(), Mark: m.GetFailureModeAllowHeaderAdd(),
+		StatusOnError: int(m.GetStatusOnError().GetCode()),
+	}
+	authBody(&base, m.GetWithRequestBody())
+	if f := m.GetFilterEnabled(); f != nil {
+		base.PerMillion = perMillion(f.GetDefaultValue())
+	}
+	if w := m.GetFilterEnabledMetadata(); w != nil {
+		holds, err := metadataHolds(w)
+		if err != nil {
+			return nil, fieldcheck.At("filter_enabled_metadata", err)
+		}
+		base.When = holds
+	}
+	var err error
+	switch m.GetServices().(type) {
+	case *authzv3.ExtAuthz_GrpcService:
+		base.Service, err = c.grpcAuthz(m)
+	case *authzv3.ExtAuthz_HttpService:
+		base.Service, err = c.httpAuthz(m)
+	default:
+		err = fieldcheck.Refuse("", "names no service: write grpc_service or http_service")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func(override proto.Message, _ *spot) (stream.Filter, error) {
+		f := base
+		if override == nil {
+			return &f, nil
+		}
+		per, ok := override.(*authzv3.ExtAuthzPerRoute)
+		if !ok {
+			return nil, fieldcheck.Refuse("", "is not an ExtAuthzPerRoute")
+		}
+		if per.GetDisabled() {
+			return nil, nil
+		}
+		settings := per.GetCheckSettings()
+		f.Extensions = settings.GetContextExtensions()
+		if settings.GetDisableRequestBodyBuffering() {
+			f.Body = 0
+		}
+		if b := settings.GetWithRequestBody(); b != nil {
+			authBody(&f, b)
+		}
+		return &f, nil
+	}, nil
+}
+
+func authBody(f *extauthz.Filter, m *authzv3.BufferSettings) {
+	f.Body, f.Partial = int(m.GetMaxRequestBytes()), m.GetAllowPartialMessage()
+}
+
+func (c *Compiler) grpcAuthz(m *authzv3.ExtAuthz) (extauthz.Service, error) {
+	caller, err := c.grpcCaller(m.GetGrpcService(), authTimeout)
+	if err != nil {
+		return nil, fieldcheck.At("grpc_service", err)
+	}
+	s := &extauthz.GRPC{Caller: caller, Raw: m.GetWithRequestBody().GetPackAsBytes(), Namespaces: m.GetMetadataContextNamespaces()}
+	return s, nameLists(
+		nameList{"allowed_headers", m.GetAllowedHeaders(), &s.Tell},
+		nameList{"disallowed_headers", m.GetDisallowedHeaders(), &s.Withhold},
+	)
+}
+
+//nolint:staticcheck // allowed_headers is still written in its old place
+func (c *Compiler) httpAuthz(m *authzv3.ExtAuthz) (extauthz.Service, error) {
+	h := m.GetHttpService()
+	caller, _, err := c.httpCaller(h.GetServerUri())
+	if err != nil {
+		return nil, fieldcheck.At("http_service.server_uri", err)
+	}
+	for _, v := range h.GetAuthorizationRequest().GetHeadersToAdd() {
+		caller.Header = append(caller.Header, stream.Field{Name: v.GetKey(), Value: v.GetValue()})
+	}
+	s := &extauthz.HTTP{Caller: caller, Prefix: h.GetPathPrefix()}
+	forward := m.GetAllowedHeaders()
+	if forward == nil {
+		forward = h.GetAuthorizationRequest().GetAllowedHeaders()
+	}
+	r := h.GetAuthorizationResponse()
+	return s, nameLists(
+		nameList{"allowed_headers", forward, &s.Forward},
+		nameList{"disallowed_headers", m.GetDisallowedHeaders(), &s.Withhold},
+		nameList{"http_service.authorization_response.allowed_upstream_headers", r.GetAllowedUpstreamHeaders(), &s.Upstream},
+		nameList{"http_service.authorization_response.allowed_upstream_headers_to_append", r.GetAllowedUpstreamHeadersToAppend(), &s.Append},
+		nameList{"http_service.authorization_response.allowed_client_headers", r.GetAllowedClientHeaders(), &s.Client},
+		nameList{"http_service.authorization_response.allowed_client_headers_on_success", r.GetAllowedClientHeadersOnSuccess(), &s.ClientOK},
+		nameList{"http_service.authorization_response.dynamic_metadata_from_headers", r.GetDynamicMetadataFromHeaders(), &s.Metadata},
+	)
+}
+
+// nameList is a list of comparisons and where it goes.
+type nameList struct {
+	field string
+	from  *matcherv3.ListStringMatcher
+	to    *extauthz.Names
+}
+
+func nameLists(lists ...nameList) error {
+	for _, l := range lists {
+		compiled, err := names(l.from)
+		if err != nil {
+			return fieldcheck.At(l.field, err)
+		}
+		*l.to = compiled
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package compile
+
+import (
+	"net"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/filter/rbac"
+	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// guarded asks its gates before it lets a handler have a connection.
+type guarded struct {
+	gates    []*rbac.Gate
+	next     listener.Handler
+	observer stream.Observer // of refused connections; may be nil
+}
+
+// gated puts gates before a handler.
+func gated(gates []*rbac.Gate, next listener.Handler, observer stream.Observer) listener.Handler {
+	if len(gates) == 0 {
+		return next
+	}
+	return &guarded{gates, next, observer}
+}
+
+// Serve implements [listener.Handler].
+func (g *guarded) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{}) {
+	info := stream.Info{Start: facts.Start}
+	for _, gate := range g.gates {
+		admitted, why := gate.Admit(facts, &info)
+		if admitted {
+			continue
+		}
+		conn.Close()
+		if g.observer != nil {
+			info.Termination, info.End = why, time.Now()
+			refused := &stream.TCP{Conn: facts, Info: &info}
+			g.observer.Opened(refused)
+			g.observer.Closed(refused)
+		}
+		return
+	}
+	g.next.Serve(conn, facts, drain)
+}

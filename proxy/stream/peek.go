@@ -1,0 +1,76 @@
+package stream
+
+import "io"
+
+// Peek reads up to limit bytes of the request's body ahead and leaves the body
+// as it was for whoever comes next. whole reports whether that is all of it.
+func Peek(req *Request, limit int) (head []byte, whole bool, err error) {
+	body := req.Body
+	if body == nil {
+		return nil, true, nil
+	}
+	for !body.Complete() && len(head) < limit {
+		if err := body.Wait(); err != nil {
+			return nil, false, SourceError{err}
+		}
+		p := body.Buffered()
+		p = p[:min(len(p), limit-len(head))]
+		head = append(head, p...)
+		body.Discard(len(p))
+	}
+	whole = body.Complete()
+	if whole && body.Trailers() == nil {
+		req.Length = int64(len(head))
+		req.Body = NewBytes(head)
+		return head, true, nil
+	}
+	req.Body = &rejoined{Bytes: Bytes{head}, rest: body}
+	return head, whole, nil
+}
+
+// rejoined is a body of which the beginning has been read ahead.
+type rejoined struct {
+	Bytes
+	rest Body
+}
+
+// Read implements [Body].
+func (r *rejoined) Read(p []byte) (int, error) {
+	if n, err := r.Bytes.Read(p); err != io.EOF {
+		return n, err
+	}
+	return r.rest.Read(p)
+}
+
+// Wait implements [Body].
+func (r *rejoined) Wait() error {
+	if len(r.left) > 0 {
+		return nil
+	}
+	return r.rest.Wait()
+}
+
+// Buffered implements [Body].
+func (r *rejoined) Buffered() []byte {
+	if len(r.left) > 0 {
+		return r.left
+	}
+	return r.rest.Buffered()
+}
+
+// Discard implements [Body].
+func (r *rejoined) Discard(n int) {
+	if len(r.left) > 0 {
+		r.Bytes.Discard(n)
+		return
+	}
+	r.rest.Discard(n)
+}
+
+// Complete implements [Body].
+func (r *rejoined) Complete() bool { return len(r.left) == 0 && r.rest.Complete() }
+
+// Trailers implements [Body].
+func (r *rejoined) Trailers() *Header { return r.rest.Trailers() }
+
+var _ Body = (*rejoined)(nil)

@@ -1,0 +1,78 @@
+package interop
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// newServices serves the gRPC services that proxies ask, and gives their port.
+func newServices(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer()
+	authv3.RegisterAuthorizationServer(s, authorization{})
+	go func() { _ = s.Serve(l) }() // ends with Stop
+	t.Cleanup(s.Stop)
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// authorization answers by the last word of the path, and tells the upstream what
+// it was asked.
+type authorization struct {
+	authv3.UnimplementedAuthorizationServer
+}
+
+func (authorization) Check(_ context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	h := in.GetAttributes().GetRequest().GetHttp()
+	var told []string
+	for name, value := range h.GetHeaders() {
+		if name != "x-request-id" && name != "x-peer" && name != "content-length" {
+			told = append(told, name+": "+value)
+		}
+	}
+	slices.Sort(told)
+	asked, _ := json.Marshal([]any{h.GetMethod(), h.GetPath(), h.GetHost(), h.GetScheme(), h.GetProtocol(), h.GetBody(), h.GetSize(), told,
+		in.GetAttributes().GetContextExtensions(), in.GetAttributes().GetDestination().GetAddress().GetSocketAddress().GetAddress()})
+	path, _, _ := strings.Cut(h.GetPath(), "?")
+	action := func(name string, a corev3.HeaderValueOption_HeaderAppendAction) *corev3.HeaderValueOption {
+		return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: "service"}, AppendAction: a}
+	}
+	field := func(name, value string, append bool) *corev3.HeaderValueOption {
+		return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: value}, Append: wrapperspb.Bool(append)} //nolint:staticcheck // services still set append
+	}
+	switch path[strings.LastIndexByte(path, '/')+1:] {
+	case "allow":
+		metadata, _ := structpb.NewStruct(map[string]any{"who": "jason"})
+		return &authv3.CheckResponse{Status: &status.Status{}, DynamicMetadata: metadata, HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
+			Headers:              []*corev3.HeaderValueOption{field("x-asked", string(asked), false), field("x-more", "more", true), action("x-neither", 0), action("x-add", 0), action("x-absent", 1), action("x-over", 2), action("x-exists", 3)},
+			QueryParametersToSet: []*corev3.QueryParameter{{Key: "asked", Value: "1"}}, QueryParametersToRemove: []string{"gone"},
+			HeadersToRemove:      []string{"x-secret"},
+			ResponseHeadersToAdd: []*corev3.HeaderValueOption{field("x-granted", "yes", false)},
+		}}}, nil
+	case "plain":
+		return &authv3.CheckResponse{Status: &status.Status{}}, nil
+	case "deny":
+		return &authv3.CheckResponse{Status: &status.Status{Code: 7}}, nil
+	case "401":
+		return &authv3.CheckResponse{Status: &status.Status{Code: 16}, HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
+			Status: &typev3.HttpStatus{Code: typev3.StatusCode_Unauthorized}, Headers: []*corev3.HeaderValueOption{field("www-authenticate", "Basic", false)}, Body: "who are you?",
+		}}}, nil
+	}
+	return nil, context.DeadlineExceeded
+}
