@@ -39,10 +39,10 @@ type Subject struct {
 }
 
 // Test is a condition on a subject.
-type Test interface{ Holds(s *Subject) bool }
+type Test interface{ Holds(s Subject) bool }
 
 // match is the first policy that describes the subject; nil for none.
-func (r *Rules) match(s *Subject) *Policy {
+func (r *Rules) match(s Subject) *Policy {
 	for i := range r.Policies {
 		if p := &r.Policies[i]; anyOf(p.Permissions, s) && anyOf(p.Principals, s) {
 			return p
@@ -51,7 +51,7 @@ func (r *Rules) match(s *Subject) *Policy {
 	return nil
 }
 
-func anyOf(tests []Test, s *Subject) bool {
+func anyOf(tests []Test, s Subject) bool {
 	for _, t := range tests {
 		if t.Holds(s) {
 			return true
@@ -68,7 +68,7 @@ type Verdict struct {
 }
 
 // Judge applies the rules. Rules that are nil let everybody through.
-func (r *Rules) Judge(s *Subject) Verdict {
+func (r *Rules) Judge(s Subject) Verdict {
 	if r == nil {
 		return Verdict{Allowed: true}
 	}
@@ -105,12 +105,12 @@ const Namespace = "envoy.filters.http.rbac"
 func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
 	s := Subject{req.Conn, req}
 	if f.Shadow != nil {
-		note(&req.Info.Metadata, f.ShadowPrefix+"shadow", f.Shadow.Judge(&s))
+		note(&req.Info.Metadata, f.ShadowPrefix+"shadow", f.Shadow.Judge(s))
 	}
 	if f.Rules == nil {
 		return next.Handle(req)
 	}
-	v := f.Rules.Judge(&s)
+	v := f.Rules.Judge(s)
 	if f.Rules.Action == Log {
 		req.Info.Metadata.Set("envoy.common", "access_log_hint", v.Policy != "")
 	}
@@ -142,8 +142,8 @@ type Gate struct{ Rules, Shadow *Rules }
 func (g *Gate) Admit(conn *stream.Conn, info *stream.Info) (bool, string) {
 	s := Subject{Conn: conn}
 	if g.Shadow != nil {
-		note(&info.Metadata, "shadow", g.Shadow.Judge(&s))
+		note(&info.Metadata, "shadow", g.Shadow.Judge(s))
 	}
-	v := g.Rules.Judge(&s)
+	v := g.Rules.Judge(s)
 	return v.Allowed, v.details()
 }

@@ -13,13 +13,13 @@ import (
 type Anything struct{}
 
 // Holds implements [Test].
-func (Anything) Holds(*Subject) bool { return true }
+func (Anything) Holds(Subject) bool { return true }
 
 // All holds when each of its tests does.
 type All []Test
 
 // Holds implements [Test].
-func (a All) Holds(s *Subject) bool {
+func (a All) Holds(s Subject) bool {
 	for _, t := range a {
 		if !t.Holds(s) {
 			return false
@@ -32,26 +32,26 @@ func (a All) Holds(s *Subject) bool {
 type Any []Test
 
 // Holds implements [Test].
-func (a Any) Holds(s *Subject) bool { return anyOf(a, s) }
+func (a Any) Holds(s Subject) bool { return anyOf(a, s) }
 
 // Not holds when its test does not.
 type Not struct{ Test Test }
 
 // Holds implements [Test].
-func (n Not) Holds(s *Subject) bool { return !n.Test.Holds(s) }
+func (n Not) Holds(s Subject) bool { return !n.Test.Holds(s) }
 
 // Header compares a field of the request; one that comes several times, by each
 // of its values, so that a second one does not hide the first.
 type Header struct{ Match route.HeaderMatch }
 
 // Holds implements [Test]. A byte stream has no fields.
-func (h *Header) Holds(s *Subject) bool { return s.Req != nil && h.Match.HoldsOfAny(s.Req) }
+func (h *Header) Holds(s Subject) bool { return s.Req != nil && h.Match.HoldsOfAny(s.Req) }
 
 // Path compares the request's path without its query and fragment.
 type Path struct{ Match route.StringMatch }
 
 // Holds implements [Test].
-func (p *Path) Holds(s *Subject) bool { return s.Req != nil && p.Match.Holds(pathOf(s.Req)) }
+func (p *Path) Holds(s Subject) bool { return s.Req != nil && p.Match.Holds(pathOf(s.Req)) }
 
 func pathOf(req *stream.Request) string {
 	path := req.PathOnly()
@@ -65,7 +65,7 @@ func pathOf(req *stream.Request) string {
 type Template struct{ Expression *regexp.Regexp }
 
 // Holds implements [Test].
-func (t *Template) Holds(s *Subject) bool {
+func (t *Template) Holds(s Subject) bool {
 	return s.Req != nil && t.Expression.MatchString(pathOf(s.Req))
 }
 
@@ -87,9 +87,9 @@ type In struct {
 }
 
 // Holds implements [Test].
-func (i In) Holds(s *Subject) bool { return i.Range.Contains(i.Which.of(s).Unmap()) }
+func (i In) Holds(s Subject) bool { return i.Range.Contains(i.Which.of(s).Unmap()) }
 
-func (a Address) of(s *Subject) netip.Addr {
+func (a Address) of(s Subject) netip.Addr {
 	switch a {
 	case Destination:
 		return s.Conn.Original.Addr()
@@ -105,7 +105,7 @@ func (a Address) of(s *Subject) netip.Addr {
 type Port struct{ Low, High uint16 }
 
 // Holds implements [Test].
-func (p Port) Holds(s *Subject) bool {
+func (p Port) Holds(s Subject) bool {
 	port := s.Conn.Original.Port()
 	return port >= p.Low && port <= p.High
 }
@@ -114,7 +114,7 @@ func (p Port) Holds(s *Subject) bool {
 type ServerName struct{ Match route.StringMatch }
 
 // Holds implements [Test].
-func (n *ServerName) Holds(s *Subject) bool {
+func (n *ServerName) Holds(s Subject) bool {
 	name := s.Conn.SNI
 	if s.Conn.TLS != nil {
 		name = s.Conn.TLS.SNI
@@ -130,7 +130,7 @@ type Authenticated struct {
 }
 
 // Holds implements [Test].
-func (a Authenticated) Holds(s *Subject) bool {
+func (a Authenticated) Holds(s Subject) bool {
 	t := s.Conn.TLS
 	if !t.Mutual() || a.Match == nil {
 		return t.Mutual()
@@ -149,7 +149,7 @@ func (a Authenticated) Holds(s *Subject) bool {
 type Metadata func(*stream.Metadata) bool
 
 // Holds implements [Test]. Nothing is left about a byte stream.
-func (m Metadata) Holds(s *Subject) bool {
+func (m Metadata) Holds(s Subject) bool {
 	if s.Req == nil {
 		return m(&stream.Metadata{})
 	}
@@ -163,7 +163,7 @@ type State struct {
 }
 
 // Holds implements [Test].
-func (f *State) Holds(s *Subject) bool {
+func (f *State) Holds(s Subject) bool {
 	if s.Req == nil {
 		return false
 	}

@@ -34,7 +34,7 @@ type httpFilter struct {
 	name string
 	// asleep filters stand only on routes that override them.
 	asleep bool
-	build func(override proto.Message, on *spot) (stream.Filter, error)
+	build  func(override proto.Message, on *spot) (stream.Filter, error)
 }
 
 // spot is where a filter is built for.
