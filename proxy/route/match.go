@@ -48,7 +48,7 @@ func (m *Match) rest(req *stream.Request) bool {
 // Holds compares the field; several fields of one name count as one value,
 // joined by commas.
 func (h *HeaderMatch) Holds(req *stream.Request) bool {
-	value, present := headerValue(req, h.Name)
+	value, present := FieldOf(req, h.Name)
 	return h.holds(value, present)
 }
 
@@ -85,7 +85,9 @@ func (h *HeaderMatch) holds(value string, present bool) bool {
 	return h.Match.Holds(value) != h.Invert
 }
 
-func headerValue(req *stream.Request, name string) (string, bool) {
+// FieldOf is the value of a field, or of what a pseudo-header names; several fields
+// of one name are joined.
+func FieldOf(req *stream.Request, name string) (string, bool) {
 	if name[0] != ':' {
 		if stream.EqualName(name, "host") {
 			return req.Authority, req.Authority != ""

@@ -10,6 +10,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
@@ -26,6 +27,7 @@ func newServices(t *testing.T) string {
 	}
 	s := grpc.NewServer()
 	authv3.RegisterAuthorizationServer(s, authorization{})
+	rlsv3.RegisterRateLimitServiceServer(s, limiting{})
 	go func() { _ = s.Serve(l) }() // ends with Stop
 	t.Cleanup(s.Stop)
 	_, port, _ := net.SplitHostPort(l.Addr().String())
@@ -75,4 +77,35 @@ func (authorization) Check(_ context.Context, in *authv3.CheckRequest) (*authv3.
 		}}}, nil
 	}
 	return nil, context.DeadlineExceeded
+}
+
+// limiting is a rate limit service: the limit of a descriptor is what its entry
+// "limit" says, and it tells the upstream what it was asked.
+type limiting struct {
+	rlsv3.UnimplementedRateLimitServiceServer
+}
+
+func (limiting) ShouldRateLimit(_ context.Context, in *rlsv3.RateLimitRequest) (*rlsv3.RateLimitResponse, error) {
+	out := &rlsv3.RateLimitResponse{OverallCode: rlsv3.RateLimitResponse_OK}
+	var asked []string
+	for _, d := range in.GetDescriptors() {
+		status := &rlsv3.RateLimitResponse_DescriptorStatus{Code: rlsv3.RateLimitResponse_OK, LimitRemaining: 7,
+			CurrentLimit: &rlsv3.RateLimitResponse_RateLimit{RequestsPerUnit: 10, Unit: rlsv3.RateLimitResponse_RateLimit_MINUTE}}
+		for _, e := range d.GetEntries() {
+			asked = append(asked, e.GetKey()+"="+e.GetValue())
+			switch {
+			case e.GetKey() == "limit" && e.GetValue() == "over":
+				status.Code, status.LimitRemaining, out.OverallCode = rlsv3.RateLimitResponse_OVER_LIMIT, 0, rlsv3.RateLimitResponse_OVER_LIMIT
+			case e.GetKey() == "limit" && e.GetValue() == "error":
+				return nil, context.DeadlineExceeded
+			case e.GetKey() == "limit" && e.GetValue() == "body":
+				out.OverallCode, out.RawBody = rlsv3.RateLimitResponse_OVER_LIMIT, []byte("slow down")
+			}
+		}
+		asked = append(asked, "|")
+		out.Statuses = append(out.Statuses, status)
+	}
+	out.RequestHeadersToAdd = []*corev3.HeaderValue{{Key: "x-asked", Value: in.GetDomain() + ": " + strings.Join(asked, " ")}}
+	out.ResponseHeadersToAdd = []*corev3.HeaderValue{{Key: "x-limiter", Value: "was here"}}
+	return out, nil
 }

@@ -14,7 +14,7 @@ var routeFields = fieldcheck.Table{
 		},
 	},
 	"envoy.config.route.v3.VirtualHost": {
-		Read: "name domains routes require_tls request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove " +
+		Read: "rate_limits name domains routes require_tls request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove " +
 			"typed_per_filter_config include_request_attempt_count include_attempt_count_in_response retry_policy",
 		Ignored: map[string]string{
 			"metadata":         "nobody reads it",
@@ -41,12 +41,11 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.QueryParameterMatcher": {Read: "name string_match present_match"},
 	"envoy.config.route.v3.RouteAction": {
 		Read: "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite append_x_forwarded_host timeout " +
-			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration",
+			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration rate_limits include_vh_rate_limits",
 		Ignored: map[string]string{
-			"max_grpc_timeout":       "the route's timeout holds for gRPC too",
-			"grpc_timeout_offset":    "the route's timeout holds for gRPC too",
-			"priority":               "there is one pool per cluster",
-			"include_vh_rate_limits": "there are no rate limits",
+			"max_grpc_timeout":    "the route's timeout holds for gRPC too",
+			"grpc_timeout_offset": "the route's timeout holds for gRPC too",
+			"priority":            "there is one pool per cluster",
 		},
 	},
 	"envoy.config.route.v3.RouteAction.MaxStreamDuration": {Read: "max_stream_duration grpc_timeout_header_max", Ignored: map[string]string{"grpc_timeout_header_offset": "the route's timeout holds for gRPC too"}},

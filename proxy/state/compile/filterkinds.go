@@ -28,13 +28,15 @@ type builder = func(override proto.Message, on *spot) (stream.Filter, error)
 // their settings' message. A filter's settings are checked here, once; its
 // builder is asked route by route.
 var filterKinds = map[protoreflect.FullName]func(c *Compiler, m proto.Message, inbound bool) (builder, error){
-	"io.istio.http.peer_metadata.Config":                           kind((*Compiler).peerMetadata),
-	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig":    kind(func(_ *Compiler, m *alpnv3.FilterConfig) (builder, error) { return alpnFilter(m), nil }),
-	"envoy.extensions.filters.http.fault.v3.HTTPFault":             kind(func(_ *Compiler, m *faultv3.HTTPFault) (builder, error) { return faultFilter(m), nil }),
-	"envoy.extensions.filters.http.rbac.v3.RBAC":                   kind(rbacFilter),
-	"envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication": kind(jwtFilter),
-	"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz":          kind(extAuthzFilter),
-	"envoy.extensions.filters.http.cors.v3.Cors":                   kind(func(*Compiler, *corsv3.Cors) (builder, error) { return corsFilter, nil }),
+	"io.istio.http.peer_metadata.Config":                              kind((*Compiler).peerMetadata),
+	"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig":       kind(func(_ *Compiler, m *alpnv3.FilterConfig) (builder, error) { return alpnFilter(m), nil }),
+	"envoy.extensions.filters.http.fault.v3.HTTPFault":                kind(func(_ *Compiler, m *faultv3.HTTPFault) (builder, error) { return faultFilter(m), nil }),
+	"envoy.extensions.filters.http.rbac.v3.RBAC":                      kind(rbacFilter),
+	"envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication":    kind(jwtFilter),
+	"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz":             kind(extAuthzFilter),
+	"envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit": kind(localLimitFilter),
+	"envoy.extensions.filters.http.ratelimit.v3.RateLimit":            kind(globalLimitFilter),
+	"envoy.extensions.filters.http.cors.v3.Cors":                      kind(func(*Compiler, *corsv3.Cors) (builder, error) { return corsFilter, nil }),
 }
 
 // kind is a filter's compile function as the table keeps it.

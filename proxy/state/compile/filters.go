@@ -41,6 +41,9 @@ type httpFilter struct {
 type spot struct {
 	// forward is what the route does; nil when it does not go upstream.
 	forward *route.Forward
+	// limits are its rate limits; bothLimits takes the host's beside the route's.
+	limits     limits
+	bothLimits bool
 }
 
 // overrides are settings of filters by the filter's name; a nil message

@@ -76,6 +76,14 @@ func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Fil
 	if err != nil {
 		return nil, err
 	}
+	if on.limits.host, err = limitRules(vh.GetRateLimits(), "rate_limits"); err != nil {
+		return nil, err
+	}
+	a := m.GetRoute()
+	if on.limits.route, err = limitRules(a.GetRateLimits(), "route.rate_limits"); err != nil {
+		return nil, err
+	}
+	on.bothLimits = a.GetIncludeVhRateLimits().GetValue() //nolint:staticcheck // still written
 	if on.forward != nil && len(on.forward.Clusters) == 1 {
 		out.Cluster = on.forward.Clusters[0].Cluster
 	}

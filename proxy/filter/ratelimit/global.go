@@ -1,0 +1,145 @@
+package ratelimit
+
+import (
+	"fmt"
+	"strconv"
+
+	commonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
+	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+	"github.com/lateenmesh/lateen/proxy/upcall"
+)
+
+// Global asks a rate limit service (Envoy's API, version 3).
+type Global struct {
+	Caller *upcall.Caller
+	Domain string
+	Rules  []Rule
+	Stage  uint32
+	// Enabled and Enforced are per million.
+	Enabled, Enforced uint32
+	// Status of a refusal; 429 when zero. OnError that when the service cannot be
+	// asked; FailClosed refuses then, with 500 when OnError is zero.
+	Status, OnError int
+	FailClosed      bool
+	Reply           []stream.Field
+	Tell            bool // put x-ratelimit-* on replies
+	Unmarked        bool // leave x-envoy-ratelimited out
+	Exhausted       bool // answer gRPC with RESOURCE_EXHAUSTED
+}
+
+const method = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
+
+// Namespace is where the service's metadata is left.
+const Namespace = "envoy.filters.http.ratelimit"
+
+// Handle implements [stream.Filter].
+func (g *Global) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
+	if !chance(g.Enabled) {
+		return next.Handle(req)
+	}
+	list := descriptors(g.Rules, g.Stage, req)
+	if len(list) == 0 {
+		return next.Handle(req)
+	}
+	var answer rlsv3.RateLimitResponse
+	if err := g.Caller.Unary(req, method, g.question(list), &answer); err != nil {
+		if !g.FailClosed {
+			return next.Handle(req)
+		}
+		r := &stream.Refusal{Status: g.OnError, Flags: stream.RateLimitServiceError, Details: "rate_limiter_error", Cause: err}
+		if r.Status == 0 {
+			r.Status = 500
+		}
+		return nil, r
+	}
+	for key, value := range answer.GetDynamicMetadata().AsMap() {
+		req.Info.Metadata.Set(Namespace, key, value)
+	}
+	if answer.GetOverallCode() == rlsv3.RateLimitResponse_OVER_LIMIT && chance(g.Enforced) {
+		return nil, g.refuse(&answer)
+	}
+	for _, h := range answer.GetRequestHeadersToAdd() {
+		req.Header.Add(h.GetKey(), h.GetValue())
+	}
+	resp, err := next.Handle(req)
+	if err == nil {
+		for _, f := range g.told(&answer) {
+			resp.Header.Add(f.Name, f.Value)
+		}
+	}
+	return resp, err
+}
+
+func (g *Global) question(list []Descriptor) *rlsv3.RateLimitRequest {
+	out := &rlsv3.RateLimitRequest{Domain: g.Domain}
+	for _, d := range list {
+		told := &commonv3.RateLimitDescriptor{}
+		for _, e := range d {
+			told.Entries = append(told.Entries, &commonv3.RateLimitDescriptor_Entry{Key: e.Key, Value: e.Value})
+		}
+		out.Descriptors = append(out.Descriptors, told)
+	}
+	return out
+}
+
+func (g *Global) refuse(a *rlsv3.RateLimitResponse) error {
+	r := &stream.Refusal{Status: g.Status, Flags: stream.RateLimited, Details: "request_rate_limited", Body: string(a.GetRawBody())}
+	if r.Status == 0 {
+		r.Status = 429
+	}
+	if !g.Unmarked {
+		r.Header = append(r.Header, stream.Field{Name: "x-envoy-ratelimited", Value: "true"})
+	}
+	r.Header = append(append(r.Header, g.Reply...), g.told(a)...)
+	if g.Exhausted {
+		r.GRPC = 8
+	}
+	return r
+}
+
+// told are the fields that the service wants on the reply.
+func (g *Global) told(a *rlsv3.RateLimitResponse) []stream.Field {
+	var out []stream.Field
+	for _, h := range a.GetResponseHeadersToAdd() {
+		out = append(out, fieldOf(h))
+	}
+	if !g.Tell {
+		return out
+	}
+	var least *rlsv3.RateLimitResponse_DescriptorStatus
+	for _, s := range a.GetStatuses() {
+		if s.GetCurrentLimit() != nil && (least == nil || s.GetLimitRemaining() < least.GetLimitRemaining()) {
+			least = s
+		}
+	}
+	if least == nil {
+		return out
+	}
+	limit := strconv.Itoa(int(least.GetCurrentLimit().GetRequestsPerUnit()))
+	for _, s := range a.GetStatuses() {
+		if l := s.GetCurrentLimit(); l != nil && units[l.GetUnit()] > 0 {
+			limit += fmt.Sprintf(", %d;w=%d", l.GetRequestsPerUnit(), units[l.GetUnit()])
+			if l.GetName() != "" {
+				limit += fmt.Sprintf(";name=%q", l.GetName())
+			}
+		}
+	}
+	return append(out, stream.Field{Name: "x-ratelimit-limit", Value: limit}, field("x-ratelimit-remaining", uint64(least.GetLimitRemaining())),
+		field("x-ratelimit-reset", uint64(least.GetDurationUntilReset().GetSeconds())))
+}
+
+// units are the seconds of a limit's unit.
+var units = map[rlsv3.RateLimitResponse_RateLimit_Unit]int{
+	rlsv3.RateLimitResponse_RateLimit_SECOND: 1, rlsv3.RateLimitResponse_RateLimit_MINUTE: 60, rlsv3.RateLimitResponse_RateLimit_HOUR: 3600,
+	rlsv3.RateLimitResponse_RateLimit_DAY: 86400, rlsv3.RateLimitResponse_RateLimit_WEEK: 7 * 86400, rlsv3.RateLimitResponse_RateLimit_MONTH: 30 * 86400, rlsv3.RateLimitResponse_RateLimit_YEAR: 365 * 86400,
+}
+
+func fieldOf(h *corev3.HeaderValue) stream.Field {
+	return stream.Field{Name: h.GetKey(), Value: h.GetValue()}
+}
+
+var _ stream.Filter = (*Global)(nil)

@@ -1,0 +1,272 @@
+package compile
+
+import (
+	"fmt"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	commonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
+	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
+	globalv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ratelimit/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/filter/ratelimit"
+	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// limits are the rate limits that a route and its virtual host name.
+type limits struct{ route, host []ratelimit.Rule }
+
+// applied are those in force: the host's too where the route has none, or where
+// it asks for them.
+func (l limits) applied(both bool) []ratelimit.Rule {
+	if both || len(l.route) == 0 {
+		return append(append([]ratelimit.Rule(nil), l.route...), l.host...)
+	}
+	return l.route
+}
+
+func localLimitFilter(_ *Compiler, m *localv3.LocalRateLimit) (builder, error) {
+	// Requests of all routes take from one bucket where nothing is overridden.
+	shared, err := localLimit(m)
+	if err != nil {
+		return nil, err
+	}
+	return func(override proto.Message, on *spot) (stream.Filter, error) {
+		var f *ratelimit.Local
+		if override == nil {
+			copied := *shared
+			f = &copied
+		} else {
+			own, ok := override.(*localv3.LocalRateLimit)
+			if !ok {
+				return nil, fieldcheck.Refuse("", "is not a LocalRateLimit")
+			}
+			var err error
+			if f, err = localLimit(own); err != nil {
+				return nil, err
+			}
+		}
+		if f.Enabled == 0 || f.Bucket == nil && len(f.Limits) == 0 {
+			return nil, nil
+		}
+		if len(f.Rules) == 0 {
+			f.Rules = on.limits.applied(on.bothLimits)
+		}
+		return f, nil
+	}, nil
+}
+
+func localLimit(m *localv3.LocalRateLimit) (*ratelimit.Local, error) {
+	f := &ratelimit.Local{
+		Stage: m.GetStage(), Always: m.GetAlwaysConsumeDefaultTokenBucket() == nil || m.GetAlwaysConsumeDefaultTokenBucket().GetValue(),
+		Enabled: perMillion(m.GetFilterEnabled().GetDefaultValue()), Enforced: perMillion(m.GetFilterEnforced().GetDefaultValue()),
+		Status: status(m.GetStatus()), Reply: plainFields(m.GetResponseHeadersToAdd()), Marks: plainFields(m.GetRequestHeadersToAddWhenNotEnforced()),
+		Tell: m.GetEnableXRatelimitHeaders() != commonv3.XRateLimitHeadersRFCVersion_OFF, Exhausted: m.GetRateLimitedAsResourceExhausted(),
+	}
+	if b := m.GetTokenBucket(); b != nil {
+		f.Bucket = bucket(b)()
+	}
+	for i, d := range m.GetDescriptors() {
+		if d.GetTokenBucket() == nil {
+			return nil, fieldcheck.Refuse(fmt.Sprintf("descriptors[%d].token_bucket", i), "is missing")
+		}
+		make := bucket(d.GetTokenBucket())
+		l := &ratelimit.Limited{Bucket: make(), Like: make}
+		for _, e := range d.GetEntries() {
+			l.Descriptor = append(l.Descriptor, ratelimit.Entry{Key: e.GetKey(), Value: e.GetValue()})
+		}
+		f.Limits = append(f.Limits, l)
+	}
+	if own := m.GetRateLimits(); len(own) > 0 {
+		var err error
+		if f.Rules, err = limitRules(own, "rate_limits"); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+func status(s *typev3.HttpStatus) int {
+	if c := int(s.GetCode()); c >= 400 {
+		return c
+	}
+	return 0
+}
+
+func bucket(b *typev3.TokenBucket) func() *ratelimit.Bucket {
+	fill := uint32(1)
+	if b.GetTokensPerFill() != nil {
+		fill = b.GetTokensPerFill().GetValue()
+	}
+	return func() *ratelimit.Bucket {
+		return ratelimit.NewBucket(b.GetMaxTokens(), fill, b.GetFillInterval().AsDuration())
+	}
+}
+
+// plainFields are fields whose values have no place holders.
+func plainFields(list []*corev3.HeaderValueOption) []stream.Field {
+	var out []stream.Field
+	for _, o := range list {
+		out = append(out, stream.Field{Name: o.GetHeader().GetKey(), Value: o.GetHeader().GetValue()})
+	}
+	return out
+}
+
+// serviceTime is how long a rate limit service may take where nothing is written.
+const serviceTime = 20 * time.Millisecond
+
+func globalLimitFilter(c *Compiler, m *globalv3.RateLimit) (builder, error) {
+	timeout := serviceTime
+	if d := m.GetTimeout(); d != nil {
+		timeout = d.AsDuration()
+	}
+	caller, err := c.grpcCaller(m.GetRateLimitService().GetGrpcService(), timeout)
+	if err != nil {
+		return nil, fieldcheck.At("rate_limit_service.grpc_service", err)
+	}
+	base := ratelimit.Global{
+		Caller: caller, Domain: m.GetDomain(), Stage: m.GetStage(), Enabled: 1_000_000, Enforced: 1_000_000, FailClosed: m.GetFailureModeDeny(),
+		Status: status(m.GetRateLimitedStatus()), OnError: int(m.GetStatusOnError().GetCode()), Reply: plainFields(m.GetResponseHeadersToAdd()),
+		Tell: m.GetEnableXRatelimitHeaders() != globalv3.RateLimit_OFF, Unmarked: m.GetDisableXEnvoyRatelimitedHeader(), Exhausted: m.GetRateLimitedAsResourceExhausted(),
+	}
+	if p := m.GetFilterEnabled(); p != nil {
+		base.Enabled = perMillion(p.GetDefaultValue())
+	}
+	if p := m.GetFilterEnforced(); p != nil {
+		base.Enforced = perMillion(p.GetDefaultValue())
+	}
+	own, err := limitRules(m.GetRateLimits(), "rate_limits")
+	if err != nil {
+		return nil, err
+	}
+	return func(override proto.Message, on *spot) (stream.Filter, error) {
+		f := base
+		f.Rules = own
+		both := on.bothLimits
+		if override != nil {
+			per, ok := override.(*globalv3.RateLimitPerRoute)
+			if !ok {
+				return nil, fieldcheck.Refuse("", "is not a RateLimitPerRoute")
+			}
+			if per.GetDomain() != "" {
+				f.Domain = per.GetDomain()
+			}
+			var err error
+			if f.Rules, err = limitRules(per.GetRateLimits(), "rate_limits"); err != nil {
+				return nil, err
+			}
+			both = both || per.GetVhRateLimits() == globalv3.RateLimitPerRoute_INCLUDE
+			if per.GetVhRateLimits() == globalv3.RateLimitPerRoute_IGNORE && len(f.Rules) == 0 {
+				f.Rules = on.limits.route
+			}
+		}
+		if len(f.Rules) == 0 {
+			f.Rules = on.limits.applied(both)
+		}
+		if len(f.Rules) == 0 {
+			return nil, nil
+		}
+		return &f, nil
+	}, nil
+}
+
+// limitRules compiles rate limits: what they make descriptors of.
+func limitRules(list []*routev3.RateLimit, at string) ([]ratelimit.Rule, error) {
+	var out []ratelimit.Rule
+	for i, m := range list {
+		r := ratelimit.Rule{Stage: m.GetStage().GetValue()}
+		for j, a := range m.GetActions() {
+			action, err := limitAction(a)
+			if err != nil {
+				return nil, fieldcheck.At(fmt.Sprintf("%s[%d].actions[%d]", at, i, j), err)
+			}
+			r.Actions = append(r.Actions, action)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+func limitAction(m *routev3.RateLimit_Action) (ratelimit.Action, error) {
+	switch a := m.GetActionSpecifier().(type) {
+	case *routev3.RateLimit_Action_DestinationCluster_:
+		return ratelimit.Cluster{}, nil
+	case *routev3.RateLimit_Action_RequestHeaders_:
+		h := a.RequestHeaders
+		return ratelimit.Field{Name: h.GetHeaderName(), Key: h.GetDescriptorKey(), Skip: h.GetSkipIfAbsent()}, nil
+	case *routev3.RateLimit_Action_QueryParameters_:
+		q := a.QueryParameters
+		return ratelimit.Param{Name: q.GetQueryParameterName(), Key: q.GetDescriptorKey(), Skip: q.GetSkipIfAbsent()}, nil
+	case *routev3.RateLimit_Action_RemoteAddress_:
+		return ratelimit.Client{}, nil
+	case *routev3.RateLimit_Action_MaskedRemoteAddress_:
+		c := ratelimit.Client{Masked: true, V4: 32, V6: 128}
+		if b := a.MaskedRemoteAddress.GetV4PrefixMaskLen(); b != nil {
+			c.V4 = int(b.GetValue())
+		}
+		if b := a.MaskedRemoteAddress.GetV6PrefixMaskLen(); b != nil {
+			c.V6 = int(b.GetValue())
+		}
+		return c, nil
+	case *routev3.RateLimit_Action_GenericKey_:
+		f := ratelimit.Fixed{Key: a.GenericKey.GetDescriptorKey(), Value: a.GenericKey.GetDescriptorValue()}
+		if f.Key == "" {
+			f.Key = "generic_key"
+		}
+		return f, nil
+	case *routev3.RateLimit_Action_HeaderValueMatch_:
+		return headerLimit(a.HeaderValueMatch)
+	case *routev3.RateLimit_Action_QueryParameterValueMatch_:
+		return paramLimit(a.QueryParameterValueMatch)
+	case *routev3.RateLimit_Action_Metadata:
+		d := a.Metadata
+		if d.GetSource() != routev3.RateLimit_Action_MetaData_DYNAMIC {
+			return nil, fieldcheck.Refuse("metadata.source", "is not supported, write DYNAMIC")
+		}
+		out := &ratelimit.Metadata{Key: d.GetDescriptorKey(), Namespace: d.GetMetadataKey().GetKey(), Default: d.GetDefaultValue(), Skip: d.GetSkipIfAbsent()}
+		for _, s := range d.GetMetadataKey().GetPath() {
+			out.Path = append(out.Path, s.GetKey())
+		}
+		return out, nil
+	default:
+		return nil, fieldcheck.Refuse("", "is of a kind that is not supported")
+	}
+}
+
+func headerLimit(m *routev3.RateLimit_Action_HeaderValueMatch) (ratelimit.Action, error) {
+	w := &ratelimit.When{Key: m.GetDescriptorKey(), Value: m.GetDescriptorValue(), Expect: m.GetExpectMatch() == nil || m.GetExpectMatch().GetValue()}
+	if w.Key == "" {
+		w.Key = "header_match"
+	}
+	for i, h := range m.GetHeaders() {
+		hm, err := headerMatch(h)
+		if err != nil {
+			return nil, fieldcheck.At(fmt.Sprintf("header_value_match.headers[%d]", i), err)
+		}
+		w.Headers = append(w.Headers, hm)
+	}
+	return w, nil
+}
+
+func paramLimit(m *routev3.RateLimit_Action_QueryParameterValueMatch) (ratelimit.Action, error) {
+	w := &ratelimit.When{Key: m.GetDescriptorKey(), Value: m.GetDescriptorValue(), Expect: m.GetExpectMatch() == nil || m.GetExpectMatch().GetValue()}
+	if w.Key == "" {
+		w.Key = "query_match"
+	}
+	for i, q := range m.GetQueryParameters() {
+		qm := route.QueryMatch{Name: q.GetName(), Match: route.StringMatch{Kind: route.Present}}
+		if s := q.GetStringMatch(); s != nil {
+			var err error
+			if qm.Match, err = stringMatch(s); err != nil {
+				return nil, fieldcheck.At(fmt.Sprintf("query_parameter_value_match.query_parameters[%d]", i), err)
+			}
+		}
+		w.Query = append(w.Query, qm)
+	}
+	return w, nil
+}
