@@ -33,7 +33,8 @@ import (
 
 // Config says what a proxy is and what it stands on.
 type Config struct {
-	// Bootstrap is what it starts from.
+	// Bootstrap is what it starts from. It belongs to the proxy: static resources
+	// of which there are many are taken out of it.
 	Bootstrap *bootstrap.Config
 	// Secrets gives the agent's certificates, "default" and "ROOTCA"; nil when
 	// all secrets come as resources.
@@ -76,9 +77,14 @@ type Proxy struct {
 	listeners *listener.Set
 	state     *state.State
 	control   *ads.Client // nil when nobody is asked
+	// endpoints are the servers that static clusters name for their endpoints.
+	endpoints map[*bootstrap.ADS]*ads.Client
 	telemetry *telemetry.Telemetry
 	admin     *admin.Server
-	ready     atomic.Bool // was so once
+	tidy      tidy
+	// static is true when there are static listeners.
+	static bool
+	ready  atomic.Bool // was so once
 }
 
 // New makes a proxy of its bootstrap. A static resource that is not understood
@@ -107,17 +113,31 @@ func New(c Config) (*Proxy, error) {
 	}
 	if a := c.Bootstrap.ADS; a != nil {
 		p.control = ads.New(ads.Config{Node: node, SotW: a.SotW, Server: controlServer(a, c.DialControl), Sink: sink{p}, Log: c.Log})
-		sc.Want = p.control.Want
 	}
+	p.sources(&sc)
 	p.state = state.New(sc)
 	if err := p.state.Static(c.Bootstrap.Listeners, c.Bootstrap.Clusters, c.Bootstrap.Secrets); err != nil {
 		return nil, err
 	}
+	p.release()
 	p.admin = admin.New(admin.Config{
 		State: p.state, Listeners: p.listeners, Control: p.Control, Metrics: p.telemetry.WritePrometheus, Node: node, Bootstrap: c.Bootstrap.Source,
 		Version: c.Version, Ready: p.Ready, Drain: p.Drain, Quit: c.Quit, Level: c.Level, Include: c.Include,
 	})
 	return p, nil
+}
+
+// release lets go of static resources: what is needed of them has been compiled.
+func (p *Proxy) release() {
+	b := *p.config.Bootstrap
+	p.static = len(b.Listeners) > 0
+	p.tidy.after(len(b.Clusters) + len(b.Listeners))
+	if len(b.Clusters) >= muchAtOnce {
+		b.Source.GetStaticResources().Clusters = nil // the dump lists them by themselves
+		p.config.Bootstrap.Clusters = nil
+	}
+	b.Listeners, b.Clusters, b.Secrets = nil, nil, nil
+	p.config.Bootstrap = &b
 }
 
 // principal is the SPIFFE ID of the workload that a node's metadata names.
@@ -141,7 +161,8 @@ type sink struct{ p *Proxy }
 // Update implements [ads.Sink].
 func (s sink) Update(u ads.Update) error {
 	err := s.p.state.Update(u)
-	if u.Type == ads.ClusterType && s.p.config.Bootstrap.ADS.Listeners {
+	s.p.tidy.after(len(u.Set))
+	if u.Type == ads.ClusterType && s.p.config.Bootstrap.ADS != nil && s.p.config.Bootstrap.ADS.Listeners {
 		s.p.control.Want(ads.ListenerType, nil)
 	}
 	return err
@@ -170,7 +191,7 @@ func systemResolve(ctx context.Context, name string) ([]netip.Addr, time.Duratio
 // Run serves until ctx ends, then lets connections finish for the drain time.
 // Static listeners serve at once.
 func (p *Proxy) Run(ctx context.Context) error {
-	if len(p.config.Bootstrap.Listeners) > 0 || p.control == nil {
+	if p.static || p.control == nil {
 		if err := p.state.Serve(); err != nil {
 			p.listeners.Close()
 			return fmt.Errorf("serve static listeners: %w", err)
@@ -187,6 +208,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 			p.control.Want(ads.ListenerType, nil)
 		}
 		g.Go(func() error { return p.control.Run(running) })
+	}
+	for _, c := range p.endpoints {
+		g.Go(func() error { return c.Run(running) })
 	}
 	if p.config.Bootstrap.Admin.IsValid() {
 		g.Go(func() error { return p.serveAdmin(running) })

@@ -26,7 +26,7 @@ func (s *Server) clusters(w http.ResponseWriter, r *http.Request) {
 		line("default_priority::max_requests::%d", c.Limits.Requests)
 		line("default_priority::max_retries::%d", c.Limits.Retries)
 		for _, h := range c.Hosts() {
-			line("%s::cx_active::%d", h.Text(), h.Pool.Open())
+			line("%s::cx_active::%d", h.Text(), h.Open())
 			line("%s::rq_active::%d", h.Text(), h.Active.Load())
 			line("%s::rq_error::%d", h.Text(), h.Errors.Load())
 			line("%s::rq_total::%d", h.Text(), h.Total.Load())
@@ -101,7 +101,7 @@ func hostJSON(h *cluster.Host) map[string]any {
 		"address": address, "health_status": health, "weight": max(1, h.Weight), "hostname": h.Name, "priority": h.Priority,
 		"locality": map[string]any{"region": h.Locality.Region, "zone": h.Locality.Zone, "sub_zone": h.Locality.SubZone},
 		"stats": []map[string]any{
-			gauge("cx_active", h.Pool.Open()), counter("rq_error", h.Errors.Load()), counter("rq_total", h.Total.Load()), gauge("rq_active", h.Active.Load()),
+			gauge("cx_active", h.Open()), counter("rq_error", h.Errors.Load()), counter("rq_total", h.Total.Load()), gauge("rq_active", h.Active.Load()),
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"strconv"
@@ -25,31 +26,60 @@ func controlPlane(b *bootstrapv3.Bootstrap) (*ADS, error) {
 		return nil, nil
 	}
 	a := &ADS{Listeners: d.GetLdsConfig() != nil, Clusters: d.GetCdsConfig() != nil}
-	switch t := d.GetAdsConfig().GetApiType(); t {
+	return a, fieldcheck.At("ads_config", a.read(b, d.GetAdsConfig()))
+}
+
+// endpointSources reads whom static clusters want asked for their endpoints,
+// where that is a service of its own.
+func endpointSources(b *bootstrapv3.Bootstrap) (map[string]*ADS, error) {
+	sources, shared := map[string]*ADS{}, map[string]*ADS{}
+	for i, c := range b.GetStaticResources().GetClusters() {
+		source := c.GetEdsClusterConfig().GetEdsConfig().GetApiConfigSource()
+		if source == nil {
+			continue
+		}
+		at := fmt.Sprintf("static_resources.clusters[%d].eds_cluster_config.eds_config.api_config_source", i)
+		a := &ADS{}
+		if err := a.read(b, source); err != nil {
+			return nil, fieldcheck.At(at, err)
+		}
+		// Clusters that ask the same server share a stream.
+		if first := shared[a.Address]; first != nil {
+			a = first
+		}
+		shared[a.Address] = a
+		sources[cmp.Or(c.GetEdsClusterConfig().GetServiceName(), c.GetName())] = a
+	}
+	return sources, nil
+}
+
+// read takes how a server is reached.
+func (a *ADS) read(b *bootstrapv3.Bootstrap, source *corev3.ApiConfigSource) error {
+	switch t := source.GetApiType(); t {
 	case corev3.ApiConfigSource_DELTA_GRPC, corev3.ApiConfigSource_AGGREGATED_DELTA_GRPC:
 	case corev3.ApiConfigSource_GRPC, corev3.ApiConfigSource_AGGREGATED_GRPC:
 		a.SotW = true
 	default:
-		return nil, fieldcheck.Refuse("ads_config.api_type", "%s is not supported, write GRPC or DELTA_GRPC", t)
+		return fieldcheck.Refuse("api_type", "%s is not supported, write GRPC or DELTA_GRPC", t)
 	}
-	services := d.GetAdsConfig().GetGrpcServices()
+	services := source.GetGrpcServices()
 	if len(services) != 1 {
-		return nil, fieldcheck.Refuse("ads_config.grpc_services", "has %d entries, want one", len(services))
+		return fieldcheck.Refuse("grpc_services", "has %d entries, want one", len(services))
 	}
-	at := "ads_config.grpc_services[0]"
+	at := "grpc_services[0]"
 	if g := services[0].GetGoogleGrpc(); g != nil {
-		return a, fieldcheck.At(at+".google_grpc", a.direct(g))
+		return fieldcheck.At(at+".google_grpc", a.direct(g))
 	}
 	name := services[0].GetEnvoyGrpc().GetClusterName()
 	for i, c := range b.GetStaticResources().GetClusters() {
 		if c.GetName() == name {
 			if err := a.through(c); err != nil {
-				return nil, fmt.Errorf("static_resources.clusters[%d], which is the control plane: %w", i, err)
+				return fmt.Errorf("static_resources.clusters[%d], which is the control plane: %w", i, err)
 			}
-			return a, nil
+			return nil
 		}
 	}
-	return nil, fieldcheck.Refuse(at+".envoy_grpc.cluster_name", "there is no static cluster %q", name)
+	return fieldcheck.Refuse(at+".envoy_grpc.cluster_name", "there is no static cluster %q", name)
 }
 
 // direct takes the address and credentials of a google_grpc service.

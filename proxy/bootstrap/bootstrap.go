@@ -30,6 +30,11 @@ type Config struct {
 	Secrets   []*tlsv3.Secret
 	// ADS is whom to ask for more; nil when nobody is asked.
 	ADS *ADS
+	// Endpoints are whom to ask for the endpoints of some static clusters, by the
+	// name under which they are asked for.
+	Endpoints map[string]*ADS
+	// Notes are old spellings that the file should no longer use.
+	Notes []string
 	// Drain is how long connections are let finish on shutdown; 0 means the
 	// program's default.
 	Drain time.Duration

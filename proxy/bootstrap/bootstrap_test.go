@@ -42,21 +42,14 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// What is not understood is refused by name, and the old API with what to
-// write now.
+// What is not understood is refused by name.
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
 		{"a field that does not exist", "nodes: {}", `unknown field "nodes"`},
 		{"a field that is not supported", "overload_manager: {refresh_interval: 1s}", "overload_manager: is not supported"},
 		{"a filesystem subscription", "dynamic_resources: {cds_config: {path_config_source: {path: /a}}}", "dynamic_resources.cds_config.path_config_source: is not supported"},
-		{"v2 filter name", "static_resources: {listeners: [{filter_chains: [{filters: [{name: envoy.tcp_proxy, config: {}}]}]}]}",
-			"static_resources.listeners[0].filter_chains[0].filters[0].name: \"envoy.tcp_proxy\" is Envoy's v2 name; write envoy.filters.network.tcp_proxy"},
-		{"v2 config", "static_resources: {listeners: [{filter_chains: [{filters: [{name: x, config: {}}]}]}]}", "filters[0].config: is Envoy's v2 API; write typed_config"},
-		{"v2 hosts", "static_resources: {clusters: [{name: a, connect_timeout: 1s, hosts: []}]}", "clusters[0].hosts: is Envoy's v2 API; write load_assignment"},
-		{"v2 TLS", "static_resources: {clusters: [{name: a, tls_context: {}}]}", "clusters[0].tls_context: is Envoy's v2 API; write transport_socket"},
 		{"an extension that is not there", `static_resources: {listeners: [{filter_chains: [{filters: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}}]}]}]}`,
 			"envoy.extensions.filters.network.echo.v3.Echo is not supported"},
-		{"v2 type", `static_resources: {clusters: [{"@type": type.googleapis.com/envoy.api.v2.Cluster}]}`, "write the v3 message"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Parse([]byte(c.in))
@@ -64,6 +57,38 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
+	}
+}
+
+// Spellings of Envoy's v2 API mean what they are called today, and are noted.
+func TestOldSpellings(t *testing.T) {
+	for _, c := range []struct{ name, in, note string }{
+		{"filter name and config", "static_resources: {listeners: [{name: l, filter_chains: [{filters: [{name: envoy.tcp_proxy, config: {stat_prefix: a, cluster: b}}]}]}]}", "listeners[0].filter_chains[0].filters[0].config: config is Envoy's v2 API"},
+		{"hosts", "static_resources: {clusters: [{name: a, connect_timeout: 1s, hosts: [{socket_address: {address: 1.2.3.4, port_value: 5}}]}]}", "clusters[0].hosts: hosts is Envoy's v2 API, write load_assignment"},
+		{"TLS", "static_resources: {clusters: [{name: a, connect_timeout: 1s, tls_context: {sni: x}}]}", "clusters[0].tls_context: tls_context is Envoy's v2 API, write transport_socket"},
+		{"message", `static_resources: {listeners: [{name: l, filter_chains: [{filters: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.config.filter.network.tcp_proxy.v2.TcpProxy, stat_prefix: a, cluster: b}}]}]}]}`, "TcpProxy is Envoy's v2 API"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Parse([]byte(c.in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(strings.Join(got.Notes, "\n"), c.note) {
+				t.Errorf("notes %q; want %q", got.Notes, c.note)
+			}
+		})
+	}
+	c, err := Parse([]byte(`
+static_resources:
+  clusters:
+  - {name: shop, connect_timeout: 1s, type: EDS, eds_cluster_config: {eds_config: {api_config_source: {api_type: GRPC, cluster_names: [xds]}}}}
+  - {name: xds, connect_timeout: 1s, type: STATIC, http2_protocol_options: {}, hosts: [{socket_address: {address: 10.0.0.1, port_value: 18000}}]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := c.Endpoints["shop"]; a == nil || a.Address != "10.0.0.1:18000" || !a.SotW || !a.Plaintext {
+		t.Errorf("endpoints are asked of %+v", a)
 	}
 }
 

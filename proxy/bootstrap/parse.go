@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -29,22 +30,45 @@ func Load(file string) (*Config, error) {
 	return c, nil
 }
 
-// Parse reads an Envoy v3 bootstrap, YAML or JSON. A field that does not exist
-// or is not supported is an error that names it; for spellings of Envoy's v2
-// API the error says what to write instead.
+// Parse reads an Envoy bootstrap, YAML or JSON. A field that does not exist or is
+// not supported is an error that names it. Spellings of Envoy's v2 API are read
+// as what they are called today, and noted.
 func Parse(text []byte) (*Config, error) {
-	asJSON, err := yaml.YAMLToJSONStrict(text)
+	asJSON := text
+	if !json.Valid(text) {
+		var err error
+		if asJSON, err = yaml.YAMLToJSONStrict(text); err != nil {
+			return nil, err
+		}
+	}
+	b := &bootstrapv3.Bootstrap{}
+	problem := protojson.Unmarshal(asJSON, b)
+	if problem == nil {
+		return From(b)
+	}
+	// The spellings of the v2 API are unknown fields and messages today.
+	var tree any
+	if err := json.Unmarshal(asJSON, &tree); err != nil {
+		return nil, err
+	}
+	var u upgrade
+	if u.walk(tree, ""); len(u.notes) == 0 {
+		return nil, plain(problem)
+	}
+	upgraded, err := json.Marshal(tree)
 	if err != nil {
 		return nil, err
 	}
-	if err := refuseV2(asJSON); err != nil {
-		return nil, err
-	}
-	b := &bootstrapv3.Bootstrap{}
-	if err := protojson.Unmarshal(asJSON, b); err != nil {
+	b = &bootstrapv3.Bootstrap{}
+	if err := protojson.Unmarshal(upgraded, b); err != nil {
 		return nil, plain(err)
 	}
-	return From(b)
+	c, err := From(b)
+	if err != nil {
+		return nil, err
+	}
+	c.Notes = u.notes
+	return c, nil
 }
 
 // unresolved is how the decoder says that it does not know a message's type.
@@ -80,6 +104,9 @@ func From(b *bootstrapv3.Bootstrap) (*Config, error) {
 	}
 	if c.ADS, err = controlPlane(b); err != nil {
 		return nil, fieldcheck.At("dynamic_resources", err)
+	}
+	if c.Endpoints, err = endpointSources(b); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

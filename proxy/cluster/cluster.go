@@ -88,6 +88,7 @@ func New(cfg Config, deps Deps) *Cluster {
 	c := &Cluster{Config: cfg, deps: deps, original: map[netip.AddrPort]*Host{}}
 	c.endpoints.Store(&endpoints{})
 	c.SetEndpoints(cfg.Endpoints)
+	c.Config.Endpoints = nil // the hosts have them
 	return c
 }
 
@@ -134,7 +135,7 @@ func (c *Cluster) swap(eps []Endpoint) {
 	c.Stats.MembershipTotal.Store(int64(len(hosts)))
 	c.Stats.UpdateSuccess.Add(1)
 	for _, h := range old {
-		h.Pool.Shut()
+		h.shut()
 	}
 }
 
@@ -149,12 +150,7 @@ func (c *Cluster) tlsOf(e Endpoint) pool.TLS {
 }
 
 func (c *Cluster) newHost(e Endpoint) *Host {
-	network, address := "tcp", e.Address.String()
-	if e.Socket != "" {
-		network, address = "unix", e.Socket
-	}
-	t := c.tlsOf(e)
-	return &Host{Endpoint: e, tls: t, Pool: pool.New(network, address, c.Pool, t, c.deps.Dial, c.ReleaseConnection), State: &State{}}
+	return &Host{Endpoint: e, tls: c.tlsOf(e), cluster: c, State: &State{}}
 }
 
 // Original is the host for the address that a downstream connection wanted.
@@ -169,7 +165,7 @@ func (c *Cluster) Original(dst netip.AddrPort) *Host {
 		// A port scan must not fill the memory.
 		if len(c.original) > 4096 {
 			for k, old := range c.original {
-				old.Pool.Shut()
+				old.shut()
 				delete(c.original, k)
 			}
 		}
@@ -185,12 +181,12 @@ func (c *Cluster) Hosts() []*Host { return c.endpoints.Load().hosts }
 // Close lets go of all connections: those in use end with their requests.
 func (c *Cluster) Close() {
 	for _, h := range c.Hosts() {
-		h.Pool.Shut()
+		h.shut()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, h := range c.original {
-		h.Pool.Shut()
+		h.shut()
 	}
 }
 
@@ -239,7 +235,7 @@ func (c *Cluster) ReleasePending() { c.pending.Add(-1) }
 // AcquireFirstConnection counts a connection to a host that has none: that one
 // is allowed over the limit, because nothing else would let the host serve.
 func (c *Cluster) AcquireFirstConnection(h *Host) bool {
-	if h.Pool.Open() > 0 {
+	if h.Open() > 0 {
 		return false
 	}
 	c.Stats.CxActive.Add(1)

@@ -226,18 +226,18 @@ func TestSwapKeepsConnectionsAndHealth(t *testing.T) {
 		if !c.AcquireConnection() {
 			t.Fatal("no connection allowed")
 		}
-		conn, err := host.Pool.Connect(context.Background(), pool.TLSRequest{})
+		conn, err := host.Pool().Connect(context.Background(), pool.TLSRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		host.Pool.Put(conn)
+		host.Pool().Put(conn)
 		c.SetEndpoints(endpointsOf(3, func(_ int, e *Endpoint) { e.Weight = 7 }))
-		if now := c.Hosts()[1]; now.Pool != host.Pool || now.State != host.State || now.Weight != 7 {
+		if now := c.Hosts()[1]; now.Pool() != host.Pool() || now.State != host.State || now.Weight != 7 {
 			t.Error("the host was made anew")
 		}
 		c.SetEndpoints(endpointsOf(1, nil))
-		if host.Pool.Open() != 0 || c.Stats.CxActive.Load() != 0 {
-			t.Errorf("%d connections to an endpoint that is gone, %d counted", host.Pool.Open(), c.Stats.CxActive.Load())
+		if host.Pool().Open() != 0 || c.Stats.CxActive.Load() != 0 {
+			t.Errorf("%d connections to an endpoint that is gone, %d counted", host.Pool().Open(), c.Stats.CxActive.Load())
 		}
 	})
 }

@@ -12,10 +12,10 @@ import (
 // Host is one endpoint with what is known of it.
 type Host struct {
 	Endpoint
-	Pool *pool.Pool
 	// State is shared by all generations of the host.
 	*State
-	tls pool.TLS
+	cluster *Cluster
+	tls     pool.TLS
 }
 
 // State is what a host has been seen to do.
@@ -28,6 +28,9 @@ type State struct {
 	ejections                     atomic.Int64
 	failures5xx, failuresGateway  atomic.Uint32
 	failuresLocal, failedConnects atomic.Uint32
+	// pool is made when the first request needs it: of many hosts few are used.
+	pool atomic.Pointer[pool.Pool]
+	gone atomic.Bool // no more connections are kept
 }
 
 func (h *Host) id() string { return hostID(h.Endpoint) }
@@ -41,7 +44,43 @@ func hostID(e Endpoint) string {
 
 // with is the same host with other facts.
 func (h *Host) with(e Endpoint) *Host {
-	return &Host{Endpoint: e, Pool: h.Pool, State: h.State, tls: h.tls}
+	return &Host{Endpoint: e, State: h.State, cluster: h.cluster, tls: h.tls}
+}
+
+// Pool keeps the connections to the host.
+func (h *Host) Pool() *pool.Pool {
+	if p := h.pool.Load(); p != nil {
+		return p
+	}
+	network, address := "tcp", h.Address.String()
+	if h.Socket != "" {
+		network, address = "unix", h.Socket
+	}
+	c := h.cluster
+	p := pool.New(network, address, &c.Config.Pool, h.tls, c.deps.Dial, c.ReleaseConnection)
+	if !h.pool.CompareAndSwap(nil, p) {
+		return h.pool.Load()
+	}
+	if h.gone.Load() {
+		p.Shut()
+	}
+	return p
+}
+
+// Open is the number of connections to the host.
+func (h *Host) Open() int64 {
+	if p := h.pool.Load(); p != nil {
+		return p.Open()
+	}
+	return 0
+}
+
+// shut lets go of the host's connections: those in use end with their requests.
+func (h *Host) shut() {
+	h.gone.Store(true)
+	if p := h.pool.Load(); p != nil {
+		p.Shut()
+	}
 }
 
 // Usable reports whether requests should go there.

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -48,7 +49,7 @@ type key struct {
 // Pool keeps the connections to one endpoint.
 type Pool struct {
 	network, address string
-	cfg              Config
+	cfg              *Config
 	tls              TLS // nil: plain text
 	dial             Dial
 	onClose          func() // told of every connection that ends; may be nil
@@ -70,14 +71,16 @@ type Pool struct {
 	alone atomic.Bool
 }
 
-// New makes a pool for the endpoint at address. It opens nothing. closed, which may
+// New makes a pool for the endpoint at address. It opens nothing, and cfg must not
+// change. closed, which may
 // be nil, is called for every connection that ends.
-func New(network, address string, cfg Config, t TLS, dial Dial, closed func()) *Pool {
-	if cfg.ConnectTimeout == 0 {
-		cfg.ConnectTimeout = 5 * time.Second
-	}
+func New(network, address string, cfg *Config, t TLS, dial Dial, closed func()) *Pool {
 	return &Pool{network: network, address: address, cfg: cfg, tls: t, dial: dial, onClose: closed}
 }
+
+// defaultTimeout is how long a connection may take to open where nothing is
+// written, as Envoy has it.
+const defaultTimeout = 5 * time.Second
 
 // Open is the number of connections that exist or are being opened.
 func (p *Pool) Open() int64 { return p.open.Load() }
@@ -149,7 +152,7 @@ func (p *Pool) Connect(ctx context.Context, req TLSRequest) (*Conn, error) {
 }
 
 func (p *Pool) connect(ctx context.Context, req TLSRequest) (*Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.cfg.ConnectTimeout, defaultTimeout))
 	defer cancel()
 	var source net.Addr
 	if p.cfg.Source.IsValid() {

@@ -18,7 +18,7 @@ func pooled(t *testing.T, cfg Config) (*Pool, func() net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := New("tcp", "10.0.0.1:80", cfg, nil, n.Dial, nil)
+	p := New("tcp", "10.0.0.1:80", &cfg, nil, n.Dial, nil)
 	t.Cleanup(func() {
 		p.Shut()
 		l.Close()

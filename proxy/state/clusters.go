@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -93,6 +94,7 @@ func (s *State) setCluster(name string, r *raw, m *clusterv3.Cluster) error {
 	if e != nil && e.raw.static && !r.static {
 		return fmt.Errorf("cluster %q: is in the bootstrap, which wins", name)
 	}
+	name = strings.Clone(name) // see own
 	compiled, err := s.compiler.Cluster(m)
 	if err != nil {
 		if e != nil {
@@ -141,6 +143,7 @@ func (s *State) warmCluster(e *clusterEntry) {
 	live := cluster.New(config, s.config.Clusters)
 	old := s.handle(e.name).Store(live)
 	e.active, e.pending, e.live = c, nil, live
+	c.Config.Endpoints = nil // the live cluster has them
 	s.resolve(e)
 	if old != nil {
 		old.Close()

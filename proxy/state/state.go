@@ -61,6 +61,9 @@ type Config struct {
 	// Want tells the control plane which names of a type are of interest; nil
 	// when there is none.
 	Want func(typeURL string, names []string)
+	// OwnSource reports that the endpoints of a service are asked for from a server
+	// of their own; nil is never.
+	OwnSource func(service string) bool
 	// Self and NodeID are who this proxy is.
 	Self   stream.Peer
 	NodeID string
@@ -102,6 +105,9 @@ func New(c Config) *State {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.OwnSource == nil {
+		c.OwnSource = func(string) bool { return false }
+	}
 	if c.Want == nil {
 		c.Want = func(string, []string) {}
 	}
@@ -111,7 +117,7 @@ func New(c Config) *State {
 		listeners: map[string]*listenerEntry{}, routes: map[string]*raw{}, bodies: map[string]*raw{}, absent: map[string]bool{},
 	}
 	s.compiler = &compile.Compiler{
-		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, Telemetry: c.Telemetry, Log: c.Log,
+		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, Telemetry: c.Telemetry, OwnSource: c.OwnSource, Log: c.Log,
 	}
 	s.takeOwn()
 	return s
@@ -151,6 +157,7 @@ func (s *State) Static(listeners []*listenerv3.Listener, clusters []*clusterv3.C
 	for _, m := range listeners {
 		failed = append(failed, s.setListener(m.GetName(), staticRaw(m), m))
 	}
+	s.want()
 	return errors.Join(failed...)
 }
 

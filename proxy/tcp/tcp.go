@@ -59,7 +59,7 @@ func (p *Proxy) Serve(conn net.Conn, facts *stream.Conn, _ <-chan struct{}) {
 	host.Active.Add(1)
 	defer func() {
 		host.Active.Add(-1)
-		host.Pool.Close(up)
+		host.Pool().Close(up)
 	}()
 	p.carry(conn, up, noted)
 	c.Stats.CxRxBytes.Add(info.BytesSent)
@@ -89,7 +89,7 @@ func (p *Proxy) connect(facts *stream.Conn, info *stream.Info) (*cluster.Cluster
 		}
 		host.Total.Add(1)
 		info.Upstream, info.UpstreamMTLS, info.UpstreamPeer = host.Address, host.MTLS, host.Peer
-		up, err := host.Pool.Connect(context.Background(), pool.TLSRequest{})
+		up, err := host.Pool().Connect(context.Background(), pool.TLSRequest{})
 		if err == nil {
 			info.Flags &^= stream.UpstreamFailure
 			if local, ok := up.LocalAddr().(*net.TCPAddr); ok {

@@ -27,7 +27,7 @@ func (a *attempt) connect(req *stream.Request) (failure, error) {
 	ask := a.tlsRequest(req)
 	var why failure
 	var err error
-	if ask.Shared && !(a.cluster.Protocol == cluster.Negotiated && a.host.Pool.Alone()) {
+	if ask.Shared && !(a.cluster.Protocol == cluster.Negotiated && a.host.Pool().Alone()) {
 		why, err = a.share(req, ask)
 	} else {
 		why, err = a.own(req, ask)
@@ -51,7 +51,7 @@ func (a *attempt) connect(req *stream.Request) (failure, error) {
 
 // own gets a connection that nobody else uses meanwhile.
 func (a *attempt) own(req *stream.Request, ask pool.TLSRequest) (failure, error) {
-	a.conn = a.host.Pool.Idle(ask, a.began)
+	a.conn = a.host.Pool().Idle(ask, a.began)
 	for a.conn == nil {
 		if a.mayOpen() {
 			return a.open(req, ask)
@@ -59,13 +59,13 @@ func (a *attempt) own(req *stream.Request, ask pool.TLSRequest) (failure, error)
 		if !a.cluster.AcquirePending() {
 			return failedOverflow, nil
 		}
-		conn, inTime := a.host.Pool.Wait(ask, a.deadline)
+		conn, inTime := a.host.Pool().Wait(ask, a.deadline)
 		a.cluster.ReleasePending()
 		if !inTime {
 			return failedTimeout, nil
 		}
 		if a.conn = conn; conn == nil {
-			a.conn = a.host.Pool.Idle(ask, time.Now())
+			a.conn = a.host.Pool().Idle(ask, time.Now())
 		}
 	}
 	return 0, nil
@@ -74,7 +74,7 @@ func (a *attempt) own(req *stream.Request, ask pool.TLSRequest) (failure, error)
 // share gets a place on a connection that others use too. Where the handshake
 // decides and decides for HTTP/1.1, the connection is not shared after all.
 func (a *attempt) share(req *stream.Request, ask pool.TLSRequest) (failure, error) {
-	p := a.host.Pool
+	p := a.host.Pool()
 	for {
 		if a.conn = p.Place(ask); a.conn != nil {
 			return 0, nil
@@ -129,7 +129,7 @@ func (a *attempt) open(req *stream.Request, ask pool.TLSRequest) (failure, error
 		return a.unconnected(req, err), err
 	}
 	a.conn = conn
-	p := a.host.Pool
+	p := a.host.Pool()
 	alone := a.cluster.Protocol == cluster.Negotiated && (conn.TLS == nil || !speaksHTTP2(conn.TLS.NegotiatedProtocol))
 	p.SetAlone(alone)
 	if ask.Shared && !alone {
@@ -154,7 +154,7 @@ func (a *attempt) dial(ask pool.TLSRequest) (*pool.Conn, error) {
 		ctx, cancel = context.WithDeadline(ctx, a.deadline)
 		defer cancel()
 	}
-	return a.host.Pool.Connect(ctx, ask)
+	return a.host.Pool().Connect(ctx, ask)
 }
 
 // tlsRequest is what the request wants of a connection.

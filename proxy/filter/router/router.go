@@ -225,9 +225,9 @@ func (a *attempt) end(ok bool) {
 	case a.shared:
 		a.client.Finish()
 	case ok && a.client.Finish():
-		a.host.Pool.Put(a.conn)
+		a.host.Pool().Put(a.conn)
 	default:
-		a.host.Pool.Close(a.conn)
+		a.host.Pool().Close(a.conn)
 	}
 	a.host.Active.Add(-1)
 	a.cluster.ReleaseRequest()

@@ -277,7 +277,7 @@ func TestRequestsWaitForConnections(t *testing.T) {
 				t.Errorf("got %v; want one of each, with %v", got, want)
 			}
 		}
-		if open := m.cluster.Hosts()[0].Pool.Open(); open != 1 {
+		if open := m.cluster.Hosts()[0].Pool().Open(); open != 1 {
 			t.Errorf("%d connections", open)
 		}
 	})
@@ -334,7 +334,7 @@ func TestUpstreamIsFreedWhenTheClientLeaves(t *testing.T) {
 			t.Errorf("after %v noted %v, status %d, %d calls", took, info.Flags, info.Status, calls)
 		}
 		synctest.Wait()
-		if open := m.cluster.Hosts()[0].Pool.Open(); open != 0 || m.cluster.Stats.RqActive.Load() != 0 {
+		if open := m.cluster.Hosts()[0].Pool().Open(); open != 0 || m.cluster.Stats.RqActive.Load() != 0 {
 			t.Errorf("%d connections, %d requests", open, m.cluster.Stats.RqActive.Load())
 		}
 	})

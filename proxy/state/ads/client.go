@@ -20,6 +20,9 @@ type Config struct {
 	SotW bool
 	// Server is where the control plane is and how to reach it.
 	Server Server
+	// Service is the type of resource whose own service is asked; empty asks the
+	// aggregated one.
+	Service string
 	// Sink takes what arrives.
 	Sink Sink
 	// Backoff is the first pause after a lost stream; it doubles up to
@@ -145,7 +148,7 @@ func (c *Client) converse(ctx context.Context) (heard bool, err error) {
 		return false, err
 	}
 	defer conn.Close()
-	w, err := openWire(ctx, conn, c.config.Node, c.config.SotW)
+	w, err := openWire(ctx, conn, c.config)
 	if err != nil {
 		return false, err
 	}

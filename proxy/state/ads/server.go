@@ -52,6 +52,7 @@ func (s Server) dial() (*grpc.ClientConn, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithDisableServiceConfig(),
+		grpc.WithNoProxy(), // a proxy's way to its control plane is not the environment's affair
 	}
 	if s.TokenFile != "" {
 		options = append(options, grpc.WithPerRPCCredentials(token{s.TokenFile, !s.Plaintext}))

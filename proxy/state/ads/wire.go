@@ -2,6 +2,7 @@ package ads
 
 import (
 	"context"
+	"fmt"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -18,14 +19,26 @@ type wire interface {
 	receive() (response, string, error)
 }
 
-func openWire(ctx context.Context, conn *grpc.ClientConn, node *core.Node, sotw bool) (wire, error) {
-	client := discovery.NewAggregatedDiscoveryServiceClient(conn)
-	if sotw {
-		stream, err := client.StreamAggregatedResources(ctx)
-		return &sotwWire{stream, node}, err
+func openWire(ctx context.Context, conn *grpc.ClientConn, c Config) (wire, error) {
+	method := "/envoy.service.discovery.v3.AggregatedDiscoveryService/%sAggregatedResources"
+	if c.Service != "" {
+		method = services[c.Service]
 	}
-	stream, err := client.DeltaAggregatedResources(ctx)
-	return &deltaWire{stream, node}, err
+	kind := "Delta"
+	if c.SotW {
+		kind = "Stream"
+	}
+	both := &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
+	stream, err := conn.NewStream(ctx, both, fmt.Sprintf(method, kind))
+	if c.SotW {
+		return &sotwWire{&grpc.GenericClientStream[discovery.DiscoveryRequest, discovery.DiscoveryResponse]{ClientStream: stream}, c.Node}, err
+	}
+	return &deltaWire{&grpc.GenericClientStream[discovery.DeltaDiscoveryRequest, discovery.DeltaDiscoveryResponse]{ClientStream: stream}, c.Node}, err
+}
+
+// services are the methods of the services for one type of resource.
+var services = map[string]string{
+	EndpointType: "/envoy.service.endpoint.v3.EndpointDiscoveryService/%sEndpoints",
 }
 
 type deltaWire struct {

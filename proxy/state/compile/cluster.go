@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	mxv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/network/metadata_exchange/v3"
@@ -38,8 +39,8 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 		return nil, err
 	}
 	out := &Cluster{Config: cluster.Config{
-		Name:       m.GetName(),
-		StatName:   m.GetAltStatName(),
+		Name:       own(m.GetName()),
+		StatName:   own(m.GetAltStatName()),
 		DNSRefresh: m.GetDnsRefreshRate().AsDuration(),
 		Panic:      -1,
 		Pool:       pool.Config{ConnectTimeout: m.GetConnectTimeout().AsDuration(), MaxRequests: m.GetMaxRequestsPerConnection().GetValue()},
@@ -48,7 +49,7 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 		at string
 		do func(*clusterv3.Cluster) error
 	}{
-		{"type", out.kind},
+		{"type", func(m *clusterv3.Cluster) error { return out.kind(c, m) }},
 		{"lb_policy", out.policy},
 		{"circuit_breakers", out.limits},
 		{"outlier_detection", out.outlier},
@@ -79,14 +80,21 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 	return out, nil
 }
 
-func (c *Cluster) kind(m *clusterv3.Cluster) error {
+// own copies a string that a compiled resource keeps. The decoder's own strings
+// lie between all that it has thrown away since, and each would keep a page of it.
+func own(s string) string { return strings.Clone(s) }
+
+func (c *Cluster) kind(compiler *Compiler, m *clusterv3.Cluster) error {
 	switch t := m.GetType(); t {
 	case clusterv3.Cluster_STATIC:
 		c.Config.Kind = cluster.Static
 	case clusterv3.Cluster_EDS:
 		c.Config.Kind = cluster.Static
-		if c.EDS = m.GetEdsClusterConfig().GetServiceName(); c.EDS == "" {
-			c.EDS = m.GetName()
+		if c.EDS = own(m.GetEdsClusterConfig().GetServiceName()); c.EDS == "" {
+			c.EDS = c.Config.Name
+		}
+		if m.GetEdsClusterConfig().GetEdsConfig().GetApiConfigSource() != nil && (compiler.OwnSource == nil || !compiler.OwnSource(c.EDS)) {
+			return fieldcheck.Refuse("eds_cluster_config.eds_config.api_config_source", "is for clusters of the bootstrap, write ads")
 		}
 	case clusterv3.Cluster_STRICT_DNS:
 		c.Config.Kind = cluster.StrictDNS

@@ -25,6 +25,9 @@ type Compiler struct {
 	// Lookup finds the handle of a cluster that is named by a request; nil when
 	// there is none.
 	Lookup func(name string) *cluster.Handle
+	// OwnSource reports that the endpoints of a service come from a server of their
+	// own; nil is never.
+	OwnSource func(service string) bool
 	// Self is this proxy's workload, NodeID its name on the wire.
 	Self   stream.Peer
 	NodeID string
