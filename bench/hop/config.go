@@ -11,23 +11,63 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
-// envoyConfig is the bootstrap that lateen-proxy and Envoy both read.
+// envoyConfig is the bootstrap that lateen-proxy and Envoy both read: one
+// listener before the backend, or for a pair of sidecars a second one between.
 func envoyConfig(port int, backend string, certs certificates, sc scenario) string {
-	host, backendPort, _ := net.SplitHostPort(backend)
-	transport, codec, options := "", "HTTP1", ""
-	if sc.grpc {
-		codec, options = "HTTP2", `
-    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {http2_protocol_options: {}}`
-	}
+	var out strings.Builder
+	out.WriteString("node: {id: hop, cluster: hop}\nstatic_resources:\n  listeners:\n")
+	first := listenerConfig{port: port, cluster: "backend", sidecar: sc.sidecar, http2: sc.grpc, routes: sc.routes}
 	if sc.tls {
+		first.certs = &certs
+	}
+	clusters := clusterConfig("backend", backend, sc.grpc, nil)
+	if sc.pair {
+		first.cluster = "peer"
+		out.WriteString(listenerConfig{port: port + 5, cluster: "backend", sidecar: true, rbac: true, certs: &certs}.yaml())
+		clusters += clusterConfig("peer", fmt.Sprintf("127.0.0.1:%d", port+5), false, &certs)
+	}
+	out.WriteString(first.yaml())
+	out.WriteString("  clusters:\n" + clusters)
+	return out.String()
+}
+
+type listenerConfig struct {
+	port          int
+	cluster       string
+	sidecar, rbac bool // Istio's filters and access log, and its access rules
+	http2         bool
+	routes        int // before the last one, which takes the requests
+	certs         *certificates
+}
+
+const istioLog = `[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% \"%UPSTREAM_TRANSPORT_FAILURE_REASON%\" %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\" %UPSTREAM_CLUSTER% %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n`
+
+func (l listenerConfig) yaml() string {
+	codec, log, filters, transport, routes := "HTTP1", "", "", "", ""
+	if l.http2 {
+		codec = "HTTP2"
+	}
+	filter := func(name, message, more string) string {
+		return fmt.Sprintf("\n          - name: %s\n            typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.%s%s}", name, message, more)
+	}
+	if l.rbac {
+		filters += filter("rbac", "rbac.v3.RBAC", `, rules: {action: ALLOW, policies: {p: {permissions: [{and_rules: {rules: [{or_rules: {rules: [{url_path: {path: {prefix: /index}}}]}}, {header: {name: ":method", string_match: {exact: GET}}}]}}], principals: [{authenticated: {principal_name: {exact: "spiffe://cluster.local/ns/a/sa/b"}}}]}}}`)
+	}
+	if l.sidecar {
+		filters += filter("grpc_stats", "grpc_stats.v3.FilterConfig", ", emit_filter_state: true, stats_for_all_methods: false") + filter("fault", "fault.v3.HTTPFault", "") + filter("cors", "cors.v3.Cors", "")
+		log = fmt.Sprintf(`
+          access_log:
+          - name: file
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: /dev/null, log_format: {text_format_source: {inline_string: "%s"}}}`, istioLog)
+	}
+	if l.certs != nil {
 		transport = fmt.Sprintf(`
       transport_socket:
         name: envoy.transport_sockets.tls
@@ -35,16 +75,14 @@ func envoyConfig(port int, backend string, certs certificates, sc scenario) stri
           "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
           require_client_certificate: true
           common_tls_context:
-            tls_certificates:
-            - certificate_chain: {filename: %s}
-              private_key: {filename: %s}
-            validation_context: {trusted_ca: {filename: %s}}`, certs.cert, certs.key, certs.ca)
+            tls_certificates: [{certificate_chain: {filename: %s}, private_key: {filename: %s}}]
+            validation_context: {trusted_ca: {filename: %s}}`, l.certs.cert, l.certs.key, l.certs.ca)
 	}
-	return fmt.Sprintf(`node: {id: hop, cluster: hop}
-static_resources:
-  listeners:
-  - name: hop
-    address: {socket_address: {address: 127.0.0.1, port_value: %d}}
+	for i := range l.routes {
+		routes += fmt.Sprintf("\n              - match: {prefix: /service-%d/}\n                route: {cluster: %s, timeout: 0s}", i, l.cluster)
+	}
+	return fmt.Sprintf(`  - name: hop-%d
+    address: {socket_address: {address: 127.0.0.1, port_value: %[1]d}}
     filter_chains:
     - filters:
       - name: envoy.filters.network.http_connection_manager
@@ -52,28 +90,44 @@ static_resources:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: hop
           codec_type: %s
-          generate_request_id: false
+          generate_request_id: false%s
+          http_filters:%s%s
           route_config:
             name: hop
             virtual_hosts:
             - name: all
               domains: ["*"]
-              routes:
+              routes:%s
               - match: {prefix: /}
-                route: {cluster: backend, timeout: 0s}
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}%s
-  clusters:
-  - name: backend
+                route: {cluster: %s, timeout: 0s}%s
+`, l.port, codec, log, filters, filter("envoy.filters.http.router", "router.v3.Router", ""), routes, l.cluster, transport)
+}
+
+func clusterConfig(name, address string, http2 bool, certs *certificates) string {
+	host, port, _ := net.SplitHostPort(address)
+	options := ""
+	if http2 {
+		options = `
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {http2_protocol_options: {}}`
+	}
+	if certs != nil {
+		options += fmt.Sprintf(`
+    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        common_tls_context:
+          tls_certificates: [{certificate_chain: {filename: %s}, private_key: {filename: %s}}]
+          validation_context: {trusted_ca: {filename: %s}}`, certs.cert, certs.key, certs.ca)
+	}
+	return fmt.Sprintf(`  - name: %s
     type: STATIC
     connect_timeout: 1s%s
-    load_assignment:
-      cluster_name: backend
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {address: {socket_address: {address: %s, port_value: %s}}}
-`, port, codec, transport, options, host, backendPort)
+    load_assignment: {cluster_name: %[1]s, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: %[3]s, port_value: %[4]s}}}}]}]}
+`, name, options, host, port)
 }
 
 func nginxConfig(dir string, port int, backend string, certs certificates, sc scenario) string {
@@ -116,7 +170,7 @@ func writeCertificates(dir string) (certificates, error) {
 		return certificates{}, err
 	}
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "hop"}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, URIs: []*url.URL{{Scheme: "spiffe", Host: "cluster.local", Path: "/ns/a/sa/b"}}, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
 	if err != nil {

@@ -63,11 +63,13 @@ func answer(conn net.Conn) {
 type loader struct {
 	dial  func() (net.Conn, error)
 	conns []net.Conn
+	// anew opens a connection for each request.
+	anew bool
 }
 
-func newLoader(address string, conns int, certs certificates, useTLS bool) *loader {
-	return &loader{conns: make([]net.Conn, conns), dial: func() (net.Conn, error) {
-		if useTLS {
+func newLoader(address string, conns int, certs certificates, sc scenario) *loader {
+	return &loader{anew: sc.handshake, conns: make([]net.Conn, conns), dial: func() (net.Conn, error) {
+		if sc.tls {
 			return tls.Dial("tcp", address, certs.client)
 		}
 		return net.Dial("tcp", address)
@@ -82,6 +84,21 @@ func (l *loader) run(d time.Duration) (int, error) {
 	var all sync.WaitGroup
 	for i := range l.conns {
 		all.Go(func() {
+			for l.anew && time.Now().Before(deadline) {
+				conn, err := l.dial()
+				if err != nil {
+					errs[i] = err
+					return
+				}
+				_, errs[i] = exchange(conn, time.Time{})
+				conn.Close()
+				if counts[i]++; errs[i] != nil {
+					return
+				}
+			}
+			if l.anew {
+				return
+			}
 			if l.conns[i] == nil {
 				if l.conns[i], errs[i] = l.dial(); errs[i] != nil {
 					return
@@ -101,10 +118,11 @@ func (l *loader) run(d time.Duration) (int, error) {
 	return total, nil
 }
 
+// exchange makes requests until the deadline; one when that is zero.
 func exchange(conn net.Conn, deadline time.Time) (int, error) {
 	buf := make([]byte, 16<<10)
 	n := 0
-	for ; time.Now().Before(deadline); n++ {
+	for ; deadline.IsZero() && n == 0 || time.Now().Before(deadline); n++ {
 		if _, err := conn.Write([]byte(request)); err != nil {
 			return n, err
 		}

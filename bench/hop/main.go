@@ -1,7 +1,6 @@
 // Command hop measures what one proxy hop costs: CPU time per request of the
-// proxy process, through lateen-proxy, nginx and Envoy. The scenarios are
-// HTTP/1.1 keep-alive with a 1 KB reply, plain and with mutual TLS from the
-// client, and gRPC unary calls with 1 KB each way on 100 streams.
+// proxy process, through lateen-proxy, nginx and Envoy. The scenarios are in the
+// list below; nginx is left out where it has nothing to compare with.
 //
 // All contenders are up at once and get slices of load in turn; a row is the
 // median over the rounds, and ratios are medians of per-round ratios, because
@@ -36,7 +35,7 @@ func main() {
 	flag.IntVar(&s.rounds, "rounds", 15, "rounds")
 	flag.DurationVar(&s.slice, "slice", time.Second, "load per contender and round")
 	flag.IntVar(&s.conns, "conns", 16, "connections")
-	flag.StringVar(&s.only, "only", "", "one scenario: plain, mtls or grpc")
+	flag.StringVar(&s.only, "only", "", "one scenario by its name")
 	flag.Parse()
 	if err := run(context.Background(), s); err != nil {
 		fmt.Fprintln(os.Stderr, "hop:", err)
@@ -69,12 +68,20 @@ func run(ctx context.Context, s settings) error {
 type scenario struct {
 	name, title string
 	tls, grpc   bool
+	sidecar     bool // the filters and the access log of Istio's sidecars
+	pair        bool // two sidecars, with mutual TLS and access rules between
+	routes      int  // before the one that is taken
+	handshake   bool // a connection for each request
 }
 
 var scenarios = []scenario{
-	{name: "plain", title: "HTTP/1.1 keep-alive, 1 KB, 16 connections"},
+	{name: "plain", title: "HTTP/1.1 keep-alive, 1 KB, 16 connections, router only"},
+	{name: "sidecar", title: "HTTP/1.1 keep-alive, 1 KB, 16 connections, Istio's filters and access log", sidecar: true},
 	{name: "mtls", title: "HTTP/1.1 keep-alive, 1 KB, 16 connections, mutual TLS from the client", tls: true},
+	{name: "pair", title: "HTTP/1.1 keep-alive, 1 KB, client sidecar, mutual TLS, server sidecar with access rules, both with access log", sidecar: true, pair: true},
 	{name: "grpc", title: "gRPC unary, 1 KB each way, 100 streams on 4 connections", grpc: true},
+	{name: "handshake", title: "a new connection with mutual TLS for each request", tls: true, handshake: true},
+	{name: "routes", title: "HTTP/1.1 keep-alive, 1 KB, the last of 10,000 routes", routes: 10_000},
 }
 
 func measure(ctx context.Context, s settings, sc scenario, dir string, certs certificates, port int) error {
@@ -107,7 +114,7 @@ func measure(ctx context.Context, s settings, sc scenario, dir string, certs cer
 // compare loads each contender in turn and prints the table.
 func compare(s settings, sc scenario, contenders []*contender, certs certificates) error {
 	for _, c := range contenders {
-		if c.loader = newLoader(c.address, s.conns, certs, sc.tls); sc.grpc {
+		if c.loader = newLoader(c.address, s.conns, certs, sc); sc.grpc {
 			c.loader = h2load{c.address}
 		}
 		if _, err := c.loader.run(s.slice / 2); err != nil { // warm up
@@ -162,6 +169,9 @@ func contendersOf(s settings, sc scenario, dir, backend string, certs certificat
 		case 0:
 			add("lateen-proxy", s.lateen, "static.yaml", envoyConfig(port, backend, certs, sc), "static", "--concurrency", "1", "-l", "warning", "-c")
 		case 1:
+			if sc.sidecar || sc.routes > 0 {
+				continue
+			}
 			add("nginx", s.nginx, "nginx.conf", nginxConfig(dir, port+1, backend, certs, sc), "-c")
 		case 2:
 			add("envoy", s.envoy, "envoy.yaml", envoyConfig(port+2, backend, certs, sc), "--concurrency", "1", "-l", "warning", "--disable-hot-restart", "-c")
