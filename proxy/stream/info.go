@@ -102,9 +102,11 @@ type Info struct {
 	Upstream        netip.AddrPort
 	UpstreamLocal   netip.AddrPort
 	UpstreamFailure string // transport failure reason
-	UpstreamURI     string // the peer's SPIFFE ID
-	UpstreamMTLS    bool
-	Attempts        int
+	// UpstreamProtocol is the version of HTTP that was spoken; empty before.
+	UpstreamProtocol string
+	UpstreamURI      string // the peer's SPIFFE ID
+	UpstreamMTLS     bool
+	Attempts         int
 	// GRPC is true when the content type says so; GRPCStatus is its status.
 	GRPC       bool
 	GRPCStatus string

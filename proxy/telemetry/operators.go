@@ -110,9 +110,9 @@ var plain = map[string]operator{
 		}
 		return r.req.Protocol.String()
 	}),
-	"RESPONSE_CODE":                        number(func(r *record) int64 { return int64(r.req.Info.Status) }),
-	"RESPONSE_FLAGS":                       text(func(r *record) string { return flagText(r.req.Info.Flags.String()) }),
-	"RESPONSE_FLAGS_LONG":                  text(func(r *record) string { return flagText(r.req.Info.Flags.Long()) }),
+	"RESPONSE_CODE":                        number(responseCode),
+	"RESPONSE_FLAGS":                       text(func(r *record) string { return r.req.Info.Flags.String() }),
+	"RESPONSE_FLAGS_LONG":                  text(func(r *record) string { return r.req.Info.Flags.Long() }),
 	"RESPONSE_CODE_DETAILS":                text(func(r *record) string { return r.req.Info.Details }),
 	"BYTES_RECEIVED":                       number(func(r *record) int64 { return r.req.Info.BytesReceived }),
 	"BYTES_SENT":                           number(func(r *record) int64 { return r.req.Info.BytesSent }),
@@ -182,15 +182,17 @@ var plain = map[string]operator{
 	"DOWNSTREAM_TLS_VERSION":          peer(func(t *stream.TLS) string { return strings.ReplaceAll(tls.VersionName(t.Version), " ", "v") }),
 	"DOWNSTREAM_TLS_CIPHER":           peer(func(t *stream.TLS) string { return tls.CipherSuiteName(t.Cipher) }),
 	"START_TIME":                      startTime,
+	"UPSTREAM_PROTOCOL":               text(func(r *record) string { return r.req.Info.UpstreamProtocol }),
+	"ACCESS_LOG_TYPE":                 text(func(*record) string { return "DownstreamEnd" }),
 	"HOSTNAME":                        text(func(*record) string { return hostname() }),
 }
 
-// flagText is empty for no flags, so that JSON can leave it out.
-func flagText(flags string) string {
-	if flags == "-" {
-		return ""
+// responseCode is the status that was sent, or that is about to be.
+func responseCode(r *record) int64 {
+	if r.req.Info.Status == 0 && r.resp != nil && r.req.Info.End.IsZero() {
+		return int64(r.resp.Status)
 	}
-	return flags
+	return int64(r.req.Info.Status)
 }
 
 // startTime writes Envoy's default form of a time.
@@ -252,6 +254,11 @@ var parameterised = map[string]func(argument string) (operator, error){
 		write, err := timeFormat(a)
 		return func(b []byte, r *record) ([]byte, bool) { return write(b, r.req.Info.Start), true }, err
 	},
+	"DYNAMIC_METADATA": dynamicMetadata,
+	"METADATA":         metadata,
+	"FILTER_STATE":     filterState,
+	"QUERY_PARAM":      queryParam,
+	"COMMON_DURATION":  commonDuration,
 }
 
 var errNoHeader = errors.New("want the name of a header field")

@@ -60,7 +60,7 @@ func TestJSONLine(t *testing.T) {
 	}
 	o.Request(sample())
 	tel.Flush()
-	if got, want := out.String(), `{"both":"HTTP/1.1 GET","code":200,"flags":null,"in":{"ua":"curl/8"},"path":"/det"}`+"\n"; got != want {
+	if got, want := out.String(), `{"both":"HTTP/1.1 GET","code":200,"flags":"-","in":{"ua":"curl/8"},"path":"/det"}`+"\n"; got != want {
 		t.Errorf("got %s; want %s", got, want)
 	}
 }

@@ -110,6 +110,40 @@ routes:
   route: {cluster: v1}
   request_headers_to_add: [{header: {key: x-proto, value: "%PROTOCOL%"}}, {header: {key: x-percent, value: "100%%"}}, {header: {key: x-req, value: "%REQ(x-in)%"}}]`,
 		asks: []ask{get("/add"), get("/add", "x-a: 0", "x-b: 0", "x-c: 0"), get("/remove", "x-gone: 1", "x-stays: 1"), get("/format", "x-in: hello")}},
+	{name: "operators", routes: `
+routes:
+- {match: {path: /0}, name: r0, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%DYNAMIC_METADATA(a:b)%>"}}]}
+- {match: {path: /1}, name: r1, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%FILTER_STATE(x:PLAIN)%>"}}]}
+- {match: {path: /2}, name: r2, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%QUERY_PARAM(q)%>"}}]}
+- {match: {path: /3}, name: r3, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%UPSTREAM_PROTOCOL%>"}}]}
+- {match: {path: /4}, name: r4, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%RESPONSE_FLAGS_LONG%>"}}]}
+- {match: {path: /5}, name: r5, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%PROTOCOL%>"}}]}
+- {match: {path: /6}, name: r6, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%ROUTE_NAME%>"}}]}
+- {match: {path: /7}, name: r7, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%START_TIME(%Y)%>"}}]}
+- {match: {path: /8}, name: r8, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%UPSTREAM_CLUSTER%>"}}]}
+- {match: {path: /9}, name: r9, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%RESPONSE_FLAGS%>"}}]}
+- {match: {path: /10}, name: r10, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%RESPONSE_CODE%>"}}]}
+- {match: {path: /11}, name: r11, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%RESPONSE_CODE_DETAILS%>"}}]}
+- {match: {path: /12}, name: r12, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%UPSTREAM_REQUEST_ATTEMPT_COUNT%>"}}]}
+- {match: {path: /13}, name: r13, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%>"}}]}
+- {match: {path: /14}, name: r14, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%>"}}]}
+- {match: {path: /15}, name: r15, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%>"}}]}
+- {match: {path: /16}, name: r16, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%>"}}]}
+- {match: {path: /17}, name: r17, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%REQUESTED_SERVER_NAME%>"}}]}
+- {match: {path: /18}, name: r18, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%DOWNSTREAM_TLS_VERSION%>"}}]}
+- {match: {path: /19}, name: r19, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%DOWNSTREAM_PEER_URI_SAN%>"}}]}
+- {match: {path: /20}, name: r20, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%REQ(x-in)%>"}}]}
+- {match: {path: /21}, name: r21, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%REQ(x-none?x-in)%>"}}]}
+- {match: {path: /22}, name: r22, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%REQ(x-in):3%>"}}]}
+- {match: {path: /23}, name: r23, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%REQ(:path)%>"}}]}
+- {match: {path: /24}, name: r24, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%REQ(:method)%>"}}]}
+- {match: {path: /25}, name: r25, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%RESP(x-backend)%>"}}]}
+- {match: {path: /26}, name: r26, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%RESP(x-none)%>"}}]}
+- {match: {path: /27}, name: r27, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%GRPC_STATUS%>"}}]}
+- {match: {path: /28}, name: r28, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%BYTES_RECEIVED%>"}}]}
+- {match: {path: /29}, name: r29, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%UPSTREAM_TRANSPORT_FAILURE_REASON%>"}}]}
+- {match: {path: /30}, name: r30, route: {cluster: v1}, response_headers_to_add: [{header: {key: x-value, value: "<%CONNECTION_TERMINATION_DETAILS%>"}}]}`,
+		asks: []ask{get("/0", "x-in: hello"), get("/1", "x-in: hello"), get("/2?q=v", "x-in: hello"), get("/3", "x-in: hello"), get("/4", "x-in: hello"), get("/5", "x-in: hello"), get("/6", "x-in: hello"), get("/7", "x-in: hello"), get("/8", "x-in: hello"), get("/9", "x-in: hello"), get("/10", "x-in: hello"), get("/11", "x-in: hello"), get("/12", "x-in: hello"), get("/13", "x-in: hello"), get("/14", "x-in: hello"), get("/15", "x-in: hello"), get("/16", "x-in: hello"), get("/17", "x-in: hello"), get("/18", "x-in: hello"), get("/19", "x-in: hello"), get("/20", "x-in: hello"), get("/21", "x-in: hello"), get("/22", "x-in: hello"), get("/23", "x-in: hello"), get("/24", "x-in: hello"), get("/25", "x-in: hello"), get("/26", "x-in: hello"), get("/27", "x-in: hello"), get("/28", "x-in: hello"), get("/29", "x-in: hello"), get("/30", "x-in: hello")}},
 	{name: "weighted", random: true, routes: `
 routes:
 - {match: {prefix: /}, route: {weighted_clusters: {clusters: [{name: v1, weight: 50}, {name: v2, weight: 50}]}}}`,

@@ -194,6 +194,9 @@ func (a *attempt) tlsRequest(req *stream.Request) pool.TLSRequest {
 func (a *attempt) note(req *stream.Request) {
 	req.Info.Upstream = a.host.Address
 	req.Info.UpstreamMTLS = a.host.MTLS
+	if req.Info.UpstreamProtocol = "HTTP/1.1"; a.shared {
+		req.Info.UpstreamProtocol = "HTTP/2"
+	}
 	if a.host.Peer != nil && req.Info.UpstreamPeer == nil {
 		req.Info.UpstreamPeer = a.host.Peer
 	}

@@ -1,0 +1,119 @@
+package telemetry
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// metadata is an operator for metadata of a kind: only what filters have left is
+// kept.
+func metadata(argument string) (operator, error) {
+	kind, rest, _ := strings.Cut(argument, ":")
+	if kind != "DYNAMIC" {
+		return nil, fmt.Errorf("%q is no metadata that is kept: want DYNAMIC", kind)
+	}
+	return dynamicMetadata(rest)
+}
+
+// dynamicMetadata is an operator for what filters have left: NAMESPACE:KEY:KEY...
+func dynamicMetadata(argument string) (operator, error) {
+	namespace, rest, _ := strings.Cut(argument, ":")
+	if namespace == "" {
+		return nil, errors.New("want the namespace of a filter")
+	}
+	var path []string
+	if rest != "" {
+		path = strings.Split(rest, ":")
+	}
+	return func(b []byte, r *record) ([]byte, bool) {
+		value, found := r.req.Info.Metadata.Get(namespace, path...)
+		if !found || value == nil {
+			return b, false
+		}
+		return appendValue(b, value)
+	}, nil
+}
+
+// appendValue writes a JSON value: strings as they are.
+func appendValue(b []byte, value any) ([]byte, bool) {
+	if s, ok := value.(string); ok {
+		return append(b, s...), true
+	}
+	encoded, err := json.Marshal(value)
+	return append(b, encoded...), err == nil
+}
+
+// filterState is an operator for a string that filters have left: KEY, or
+// KEY:PLAIN for one without quotes.
+func filterState(argument string) (operator, error) {
+	key, form, formed := strings.Cut(argument, ":")
+	if formed && form != "PLAIN" && form != "TYPED" {
+		return nil, fmt.Errorf("%q is no form of filter state: want PLAIN or TYPED", form)
+	}
+	return func(b []byte, r *record) ([]byte, bool) {
+		v, found := r.req.Info.State[key]
+		switch {
+		case !found:
+			return b, false
+		case form == "PLAIN":
+			return append(b, v...), true
+		}
+		return strconv.AppendQuote(b, v), true
+	}, nil
+}
+
+// queryParam is an operator for a parameter of the path.
+func queryParam(name string) (operator, error) {
+	if name == "" {
+		return nil, errors.New("want the name of a parameter")
+	}
+	return text(func(r *record) string {
+		_, query, _ := strings.Cut(r.req.Path, "?")
+		for pair := range strings.SplitSeq(query, "&") {
+			if key, value, _ := strings.Cut(pair, "="); key == name {
+				return value
+			}
+		}
+		return ""
+	}), nil
+}
+
+// moments are the points between which COMMON_DURATION measures, by Envoy's
+// names: the downstream's and the upstream's receiving and transmitting.
+var moments = map[string]func(*stream.Info) time.Time{
+	"DS_RX_BEG": start,
+	"DS_RX_END": func(i *stream.Info) time.Time { return i.RequestDone },
+	"US_TX_END": func(i *stream.Info) time.Time { return i.UpstreamSent },
+	"US_RX_BEG": func(i *stream.Info) time.Time { return i.UpstreamRecv },
+	"DS_TX_END": end,
+}
+
+var units = map[string]time.Duration{"ms": time.Millisecond, "us": time.Microsecond, "ns": time.Nanosecond}
+
+// commonDuration is an operator FROM:TO:UNIT.
+func commonDuration(argument string) (operator, error) {
+	parts := strings.Split(argument, ":")
+	if len(parts) != 3 {
+		return nil, errors.New("want FROM:TO:UNIT")
+	}
+	from, to, unit := moments[parts[0]], moments[parts[1]], units[parts[2]]
+	if from == nil || to == nil {
+		return nil, fmt.Errorf("%s:%s: want two of DS_RX_BEG, DS_RX_END, US_TX_END, US_RX_BEG, DS_TX_END", parts[0], parts[1])
+	}
+	if unit == 0 {
+		return nil, fmt.Errorf("%q is no unit: want ms, us or ns", parts[2])
+	}
+	return func(b []byte, r *record) ([]byte, bool) {
+		a, z := from(r.req.Info), to(r.req.Info)
+		if a.IsZero() || z.IsZero() {
+			return b, false
+		}
+		return strconv.AppendInt(b, int64(z.Sub(a)/unit), 10), true
+	}, nil
+}
