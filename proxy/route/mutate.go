@@ -23,7 +23,7 @@ func (m *Mutations) ApplyRequest(req *stream.Request) {
 		req.Header.Del(name)
 	}
 	for i := range m.Request {
-		m.Request[i].apply(&req.Header, req, nil)
+		m.Request[i].Apply(&req.Header, req, nil)
 	}
 }
 
@@ -33,11 +33,12 @@ func (m *Mutations) ApplyResponse(req *stream.Request, resp *stream.Response) {
 		resp.Header.Del(name)
 	}
 	for i := range m.Response {
-		m.Response[i].apply(&resp.Header, req, resp)
+		m.Response[i].Apply(&resp.Header, req, resp)
 	}
 }
 
-func (op *HeaderOp) apply(h *stream.Header, req *stream.Request, resp *stream.Response) {
+// Apply changes a header.
+func (op *HeaderOp) Apply(h *stream.Header, req *stream.Request, resp *stream.Response) {
 	value := op.Value.Literal
 	if op.Value.Format != nil {
 		value = op.Value.Format(req, resp)

@@ -34,3 +34,18 @@ func (b *Bytes) Complete() bool { return len(b.left) == 0 }
 func (b *Bytes) Trailers() *Header { return nil }
 
 var _ Body = (*Bytes)(nil)
+
+// ReadBuffered reads a body by its other methods.
+func ReadBuffered(b Body, p []byte) (int, error) {
+	for len(b.Buffered()) == 0 {
+		if b.Complete() {
+			return 0, io.EOF
+		}
+		if err := b.Wait(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, b.Buffered())
+	b.Discard(n)
+	return n, nil
+}

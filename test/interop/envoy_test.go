@@ -6,6 +6,7 @@ package interop
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -126,9 +127,15 @@ func (p *peer) ask(t *testing.T, host string, a ask) answer {
 	if err != nil {
 		t.Fatalf("%s: %s %s: %v", p.name, a.method, a.path, err)
 	}
-	body, err := io.ReadAll(response.Body)
+	var content io.Reader = response.Body
+	if response.Header.Get("Content-Encoding") == "gzip" && a.method != "HEAD" {
+		if content, err = gzip.NewReader(content); err != nil {
+			t.Fatalf("%s: %s %s: %v", p.name, a.method, a.path, err)
+		}
+	}
+	body, err := io.ReadAll(content)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %s %s: %v", p.name, a.method, a.path, err)
 	}
 	out := answer{Status: response.StatusCode, Body: remaining.ReplaceAllString(string(body), "Timeout-Ms: N"), Log: sortFlags(p.log.next(t))}
 	for _, name := range slices.Sorted(maps.Keys(response.Header)) {

@@ -8,7 +8,7 @@ import (
 // Fields says what is understood of Envoy's configuration, message by message.
 // A field that is set and not here is refused by name; one that is "ignored"
 // has a reason.
-var Fields = fieldcheck.NewChecker(coreFields, listenerFields, connectionFields, routeFields, clusterFields, extensionFields, policyFields, limitFields, tlsFields())
+var Fields = fieldcheck.NewChecker(coreFields, listenerFields, connectionFields, routeFields, clusterFields, extensionFields, policyFields, limitFields, smallFields, tlsFields())
 
 // tlsFields leaves out of the TLS messages those that others share.
 func tlsFields() fieldcheck.Table {

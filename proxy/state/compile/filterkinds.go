@@ -8,6 +8,7 @@ import (
 	peerv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/peer_metadata/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	grpcwebv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_web/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -36,6 +37,13 @@ var filterKinds = map[protoreflect.FullName]func(c *Compiler, m proto.Message, i
 	"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz":             kind(extAuthzFilter),
 	"envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit": kind(localLimitFilter),
 	"envoy.extensions.filters.http.ratelimit.v3.RateLimit":            kind(globalLimitFilter),
+	"envoy.extensions.filters.http.buffer.v3.Buffer":                  kind(bufferFilter),
+	"envoy.extensions.filters.http.compressor.v3.Compressor":          kind(compressorFilter),
+	"envoy.extensions.filters.http.csrf.v3.CsrfPolicy":                kind(csrfFilter),
+	"envoy.extensions.filters.http.grpc_web.v3.GrpcWeb":               kind(grpcWebFilter[*grpcwebv3.GrpcWeb]),
+	"envoy.extensions.filters.http.header_mutation.v3.HeaderMutation": kind(mutationFilter),
+	"envoy.extensions.filters.http.header_to_metadata.v3.Config":      kind(toMetadataFilter),
+	"envoy.extensions.filters.http.set_metadata.v3.Config":            kind(setMetadataFilter),
 	"envoy.extensions.filters.http.cors.v3.Cors":                      kind(func(*Compiler, *corsv3.Cors) (builder, error) { return corsFilter, nil }),
 }
 

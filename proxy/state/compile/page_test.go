@@ -48,7 +48,7 @@ Any other field or message that is set is refused by its path: a nack to a contr
 configuration is the same, [deviations](envoy-deviations.md) says how.
 
 `)
-	tables := fieldcheck.Merge(coreFields, listenerFields, connectionFields, routeFields, clusterFields, extensionFields, policyFields, limitFields, tlsFields())
+	tables := fieldcheck.Merge(coreFields, listenerFields, connectionFields, routeFields, clusterFields, extensionFields, policyFields, limitFields, smallFields, tlsFields())
 	for _, name := range slices.Sorted(maps.Keys(tables)) {
 		f := tables[name]
 		fmt.Fprintf(&b, "## %s\n\n", name)

@@ -1,0 +1,282 @@
+package compile
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	gzipv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/compression/gzip/compressor/v3"
+	bufferv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/buffer/v3"
+	compressorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/compressor/v3"
+	csrfv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/csrf/v3"
+	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	tometadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_to_metadata/v3"
+	setmetadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_metadata/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/filter/buffer"
+	"github.com/lateenmesh/lateen/proxy/filter/compress"
+	"github.com/lateenmesh/lateen/proxy/filter/csrf"
+	"github.com/lateenmesh/lateen/proxy/filter/grpcweb"
+	"github.com/lateenmesh/lateen/proxy/filter/metadata"
+	"github.com/lateenmesh/lateen/proxy/filter/mutation"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// always is the builder of a filter that routes do not override.
+func always(f stream.Filter) builder {
+	return func(override proto.Message, _ *spot) (stream.Filter, error) {
+		if override != nil {
+			return nil, fieldcheck.Refuse("", "%s is not a setting of this filter for routes", override.ProtoReflect().Descriptor().FullName())
+		}
+		return f, nil
+	}
+}
+
+func grpcWebFilter[M proto.Message](*Compiler, M) (builder, error) {
+	return always(grpcweb.Filter{}), nil
+}
+
+func bufferFilter(_ *Compiler, m *bufferv3.Buffer) (builder, error) {
+	return func(override proto.Message, _ *spot) (stream.Filter, error) {
+		most := m.GetMaxRequestBytes().GetValue()
+		if override != nil {
+			per, ok := override.(*bufferv3.BufferPerRoute)
+			if !ok {
+				return nil, fieldcheck.Refuse("", "is not a BufferPerRoute")
+			}
+			if per.GetDisabled() {
+				return nil, nil
+			}
+			most = per.GetBuffer().GetMaxRequestBytes().GetValue()
+		}
+		return buffer.Filter{Max: int(most)}, nil
+	}, nil
+}
+
+func csrfFilter(_ *Compiler, m *csrfv3.CsrfPolicy) (builder, error) {
+	return func(override proto.Message, _ *spot) (stream.Filter, error) {
+		policy := m
+		if override != nil {
+			var ok bool
+			if policy, ok = override.(*csrfv3.CsrfPolicy); !ok {
+				return nil, fieldcheck.Refuse("", "is not a CsrfPolicy")
+			}
+		}
+		f := &csrf.Filter{PerMillion: perMillion(policy.GetFilterEnabled().GetDefaultValue())}
+		for i, o := range policy.GetAdditionalOrigins() {
+			s, err := stringMatch(o)
+			if err != nil {
+				return nil, fieldcheck.At(fmt.Sprintf("additional_origins[%d]", i), err)
+			}
+			f.Others = append(f.Others, s)
+		}
+		return f, nil
+	}, nil
+}
+
+func setMetadataFilter(_ *Compiler, m *setmetadatav3.Config) (builder, error) {
+	var f metadata.Set
+	//nolint:staticcheck // the old form is still written
+	if m.GetMetadataNamespace() != "" {
+		f = append(f, metadata.Fact{Namespace: m.GetMetadataNamespace(), Values: m.GetValue().AsMap()})
+	}
+	for _, each := range m.GetMetadata() {
+		f = append(f, metadata.Fact{Namespace: each.GetMetadataNamespace(), Values: each.GetValue().AsMap(), Keep: !each.GetAllowOverwrite()})
+	}
+	return always(f), nil
+}
+
+func toMetadataFilter(_ *Compiler, m *tometadatav3.Config) (builder, error) {
+	base, err := toMetadata(m)
+	if err != nil {
+		return nil, err
+	}
+	return func(override proto.Message, _ *spot) (stream.Filter, error) {
+		if override == nil {
+			return base, nil
+		}
+		own, ok := override.(*tometadatav3.Config)
+		if !ok {
+			return nil, fieldcheck.Refuse("", "is not a header_to_metadata Config")
+		}
+		return toMetadata(own)
+	}, nil
+}
+
+func toMetadata(m *tometadatav3.Config) (*metadata.FromHeaders, error) {
+	f := &metadata.FromHeaders{}
+	for _, side := range []struct {
+		field string
+		from  []*tometadatav3.Config_Rule
+		to    *[]metadata.Rule
+	}{{"request_rules", m.GetRequestRules(), &f.Request}, {"response_rules", m.GetResponseRules(), &f.Response}} {
+		for i, r := range side.from {
+			out := metadata.Rule{Header: strings.ToLower(r.GetHeader()), Cookie: r.GetCookie(), Remove: r.GetRemove()}
+			var err error
+			if out.Present, err = target(r.GetOnHeaderPresent()); err == nil {
+				out.Missing, err = target(r.GetOnHeaderMissing())
+			}
+			if err != nil {
+				return nil, fieldcheck.At(fmt.Sprintf("%s[%d]", side.field, i), err)
+			}
+			*side.to = append(*side.to, out)
+		}
+	}
+	return f, nil
+}
+
+func target(m *tometadatav3.Config_KeyValuePair) (*metadata.Target, error) {
+	if m == nil {
+		return nil, nil
+	}
+	t := &metadata.Target{
+		Namespace: m.GetMetadataNamespace(), Key: m.GetKey(), Value: m.GetValue(), //nolint:staticcheck // still written
+		Number: m.GetType() == tometadatav3.Config_NUMBER, Base64: m.GetEncode() == tometadatav3.Config_BASE64,
+	}
+	if t.Namespace == "" {
+		t.Namespace = metadata.Default
+	}
+	if m.GetType() == tometadatav3.Config_PROTOBUF_VALUE {
+		return nil, fieldcheck.Refuse("type", "PROTOBUF_VALUE is not supported, write STRING or NUMBER")
+	}
+	if r := m.GetRegexValueRewrite(); r != nil {
+		var err error
+		if t.Pattern, t.Substitution, err = substitution(r); err != nil {
+			return nil, fieldcheck.At("regex_value_rewrite", err)
+		}
+	}
+	return t, nil
+}
+
+// substitution compiles an expression and what replaces its matches, whose groups
+// are written \\1 in Envoy and ${1} here.
+func substitution(m *matcherv3.RegexMatchAndSubstitute) (*regexp.Regexp, string, error) {
+	re, err := regexp.Compile(m.GetPattern().GetRegex())
+	if err != nil {
+		return nil, "", fieldcheck.Refuse("pattern.regex", "%v", err)
+	}
+	return re, groups.ReplaceAllString(strings.ReplaceAll(m.GetSubstitution(), "$", "$$"), "$${$1}"), nil
+}
+
+var groups = regexp.MustCompile(`\\(\d)`)
+
+func mutationFilter(c *Compiler, m *headermutationv3.HeaderMutation) (builder, error) {
+	base, err := c.steps(m.GetMutations())
+	if err != nil {
+		return nil, fieldcheck.At("mutations", err)
+	}
+	return func(override proto.Message, _ *spot) (stream.Filter, error) {
+		if override == nil {
+			return base, nil
+		}
+		per, ok := override.(*headermutationv3.HeaderMutationPerRoute)
+		if !ok {
+			return nil, fieldcheck.Refuse("", "is not a HeaderMutationPerRoute")
+		}
+		own, err := c.steps(per.GetMutations())
+		if err != nil {
+			return nil, fieldcheck.At("mutations", err)
+		}
+		// The filter's own come first.
+		return &mutation.Filter{Request: append(base.Request[:len(base.Request):len(base.Request)], own.Request...), Response: append(base.Response[:len(base.Response):len(base.Response)], own.Response...)}, nil
+	}, nil
+}
+
+func (c *Compiler) steps(m *headermutationv3.Mutations) (*mutation.Filter, error) {
+	f := &mutation.Filter{}
+	for _, side := range []struct {
+		field string
+		from  []*mutationv3.HeaderMutation
+		to    *[]mutation.Step
+	}{{"request_mutations", m.GetRequestMutations(), &f.Request}, {"response_mutations", m.GetResponseMutations(), &f.Response}} {
+		for i, each := range side.from {
+			step, err := c.step(each)
+			if err != nil {
+				return nil, fieldcheck.At(fmt.Sprintf("%s[%d]", side.field, i), err)
+			}
+			*side.to = append(*side.to, step)
+		}
+	}
+	return f, nil
+}
+
+func (c *Compiler) step(m *mutationv3.HeaderMutation) (mutation.Step, error) {
+	switch a := m.GetAction().(type) {
+	case *mutationv3.HeaderMutation_Remove:
+		return mutation.Step{Remove: func(name string) bool { return stream.EqualName(name, a.Remove) }}, nil
+	case *mutationv3.HeaderMutation_RemoveOnMatch_:
+		s, err := stringMatch(a.RemoveOnMatch.GetKeyMatcher())
+		return mutation.Step{Remove: func(name string) bool { return s.Holds(strings.ToLower(name)) }}, fieldcheck.At("remove_on_match.key_matcher", err)
+	case *mutationv3.HeaderMutation_Append:
+		ops, err := c.operations([]*corev3.HeaderValueOption{a.Append})
+		if err != nil {
+			return mutation.Step{}, fieldcheck.At("append", err)
+		}
+		return mutation.Step{Set: &ops[0]}, nil
+	default:
+		return mutation.Step{}, fieldcheck.Refuse("", "names no action")
+	}
+}
+
+//nolint:staticcheck // settings in their old place are still written
+func compressorFilter(_ *Compiler, m *compressorv3.Compressor) (builder, error) {
+	opened, err := unpack(m.GetCompressorLibrary().GetTypedConfig())
+	if err != nil {
+		return nil, fieldcheck.At("compressor_library.typed_config", err)
+	}
+	g, ok := opened.(*gzipv3.Gzip)
+	if !ok {
+		return nil, fieldcheck.Refuse("compressor_library.typed_config", "%s is not supported, write gzip", opened.ProtoReflect().Descriptor().FullName())
+	}
+	response := m.GetResponseDirectionConfig()
+	common := response.GetCommonConfig()
+	f := &compress.Filter{Min: 30, Types: compress.DefaultTypes, KeepETag: m.GetDisableOnEtagHeader() || response.GetDisableOnEtagHeader(),
+		Hide: m.GetRemoveAcceptEncodingHeader() || response.GetRemoveAcceptEncodingHeader(), Writers: compress.NewWriters(level(g.GetCompressionLevel()))}
+	for _, n := range []*wrapperspb.UInt32Value{m.GetContentLength(), common.GetMinContentLength()} {
+		if n.GetValue() > 0 {
+			f.Min = int64(n.GetValue())
+		}
+	}
+	for _, types := range [][]string{m.GetContentType(), common.GetContentType()} {
+		if len(types) > 0 {
+			f.Types = types
+		}
+	}
+	for _, s := range response.GetUncompressibleResponseCodes() {
+		f.Never = append(f.Never, int(s))
+	}
+	on := common.GetEnabled() == nil || common.GetEnabled().GetDefaultValue().GetValue()
+	return func(override proto.Message, _ *spot) (stream.Filter, error) {
+		if override == nil {
+			if !on {
+				return nil, nil
+			}
+			return f, nil
+		}
+		per, ok := override.(*compressorv3.CompressorPerRoute)
+		if !ok {
+			return nil, fieldcheck.Refuse("", "is not a CompressorPerRoute")
+		}
+		if per.GetDisabled() {
+			return nil, nil
+		}
+		return f, nil
+	}, nil
+}
+
+// level is a gzip level in Go's numbers.
+func level(l gzipv3.Gzip_CompressionLevel) int {
+	switch l {
+	case gzipv3.Gzip_BEST_SPEED, gzipv3.Gzip_COMPRESSION_LEVEL_2, gzipv3.Gzip_COMPRESSION_LEVEL_3, gzipv3.Gzip_COMPRESSION_LEVEL_4, gzipv3.Gzip_COMPRESSION_LEVEL_5,
+		gzipv3.Gzip_COMPRESSION_LEVEL_6, gzipv3.Gzip_COMPRESSION_LEVEL_7, gzipv3.Gzip_COMPRESSION_LEVEL_8, gzipv3.Gzip_COMPRESSION_LEVEL_9:
+		return int(l)
+	}
+	return -1
+}

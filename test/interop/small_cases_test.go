@@ -1,0 +1,68 @@
+package interop
+
+import (
+	"fmt"
+	"strings"
+)
+
+const httpFilters = "type.googleapis.com/envoy.extensions.filters.http."
+
+// smallFilters are filters with few settings, asleep.
+func smallFilters() string {
+	filter := func(name, message, more string) string {
+		return fmt.Sprintf("- {name: %s, disabled: true, typed_config: {\"@type\": %s%s%s}}\n", name, httpFilters, message, more)
+	}
+	return filter("buffer", "buffer.v3.Buffer", ", max_request_bytes: 10") +
+		filter("csrf", "csrf.v3.CsrfPolicy", ", filter_enabled: {default_value: {numerator: 100}}, additional_origins: [{exact: friend.example}, {suffix: .family.example}]") +
+		filter("set", "set_metadata.v3.Config", ", metadata: [{metadata_namespace: fixed, value: {a: one, nested: {deep: two}, l: [1]}}]") +
+		filter("to", "header_to_metadata.v3.Config", `, request_rules: [
+      {header: x-version, on_header_present: {metadata_namespace: said, key: version, type: STRING}, on_header_missing: {metadata_namespace: said, key: version, value: none}, remove: true},
+      {cookie: user, on_header_present: {metadata_namespace: said, key: user}},
+      {header: x-count, on_header_present: {metadata_namespace: said, key: count, type: NUMBER}},
+      {header: x-coded, on_header_present: {metadata_namespace: said, key: coded, encode: BASE64}},
+      {header: x-path, on_header_present: {metadata_namespace: said, key: path, regex_value_rewrite: {pattern: {regex: "^/([^/]+)/.*$"}, substitution: "<\\1>"}}}]`) +
+		filter("mutate", "header_mutation.v3.HeaderMutation", `, mutations: {
+      request_mutations: [{append: {header: {key: x-added, value: "1"}, append_action: APPEND_IF_EXISTS_OR_ADD}}, {append: {header: {key: x-over, value: "2"}, append_action: OVERWRITE_IF_EXISTS_OR_ADD}}, {append: {header: {key: x-new, value: "3"}, append_action: ADD_IF_ABSENT}}, {remove: x-gone}, {remove_on_match: {key_matcher: {prefix: x-tmp-}}}],
+      response_mutations: [{append: {header: {key: x-reply, value: "%RESPONSE_CODE%"}}}, {remove: x-backend}]}`) +
+		filter("gzip", "compressor.v3.Compressor", `, response_direction_config: {common_config: {min_content_length: 100, content_type: [application/json, text/plain]}}, compressor_library: {name: gzip, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip}}`)
+}
+
+func smallStories() []story {
+	told := func(operators ...string) string {
+		var out []string
+		for i, o := range operators {
+			out = append(out, fmt.Sprintf("{header: {key: x-told-%d, value: \"<%%DYNAMIC_METADATA(%s)%%>\"}}", i, o))
+		}
+		return "response_headers_to_add: [" + strings.Join(out, ", ") + "]\n"
+	}
+	return []story{
+		{name: "buffer", routes: "routes:\n" + on("/short", awake("buffer")) + on("/more", `typed_per_filter_config: {buffer: {"@type": `+httpFilters+`buffer.v3.BufferPerRoute, buffer: {max_request_bytes: 100}}}`),
+			asks: []ask{
+				{method: "POST", path: "/short", body: "0123456789"}, {method: "POST", path: "/short", body: "0123456789a"}, get("/short"),
+				{method: "POST", path: "/short", headers: []string{"transfer-encoding: chunked"}, body: "5\r\nhello\r\n0\r\n\r\n"},
+				{method: "POST", path: "/more", body: strings.Repeat("x", 100)}, {method: "POST", path: "/more", body: strings.Repeat("x", 101)},
+			}},
+		{name: "csrf", routes: "routes:\n" + on("/", awake("csrf")),
+			asks: []ask{
+				get("/", "origin: http://evil.example"), {method: "POST", path: "/", body: "x"}, {method: "POST", path: "/", body: "x", headers: []string{"origin: http://csrf"}},
+				{method: "POST", path: "/", body: "x", headers: []string{"origin: http://evil.example"}}, {method: "POST", path: "/", body: "x", headers: []string{"referer: http://csrf/page"}},
+				{method: "PUT", path: "/", body: "x", headers: []string{"origin: https://friend.example"}}, {method: "DELETE", path: "/", headers: []string{"origin: https://a.family.example"}},
+				{method: "PATCH", path: "/", body: "x", headers: []string{"origin: null"}}, {method: "POST", path: "/", body: "x", headers: []string{"origin: http://csrf:8080"}},
+			}},
+		{name: "metadata", routes: "routes:\n" + on("/set", awake("set")+"\n"+told("fixed:a", "fixed:nested:deep", "fixed:nested", "fixed:none", "other:a")) +
+			on("/to", awake("to")+"\n"+told("said:version", "said:user", "said:count", "said:coded", "said:path")),
+			asks: []ask{
+				get("/set"), get("/to"), get("/to", "x-version: 2"), get("/to", "cookie: a=b; user=jason"), get("/to", "x-count: 7"), get("/to", "x-count: seven"), get("/to", "x-coded: aGVsbG8="), get("/to", "x-coded: ???"),
+				get("/to", "x-path: /first/second"), get("/to", "x-version: 1", "x-version: 2"),
+			}},
+		{name: "mutate", routes: "routes:\n" + on("/plain", awake("mutate")) + on("/own", `typed_per_filter_config: {mutate: {"@type": `+httpFilters+`header_mutation.v3.HeaderMutationPerRoute, mutations: {request_mutations: [{append: {header: {key: x-own, value: route}}}]}}}`),
+			asks: []ask{
+				get("/plain"), get("/plain", "x-added: 0", "x-over: 0", "x-new: 0", "x-gone: 0"), get("/plain", "x-tmp-a: 1", "x-tmp-b: 2", "x-kept: 3"), get("/own"),
+			}},
+		{name: "gzip", routes: "routes:\n" + on("/", awake("gzip")),
+			asks: []ask{
+				get("/"), get("/", "accept-encoding: gzip"), get("/", "accept-encoding: br"), get("/", "accept-encoding: gzip;q=0"), get("/", "accept-encoding: *"), get("/", "accept-encoding: identity, gzip;q=0.5"),
+				get("/status/404", "accept-encoding: gzip"), {method: "HEAD", path: "/", headers: []string{"accept-encoding: gzip"}},
+			}},
+	}
+}
