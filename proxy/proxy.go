@@ -109,7 +109,7 @@ func New(c Config) (*Proxy, error) {
 	sc := state.Config{
 		Listeners: p.listeners,
 		Clusters:  cluster.Deps{Dial: c.Dial, Resolve: c.Resolve, Log: c.Log},
-		Telemetry: p.telemetry, Secrets: c.Secrets, Self: self, NodeID: node.GetId(), Log: c.Log,
+		Telemetry: p.telemetry, Secrets: c.Secrets, Self: self, NodeID: node.GetId(), Service: node.GetCluster(), Log: c.Log,
 	}
 	if a := c.Bootstrap.ADS; a != nil {
 		p.control = ads.New(ads.Config{Node: node, SotW: a.SotW, Server: controlServer(a, c.DialControl), Sink: sink{p}, Log: c.Log})

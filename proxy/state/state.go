@@ -67,7 +67,9 @@ type Config struct {
 	// Self and NodeID are who this proxy is.
 	Self   stream.Peer
 	NodeID string
-	Log    *slog.Logger
+	// Service is the node's cluster.
+	Service string
+	Log     *slog.Logger
 }
 
 // State holds the resources. Its methods may be called from any goroutine.
@@ -117,7 +119,7 @@ func New(c Config) *State {
 		listeners: map[string]*listenerEntry{}, routes: map[string]*raw{}, bodies: map[string]*raw{}, absent: map[string]bool{},
 	}
 	s.compiler = &compile.Compiler{
-		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, Telemetry: c.Telemetry, OwnSource: c.OwnSource, Log: c.Log,
+		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, Service: c.Service, Telemetry: c.Telemetry, OwnSource: c.OwnSource, Log: c.Log,
 	}
 	s.takeOwn()
 	return s

@@ -111,6 +111,9 @@ type Info struct {
 	GRPC       bool
 	GRPCStatus string
 
+	// Trace is the request's span; the zero value when requests are not traced.
+	Trace Trace
+
 	// Metadata is what filters left for others, State what they left for the log
 	// by name (Envoy's filter state); nil is none.
 	Metadata Metadata
@@ -130,6 +133,17 @@ func (i *Info) Reset() { *i = Info{} }
 type Peer struct {
 	Name, Namespace, Workload, OwnerKind, KubeCluster string
 	CanonicalName, CanonicalRevision, App, Version    string
+}
+
+// Trace is where a request stands in a trace.
+type Trace struct {
+	ID           [16]byte
+	Span, Parent [8]byte // Parent is zero at the root
+	Sampled      bool
+	// Joined is true when the span is the caller's own, seen from the other side.
+	Joined bool
+	// Short is true for an ID of 64 bits.
+	Short bool
 }
 
 // Service is what a cluster stands for, from its metadata.

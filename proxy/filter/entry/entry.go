@@ -52,6 +52,8 @@ type Config struct {
 	// RefuseUnderscores answers 400 to a field name with "_", DropUnderscores
 	// leaves such a field out.
 	RefuseUnderscores, DropUnderscores bool
+	// Trace begins a request's span; nil when requests are not traced.
+	Trace func(*stream.Request)
 	// NotFound answers what no route takes: the filters that see every request,
 	// then [NoRoute].
 	NotFound stream.Handler
@@ -164,6 +166,9 @@ func (h *Handler) admit(req *stream.Request) error {
 	}
 	if c.Via != "" {
 		appendList(&req.Header, "via", c.Via)
+	}
+	if c.Trace != nil {
+		c.Trace(req)
 	}
 	return nil
 }

@@ -31,6 +31,9 @@ type Compiler struct {
 	// Self is this proxy's workload, NodeID its name on the wire.
 	Self   stream.Peer
 	NodeID string
+	// Service is the node's cluster: what the proxy is called where its workload is
+	// not known.
+	Service string
 	// Telemetry makes observers of access logs and metrics.
 	Telemetry *telemetry.Telemetry
 	Log       *slog.Logger

@@ -30,12 +30,22 @@ var connectionFields = fieldcheck.Table{
 	httpManager + ".UpgradeConfig":                                           {Read: "upgrade_type enabled"},
 	httpManager + ".InternalAddressConfig":                                   {Read: "*"},
 	httpManager + ".Tracing": {
-		Ignored: map[string]string{
-			"client_sampling": "no tracer is configured", "random_sampling": "no tracer is configured", "overall_sampling": "no tracer is configured",
-			"verbose": "no tracer is configured", "max_path_tag_length": "no tracer is configured", "custom_tags": "no tracer is configured",
-			"spawn_upstream_span": "no tracer is configured", "no_context_propagation": "no tracer is configured",
-		},
+		Read:    "client_sampling random_sampling overall_sampling max_path_tag_length custom_tags provider no_context_propagation",
+		Ignored: map[string]string{"verbose": "annotations are not reported", "spawn_upstream_span": "one span tells both sides", "operation": "the route's decorator names the span", "upstream_operation": "one span tells both sides"},
 	},
+	"envoy.config.trace.v3.Tracing.Http": {Read: "name typed_config"},
+	"envoy.config.trace.v3.ZipkinConfig": {
+		Read:    "collector_cluster collector_endpoint trace_id_128bit shared_span_context collector_endpoint_version collector_hostname trace_context_option",
+		Ignored: map[string]string{"split_spans_for_request": "inbound and outbound listeners have spans of their own"},
+	},
+	"envoy.config.trace.v3.OpenTelemetryConfig": {
+		Read:    "grpc_service http_service service_name",
+		Ignored: map[string]string{"resource_detectors": "the service's name is told", "max_cache_size": "5,000 spans may wait"},
+	},
+	"envoy.config.core.v3.HttpService":        {Read: "http_uri request_headers_to_add"},
+	"envoy.type.tracing.v3.CustomTag":         {Read: "tag literal request_header value"},
+	"envoy.type.tracing.v3.CustomTag.Literal": {Read: "value"},
+	"envoy.type.tracing.v3.CustomTag.Header":  {Read: "name default_value"},
 }
 
 // extensionFields are those of HTTP filters, access loggers and their like.

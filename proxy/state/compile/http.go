@@ -11,6 +11,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/filter/entry"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // Manager is a compiled connection manager: the listener's state gives it route
@@ -47,6 +48,18 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	observer, err := c.observers(m.GetAccessLog(), filters.stats, direction)
 	if err != nil {
 		return nil, err
+	}
+	tracer, err := c.tracer(m.GetTracing(), direction)
+	if err != nil {
+		return nil, fieldcheck.At("tracing", err)
+	}
+	if tracer != nil {
+		config.Trace = tracer.Start
+		if observer == nil {
+			observer = tracer
+		} else {
+			observer = stream.Observers{observer, tracer}
+		}
 	}
 	manager := &Manager{Entry: entry.New(config), compiler: c, filters: filters}
 	switch r := m.GetRouteSpecifier().(type) {

@@ -1,0 +1,224 @@
+package trace
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Config says which requests are traced and how.
+type Config struct {
+	// Client, Random and Overall are per million: of requests whose client asks for
+	// it by x-client-trace-id, of those that nobody has decided about, and of all
+	// that the others choose.
+	Client, Random, Overall uint32
+	Propagation             Propagation
+	// Shared lets a server's span have the ID of the client's (Zipkin).
+	Shared bool
+	// Long makes trace IDs of 128 bits.
+	Long bool
+	// Server is true on the way in: the span is the server's side of a call.
+	Server bool
+	// MaxPath shortens the path that is reported; 256 when zero.
+	MaxPath int
+	// Silent tells the upstream nothing.
+	Silent bool
+	Tags   []Tag
+	// NodeID and Cluster are the proxy's, for every span.
+	NodeID, Cluster string
+	Reporter        *Reporter
+}
+
+// Tag is one further fact of a span.
+type Tag struct {
+	Name string
+	// Value gives it; empty leaves it out.
+	Value func(*stream.Request, *stream.Response) string
+}
+
+// Tracer is what one listener does. It observes requests, too.
+type Tracer struct{ cfg Config }
+
+// New makes a tracer.
+func New(c Config) *Tracer {
+	if c.MaxPath == 0 {
+		c.MaxPath = 256
+	}
+	return &Tracer{c}
+}
+
+// Start gives a request its span, and tells the upstream.
+func (t *Tracer) Start(req *stream.Request) {
+	c := &t.cfg
+	in := c.Propagation.extract(&req.Header)
+	span := stream.Trace{Span: randomSpan(), Sampled: t.sample(req, in)}
+	switch {
+	case !in.found:
+		span.ID = randomTrace(c.Long || c.Propagation != B3)
+		span.Short = c.Propagation == B3 && !c.Long
+	case c.Shared && c.Server:
+		span.ID, span.Span, span.Parent, span.Joined = in.trace, in.span, in.parent, true
+	default:
+		span.ID, span.Parent = in.trace, in.span
+	}
+	if in.found {
+		span.Short = [8]byte(in.trace[:8]) == [8]byte{}
+	}
+	req.Info.Trace = span
+	if !c.Silent {
+		c.Propagation.inject(&req.Header, &span)
+	}
+}
+
+// sample decides whether the trace is kept. What somebody has decided holds.
+func (t *Tracer) sample(req *stream.Request, in incoming) bool {
+	if in.decided {
+		return in.sampled
+	}
+	c := &t.cfg
+	chosen := chance(c.Random)
+	if req.Header.Has("x-client-trace-id") {
+		chosen = chosen || chance(c.Client)
+	}
+	return chosen && chance(c.Overall)
+}
+
+func chance(perMillion uint32) bool {
+	return perMillion >= 1_000_000 || perMillion > 0 && rand.Uint32N(1_000_000) < perMillion
+}
+
+// Span is a request that is over, as it is reported.
+type Span struct {
+	stream.Trace
+	Name       string
+	Server     bool
+	Start, End time.Time
+	Remote     string // the peer's address
+	Error      bool
+	Tags       [][2]string
+}
+
+// Request implements [stream.Observer].
+func (t *Tracer) Request(req *stream.Request, resp *stream.Response) {
+	if !req.Info.Trace.Sampled {
+		return
+	}
+	t.cfg.Reporter.add(t.span(req, resp))
+}
+
+// Opened implements [stream.Observer].
+func (t *Tracer) Opened(*stream.TCP) {}
+
+// Progress implements [stream.Observer].
+func (t *Tracer) Progress(*stream.TCP, int64, int64) {}
+
+// Closed implements [stream.Observer].
+func (t *Tracer) Closed(*stream.TCP) {}
+
+var _ stream.Observer = (*Tracer)(nil)
+
+// span describes the request with the tags that Envoy gives.
+func (t *Tracer) span(req *stream.Request, resp *stream.Response) Span {
+	i := req.Info
+	s := Span{Trace: i.Trace, Name: strings.Clone(i.Operation), Server: t.cfg.Server, Start: i.Start, End: i.End, Error: i.Status >= 500 || i.Status == 0}
+	path := req.Path[:min(len(req.Path), t.cfg.MaxPath)]
+	if s.Name == "" {
+		s.Name = strings.Clone(req.Authority)
+	}
+	if s.Remote = i.Upstream.String(); t.cfg.Server || !i.Upstream.IsValid() {
+		s.Remote = req.Conn.Remote.String()
+	}
+	tag := func(name, value string) {
+		if value != "" {
+			s.Tags = append(s.Tags, [2]string{name, strings.Clone(value)})
+		}
+	}
+	tag("component", "proxy")
+	tag("node_id", t.cfg.NodeID)
+	tag("guid:x-request-id", req.Header.Get("x-request-id"))
+	tag("http.url", req.Scheme+"://"+req.Authority+path)
+	tag("http.method", req.Method)
+	tag("http.protocol", req.Protocol.String())
+	tag("downstream_cluster", req.Header.Get("x-envoy-downstream-service-cluster"))
+	tag("user_agent", req.Header.Get("user-agent"))
+	tag("peer.address", req.Conn.Remote.Addr().String())
+	tag("request_size", strconv.FormatInt(i.BytesReceived, 10))
+	tag("response_size", strconv.FormatInt(i.BytesSent, 10))
+	tag("http.status_code", strconv.Itoa(i.Status))
+	tag("response_flags", i.Flags.String())
+	tag("upstream_cluster", i.Cluster)
+	tag("upstream_cluster.name", i.Cluster)
+	if i.GRPCStatus != "" {
+		tag("grpc.status_code", i.GRPCStatus)
+	}
+	if s.Error {
+		tag("error", "true")
+	}
+	for _, more := range t.cfg.Tags {
+		tag(more.Name, more.Value(req, resp))
+	}
+	return s
+}
+
+// Reporter sends spans to a collector, in batches.
+type Reporter struct {
+	// Send hands a batch to the collector.
+	Send func([]Span) error
+	// Failed is told why a batch was lost; may be nil.
+	Failed func(error)
+
+	mu      sync.Mutex
+	spans   []Span      // guarded by mu
+	lost    int         // guarded by mu
+	timer   *time.Timer // guarded by mu; nil while nothing waits
+	sending bool        // guarded by mu
+}
+
+const (
+	batchSize  = 200
+	batchTime  = time.Second
+	mostQueued = 5000 // while the collector takes its time
+)
+
+// add queues a span. A request never waits for the collector.
+func (r *Reporter) add(s Span) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.spans) >= mostQueued {
+		r.lost++
+		return
+	}
+	r.spans = append(r.spans, s)
+	switch {
+	case r.timer == nil:
+		r.timer = time.AfterFunc(batchTime, r.flush)
+	case len(r.spans) == batchSize && !r.sending:
+		r.timer.Reset(0)
+	}
+}
+
+// flush sends what waits, batch by batch. It is called by the timer.
+func (r *Reporter) flush() {
+	r.mu.Lock()
+	if r.sending {
+		r.mu.Unlock()
+		return
+	}
+	r.sending = true
+	for len(r.spans) > 0 {
+		batch := r.spans[:min(len(r.spans), batchSize)]
+		r.spans = r.spans[len(batch):]
+		r.mu.Unlock()
+		err := r.Send(batch)
+		if err != nil && r.Failed != nil {
+			r.Failed(err)
+		}
+		r.mu.Lock()
+	}
+	r.spans, r.timer, r.sending = nil, nil, false
+	r.mu.Unlock()
+}
