@@ -58,15 +58,16 @@ var stages = map[string]struct{ shared, wiring []string }{
 // arrows between stages that the table above would refuse, each with the reason
 // why it is right.
 var arrows = map[string][]string{
-	"proxy/state":         {"proxy/pool", "proxy/cluster", "proxy/route", "proxy/listener", "proxy/http1", "proxy/http2", "proxy/tcp", "proxy/filter", "proxy/upcall", "proxy/telemetry", "proxy/trace"}, // the compiler makes every stage's runtime form
-	"proxy/filter":        {"proxy/route", "proxy/upcall"},                                                                                                                                               // any filter may compare as routes do, and call a service
-	"proxy/admin":         {"proxy/state", "proxy/state/ads", "proxy/state/credential", "proxy/listener", "proxy/cluster"},                                                                               // it shows what the others are
-	"proxy/filter/entry":  {"proxy/route"},                                                                                                                                                               // what happens before and behind the choice of a route
-	"proxy/filter/router": {"proxy/route", "proxy/cluster", "proxy/pool", "proxy/http1", "proxy/http2"},                                                                                                  // the last filter is where a route becomes an endpoint, a connection, and an exchange on it
-	"proxy/trace":         {"proxy/upcall"},                                                                                                                                                              // spans go to a collector
-	"proxy/route":         {"proxy/cluster"},                                                                                                                                                             // a route holds handles of clusters
-	"proxy/cluster":       {"proxy/pool"},                                                                                                                                                                // a host has a pool
-	"proxy/tcp":           {"proxy/cluster", "proxy/pool"},                                                                                                                                               // a byte stream needs an endpoint too
+	"proxy/state":         {"proxy/pool", "proxy/cluster", "proxy/route", "proxy/listener", "proxy/http1", "proxy/http2", "proxy/tcp", "proxy/filter", "proxy/upcall", "proxy/telemetry", "proxy/trace", "proxy/check"}, // the compiler makes every stage's runtime form
+	"proxy/filter":        {"proxy/route", "proxy/upcall"},                                                                                                                                                              // any filter may compare as routes do, and call a service
+	"proxy/admin":         {"proxy/state", "proxy/state/ads", "proxy/state/credential", "proxy/listener", "proxy/cluster"},                                                                                              // it shows what the others are
+	"proxy/filter/entry":  {"proxy/route"},                                                                                                                                                                              // what happens before and behind the choice of a route
+	"proxy/filter/router": {"proxy/route", "proxy/cluster", "proxy/pool", "proxy/http1", "proxy/http2"},                                                                                                                 // the last filter is where a route becomes an endpoint, a connection, and an exchange on it
+	"proxy/check":         {"proxy/cluster", "proxy/pool", "proxy/http1", "proxy/http2", "proxy/upcall"},                                                                                                                // a probe is an exchange of its own
+	"proxy/trace":         {"proxy/upcall"},                                                                                                                                                                             // spans go to a collector
+	"proxy/route":         {"proxy/cluster"},                                                                                                                                                                            // a route holds handles of clusters
+	"proxy/cluster":       {"proxy/pool"},                                                                                                                                                                               // a host has a pool
+	"proxy/tcp":           {"proxy/cluster", "proxy/pool"},                                                                                                                                                              // a byte stream needs an endpoint too
 }
 
 func TestImports(t *testing.T) {

@@ -40,6 +40,10 @@ type Cluster struct {
 	original map[netip.AddrPort]*Host
 
 	retries, pending atomic.Int64
+	// slowUntil is when the last slow start ends, Unix nanoseconds.
+	slowUntil atomic.Int64
+	// changed holds one: the endpoints are others now.
+	changed chan struct{}
 	// ejectedUntil is when the last ejection so far ends, Unix nanoseconds: after
 	// it nobody is out, and picking need not look.
 	ejectedUntil atomic.Int64
@@ -85,7 +89,7 @@ func New(cfg Config, deps Deps) *Cluster {
 	if cfg.Panic < 0 {
 		cfg.Panic = 50
 	}
-	c := &Cluster{Config: cfg, deps: deps, original: map[netip.AddrPort]*Host{}}
+	c := &Cluster{Config: cfg, deps: deps, original: map[netip.AddrPort]*Host{}, changed: make(chan struct{}, 1)}
 	c.endpoints.Store(&endpoints{})
 	c.SetEndpoints(cfg.Endpoints)
 	c.Config.Endpoints = nil // the hosts have them
@@ -134,6 +138,10 @@ func (c *Cluster) swap(eps []Endpoint) {
 	c.endpoints.Store(compile(&c.Config, hosts))
 	c.Stats.MembershipTotal.Store(int64(len(hosts)))
 	c.Stats.UpdateSuccess.Add(1)
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
 	for _, h := range old {
 		h.shut()
 	}
@@ -150,7 +158,12 @@ func (c *Cluster) tlsOf(e Endpoint) pool.TLS {
 }
 
 func (c *Cluster) newHost(e Endpoint) *Host {
-	return &Host{Endpoint: e, tls: c.tlsOf(e), cluster: c, State: &State{}}
+	h := &Host{Endpoint: e, tls: c.tlsOf(e), cluster: c, State: &State{}}
+	h.failing.Store(c.HealthCheck != nil && c.Kind != OriginalDst)
+	if c.SlowStart != nil {
+		c.begin(h, time.Now())
+	}
+	return h
 }
 
 // Original is the host for the address that a downstream connection wanted.

@@ -53,7 +53,9 @@ type Config struct {
 	// LocalityWeighted balances over localities by their weights first.
 	LocalityWeighted bool
 	Limits           Limits
-	Outlier          *Outlier // nil: none is ejected
+	Outlier          *Outlier     // nil: none is ejected
+	SlowStart        *SlowStart   // nil: new endpoints take their share at once
+	HealthCheck      *HealthCheck // nil: endpoints are not asked
 	Pool             pool.Config
 	// TLS of endpoints that have none of their own; nil is plain text.
 	TLS pool.TLS

@@ -3,12 +3,18 @@ package cluster
 import (
 	"context"
 	"net/netip"
+	"sync"
 	"time"
 )
 
 // Run keeps a DNS cluster's addresses fresh until ctx ends. For other clusters
 // it only waits.
 func (c *Cluster) Run(ctx context.Context) error {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	if c.HealthCheck != nil {
+		watching.Go(func() { c.watch(ctx) })
+	}
 	if c.Kind != StrictDNS && c.Kind != LogicalDNS || c.deps.Resolve == nil {
 		<-ctx.Done()
 		return nil

@@ -31,6 +31,10 @@ type State struct {
 	// pool is made when the first request needs it: of many hosts few are used.
 	pool atomic.Pointer[pool.Pool]
 	gone atomic.Bool // no more connections are kept
+	// failing is what health checks have found; since is when the host took up its
+	// work, Unix nanoseconds.
+	failing atomic.Bool
+	since   atomic.Int64
 }
 
 func (h *Host) id() string { return hostID(h.Endpoint) }
@@ -52,10 +56,7 @@ func (h *Host) Pool() *pool.Pool {
 	if p := h.pool.Load(); p != nil {
 		return p
 	}
-	network, address := "tcp", h.Address.String()
-	if h.Socket != "" {
-		network, address = "unix", h.Socket
-	}
+	network, address := h.dialAddress()
 	c := h.cluster
 	p := pool.New(network, address, &c.Config.Pool, h.tls, c.deps.Dial, c.ReleaseConnection)
 	if !h.pool.CompareAndSwap(nil, p) {
@@ -65,6 +66,13 @@ func (h *Host) Pool() *pool.Pool {
 		p.Shut()
 	}
 	return p
+}
+
+func (h *Host) dialAddress() (network, address string) {
+	if h.Socket != "" {
+		return "unix", h.Socket
+	}
+	return "tcp", h.Address.String()
 }
 
 // Open is the number of connections to the host.
@@ -85,7 +93,7 @@ func (h *Host) shut() {
 
 // Usable reports whether requests should go there.
 func (h *Host) Usable(now time.Time) bool {
-	return h.Health == model.Healthy && !h.Ejected(now)
+	return h.Health == model.Healthy && !h.failing.Load() && !h.Ejected(now)
 }
 
 // Ejected reports whether outlier detection has taken the host out.

@@ -183,9 +183,13 @@ func (c *Cluster) pickOnce(e *endpoints, choice Choice, now time.Time, salt uint
 	usable := func(h *Host) bool { return panicking || h.Usable(now) }
 	switch c.Policy {
 	case Random:
-		return scan(l.hosts, rand.Uint64N(uint64(len(l.hosts))), usable)
+		draw := func() *Host { return scan(l.hosts, rand.Uint64N(uint64(len(l.hosts))), usable) }
+		if c.slowing(now) {
+			return c.gradually(draw, now)
+		}
+		return draw()
 	case LeastRequest:
-		return c.leastRequest(l, usable)
+		return c.leastRequest(l, usable, now)
 	case RingHash:
 		if len(l.ring) > 0 {
 			return l.onRing(hashOf(choice)+salt*0x9e3779b97f4a7c15, usable)
@@ -198,6 +202,9 @@ func (c *Cluster) pickOnce(e *endpoints, choice Choice, now time.Time, salt uint
 	hosts := l.hosts
 	if l.schedule != nil {
 		hosts = l.schedule
+	}
+	if c.slowing(now) {
+		return c.gradually(func() *Host { return scan(hosts, l.next.Add(1)%uint64(len(hosts)), usable) }, now)
 	}
 	return scan(hosts, l.next.Add(1)%uint64(len(hosts)), usable)
 }
@@ -291,14 +298,22 @@ func (c *Cluster) weightedLocality(l *level, now time.Time) *level {
 
 // leastRequest compares some hosts drawn at random by how busy they are for
 // their weight.
-func (c *Cluster) leastRequest(l *level, usable func(*Host) bool) *Host {
+func (c *Cluster) leastRequest(l *level, usable func(*Host) bool, now time.Time) *Host {
 	var best *Host
+	slow := c.slowing(now)
+	load := func(h *Host) float64 {
+		busy := float64(h.Active.Load()+1) / float64(h.weight())
+		if slow {
+			busy /= c.SlowStart.share(h, now)
+		}
+		return busy
+	}
 	for range max(2, c.Choices) {
 		h := scan(l.hosts, rand.Uint64N(uint64(len(l.hosts))), usable)
 		if h == nil {
 			return nil
 		}
-		if best == nil || float64(h.Active.Load()+1)/float64(h.weight()) < float64(best.Active.Load()+1)/float64(best.weight()) {
+		if best == nil || load(h) < load(best) {
 			best = h
 		}
 	}

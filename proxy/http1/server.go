@@ -214,13 +214,15 @@ func (c *serving) await() bool {
 			c.setReadDeadline(now.Add(d))
 		}
 	}
-	if c.served && c.draining() {
-		return false
-	}
 	if !c.served {
 		return c.in.fill() == nil
 	}
-	c.facts.Parking.Park()
+	// A client that was not told of the end may be about to send: while its
+	// listener drains it is told with its next answer. Only a connection that is
+	// ended by itself does not wait for one.
+	if !c.facts.Parking.Park() {
+		return false
+	}
 	err := c.in.fill()
 	return c.facts.Parking.Leave() && err == nil
 }

@@ -160,12 +160,13 @@ func endpointsOf(c *compile.Cluster, body *anypb.Any) ([]cluster.Endpoint, error
 	return c.Endpoints(m)
 }
 
-// resolve keeps a DNS cluster's names resolved.
+// resolve keeps a DNS cluster's names resolved, and asks endpoints that are to be
+// asked.
 func (s *State) resolve(e *clusterEntry) {
 	if s.background == nil || e.live == nil || e.stop != nil {
 		return
 	}
-	if e.live.Kind != cluster.StrictDNS && e.live.Kind != cluster.LogicalDNS {
+	if e.live.Kind != cluster.StrictDNS && e.live.Kind != cluster.LogicalDNS && e.live.HealthCheck == nil {
 		return
 	}
 	ctx, stop := context.WithCancel(s.background)

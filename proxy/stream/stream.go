@@ -221,17 +221,29 @@ const (
 	busy int32 = iota
 	parked
 	ended
+	ending // it is busy, and must not wait for another request
 )
 
-// Park says that the connection waits for its next request.
-func (p *Parking) Park() { p.state.Store(parked) }
+// Park says that the connection waits for its next request. It reports false when
+// it must not wait for one.
+func (p *Parking) Park() bool { return p.state.CompareAndSwap(busy, parked) }
 
 // Leave says that the next request has begun to arrive. It reports false when
 // the connection has been ended meanwhile.
 func (p *Parking) Leave() bool { return p.state.CompareAndSwap(parked, busy) }
 
 // End takes a waiting connection out of use and reports whether it was waiting.
-func (p *Parking) End() bool { return p.state.CompareAndSwap(parked, ended) }
+// One that is busy ends with its request.
+func (p *Parking) End() bool {
+	for {
+		if p.state.CompareAndSwap(parked, ended) {
+			return true
+		}
+		if p.state.CompareAndSwap(busy, ending) || p.state.Load() >= ended {
+			return false
+		}
+	}
+}
 
 // TLS is what a handshake told about the peer.
 type TLS struct {

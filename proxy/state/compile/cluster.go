@@ -53,6 +53,7 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 		{"lb_policy", out.policy},
 		{"circuit_breakers", out.limits},
 		{"outlier_detection", out.outlier},
+		{"health_checks", out.health},
 		{"upstream_bind_config", out.bind},
 		{"filters", networkFilters},
 		{"typed_extension_protocol_options", out.protocol},
@@ -113,8 +114,10 @@ func (c *Cluster) policy(m *clusterv3.Cluster) error {
 	switch p := m.GetLbPolicy(); p {
 	case clusterv3.Cluster_ROUND_ROBIN, clusterv3.Cluster_CLUSTER_PROVIDED:
 		c.Config.Policy = cluster.RoundRobin
+		c.slowStart(m.GetRoundRobinLbConfig().GetSlowStartConfig())
 	case clusterv3.Cluster_LEAST_REQUEST:
 		c.Config.Policy = cluster.LeastRequest
+		c.slowStart(m.GetLeastRequestLbConfig().GetSlowStartConfig())
 		c.Config.Choices = m.GetLeastRequestLbConfig().GetChoiceCount().GetValue()
 	case clusterv3.Cluster_RANDOM:
 		c.Config.Policy = cluster.Random

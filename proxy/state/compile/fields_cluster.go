@@ -7,7 +7,7 @@ var clusterFields = fieldcheck.Table{
 		Read: "name type alt_stat_name eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers outlier_detection " +
 			"typed_extension_protocol_options http2_protocol_options upstream_bind_config common_lb_config transport_socket transport_socket_matches metadata " +
 			"upstream_connection_options filters least_request_lb_config round_robin_lb_config ring_hash_lb_config maglev_lb_config original_dst_lb_config " +
-			"dns_refresh_rate max_requests_per_connection",
+			"dns_refresh_rate max_requests_per_connection health_checks",
 		Ignored: map[string]string{
 			"cleanup_interval":                         "an original destination is kept as long as its connections",
 			"dns_jitter":                               "names are resolved at their own pace",
@@ -35,17 +35,36 @@ var clusterFields = fieldcheck.Table{
 		Ignored: map[string]string{
 			"update_merge_window":                  "an endpoint change costs one picker",
 			"zone_aware_lb_config":                 "needs a local cluster; without one it does nothing in Envoy either",
-			"ignore_new_hosts_until_first_hc":      "there are no active health checks",
+			"ignore_new_hosts_until_first_hc":      "a new endpoint counts as not healthy until it has answered",
 			"close_connections_on_host_set_change": "connections end with their requests",
 		},
 	},
 	"envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig": {},
 	"envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig":        {Read: "*"},
 	"envoy.config.cluster.v3.Cluster.LeastRequestLbConfig": {
-		Read:    "choice_count",
-		Ignored: map[string]string{"active_request_bias": "the default's effect is kept", "slow_start_config": "a new endpoint takes its share at once"},
+		Read:    "choice_count slow_start_config",
+		Ignored: map[string]string{"active_request_bias": "the default's effect is kept"},
 	},
-	"envoy.config.cluster.v3.Cluster.RoundRobinLbConfig":  {Ignored: map[string]string{"slow_start_config": "a new endpoint takes its share at once"}},
+	"envoy.config.cluster.v3.Cluster.RoundRobinLbConfig": {Read: "slow_start_config"},
+	"envoy.config.cluster.v3.Cluster.SlowStartConfig":    {Read: "slow_start_window aggression min_weight_percent"},
+	"envoy.config.core.v3.RuntimeDouble":                 {Read: "default_value", Ignored: map[string]string{"runtime_key": "there is no runtime, the default value holds"}},
+	"envoy.config.core.v3.HealthCheck": {
+		Read: "timeout interval interval_jitter unhealthy_threshold healthy_threshold http_health_check tcp_health_check grpc_health_check no_traffic_interval unhealthy_interval",
+		Ignored: map[string]string{
+			"initial_jitter":                   "an endpoint is asked at once",
+			"interval_jitter_percent":          "interval_jitter spreads the probes",
+			"reuse_connection":                 "each probe has a connection of its own",
+			"no_traffic_healthy_interval":      "no_traffic_interval holds",
+			"unhealthy_edge_interval":          "unhealthy_interval holds",
+			"healthy_edge_interval":            "interval holds",
+			"always_log_health_check_failures": "changes are logged",
+			"always_log_health_check_success":  "changes are logged",
+		},
+	},
+	"envoy.config.core.v3.HealthCheck.HttpHealthCheck":    {Read: "host path request_headers_to_add expected_statuses retriable_statuses codec_client_type method"},
+	"envoy.config.core.v3.HealthCheck.TcpHealthCheck":     {Read: "send receive"},
+	"envoy.config.core.v3.HealthCheck.GrpcHealthCheck":    {Read: "service_name authority"},
+	"envoy.config.core.v3.HealthCheck.Payload":            {Read: "text binary"},
 	"envoy.config.cluster.v3.Cluster.RingHashLbConfig":    {Read: "minimum_ring_size maximum_ring_size", Ignored: map[string]string{"hash_function": "xxHash spreads as well"}},
 	"envoy.config.cluster.v3.Cluster.MaglevLbConfig":      {Read: "table_size"},
 	"envoy.config.cluster.v3.Cluster.OriginalDstLbConfig": {Read: "upstream_port_override"},

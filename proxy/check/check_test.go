@@ -1,0 +1,115 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/h2c"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/pool"
+)
+
+type probe interface {
+	Probe(context.Context, *pool.Pool) error
+}
+
+func ask(t *testing.T, p probe, address string) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return p.Probe(ctx, pool.New("tcp", address, &pool.Config{}, nil, pool.NetDial, nil))
+}
+
+func unwell(err error) bool {
+	var u *cluster.Unwell
+	return errors.As(err, &u)
+}
+
+func TestHTTP(t *testing.T) {
+	s := httptest.NewServer(h2c.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status := map[string]int{"/well": 200, "/unwell": 500, "/later": 503, "/created": 201}[r.URL.Path]
+		if r.Host != "shop" || r.Header.Get("x-own") != "1" {
+			status = 400
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, "as you see")
+	}), &http2.Server{}))
+	defer s.Close()
+	for _, second := range []bool{false, true} {
+		for path, tc := range map[string]struct{ fails, unwell bool }{"/well": {}, "/created": {}, "/unwell": {true, true}, "/later": {true, false}} {
+			h := &HTTP{Method: "GET", Host: "shop", Path: path, HTTP2: second, Expected: []Status{{200, 202}}, Retriable: []Status{{503, 504}}}
+			h.Header = append(h.Header, struct{ Name, Value string }{"x-own", "1"})
+			if err := ask(t, h, s.Listener.Addr().String()); (err != nil) != tc.fails || unwell(err) != tc.unwell {
+				t.Errorf("HTTP/2 %v, %s: got %v", second, path, err)
+			}
+		}
+	}
+	if err := ask(t, &HTTP{Method: "GET", Path: "/"}, "127.0.0.1:1"); err == nil || unwell(err) {
+		t.Errorf("nobody there: got %v", err)
+	}
+}
+
+func TestGRPC(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, states := grpc.NewServer(), health.NewServer()
+	healthv1.RegisterHealthServer(s, states)
+	go func() { _ = s.Serve(l) }() // ends with Stop
+	defer s.Stop()
+	states.SetServingStatus("shop", healthv1.HealthCheckResponse_SERVING)
+	states.SetServingStatus("cart", healthv1.HealthCheckResponse_NOT_SERVING)
+	for service, tc := range map[string]struct{ fails, unwell bool }{"": {}, "shop": {}, "cart": {true, true}, "nobody": {true, false}} {
+		if err := ask(t, &GRPC{Service: service, Authority: "a"}, l.Addr().String()); (err != nil) != tc.fails || unwell(err) != tc.unwell {
+			t.Errorf("%q: got %v", service, err)
+		}
+	}
+}
+
+func TestTCP(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				p := make([]byte, 4)
+				if _, err := io.ReadFull(conn, p); err == nil {
+					_, _ = io.WriteString(conn, "+PO"+"NG and more")
+				}
+			}()
+		}
+	}()
+	for name, tc := range map[string]struct {
+		probe TCP
+		fails bool
+	}{
+		"connection alone": {TCP{}, false},
+		"answer":           {TCP{Send: []byte("PING"), Receive: [][]byte{[]byte("PONG"), []byte("more")}}, false},
+		"wrong order":      {TCP{Send: []byte("PING"), Receive: [][]byte{[]byte("more"), []byte("PONG")}}, true},
+		"other answer":     {TCP{Send: []byte("PING"), Receive: [][]byte{[]byte("NOPE")}}, true},
+	} {
+		if err := ask(t, &tc.probe, l.Addr().String()); (err != nil) != tc.fails {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}

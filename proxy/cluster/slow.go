@@ -1,0 +1,55 @@
+package cluster
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// SlowStart gives endpoints that are new, or healthy again, less than their share
+// at first.
+type SlowStart struct {
+	Window time.Duration
+	// Aggression above 1 lets the share grow faster in the beginning; 1 when zero.
+	Aggression float64
+	// Least is the share to begin with; Envoy's default is 0.1.
+	Least float64
+}
+
+// share is the part of its weight that a host has now.
+func (s *SlowStart) share(h *Host, now time.Time) float64 {
+	age := now.Sub(time.Unix(0, h.since.Load()))
+	if age >= s.Window {
+		return 1
+	}
+	aggression := s.Aggression
+	if aggression == 0 {
+		aggression = 1
+	}
+	return max(s.Least, math.Pow(max(0, float64(age)/float64(s.Window)), 1/aggression))
+}
+
+// begin notes that a host takes up its work now.
+func (c *Cluster) begin(h *Host, now time.Time) {
+	h.since.Store(now.UnixNano())
+	if c.SlowStart != nil {
+		c.slowUntil.Store(now.Add(c.SlowStart.Window).UnixNano())
+	}
+}
+
+// slowing reports whether some host may still be in its window.
+func (c *Cluster) slowing(now time.Time) bool {
+	return c.SlowStart != nil && c.slowUntil.Load() > now.UnixNano()
+}
+
+// gradually draws until a host takes its turn: each does with the probability of
+// its share.
+func (c *Cluster) gradually(draw func() *Host, now time.Time) *Host {
+	var h *Host
+	for range 16 {
+		if h = draw(); h == nil || rand.Float64() < c.SlowStart.share(h, now) {
+			return h
+		}
+	}
+	return h
+}

@@ -1,0 +1,118 @@
+package compile
+
+import (
+	"encoding/hex"
+	"fmt"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/check"
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// health compiles an active health check.
+func (c *Cluster) health(m *clusterv3.Cluster) error {
+	switch len(m.GetHealthChecks()) {
+	case 0:
+		return nil
+	case 1:
+	default:
+		return fieldcheck.Refuse("", "has %d entries, one is supported", len(m.GetHealthChecks()))
+	}
+	h := m.GetHealthChecks()[0]
+	out := &cluster.HealthCheck{
+		Timeout: h.GetTimeout().AsDuration(), Interval: h.GetInterval().AsDuration(), Jitter: h.GetIntervalJitter().AsDuration(), NoTraffic: h.GetNoTrafficInterval().AsDuration(),
+		Unhealthy: h.GetUnhealthyInterval().AsDuration(), Failures: h.GetUnhealthyThreshold().GetValue(), Successes: h.GetHealthyThreshold().GetValue(),
+	}
+	if out.Timeout <= 0 || out.Interval <= 0 {
+		return fieldcheck.Refuse("[0]", "needs timeout and interval")
+	}
+	var err error
+	switch k := h.GetHealthChecker().(type) {
+	case *corev3.HealthCheck_HttpHealthCheck_:
+		probe := httpCheck(k.HttpHealthCheck, m.GetName())
+		out.Probe = probe.Probe
+	case *corev3.HealthCheck_GrpcHealthCheck_:
+		probe := &check.GRPC{Service: k.GrpcHealthCheck.GetServiceName(), Authority: k.GrpcHealthCheck.GetAuthority()}
+		if probe.Authority == "" {
+			probe.Authority = m.GetName()
+		}
+		out.Probe = probe.Probe
+	case *corev3.HealthCheck_TcpHealthCheck_:
+		var probe *check.TCP
+		if probe, err = tcpCheck(k.TcpHealthCheck); err != nil {
+			return fieldcheck.At("[0].tcp_health_check", err)
+		}
+		out.Probe = probe.Probe
+	default:
+		return fieldcheck.Refuse("[0]", "is of a kind that is not supported, use http_health_check, grpc_health_check or tcp_health_check")
+	}
+	c.Config.HealthCheck = out
+	return nil
+}
+
+func httpCheck(m *corev3.HealthCheck_HttpHealthCheck, name string) *check.HTTP {
+	out := &check.HTTP{Method: "GET", Host: m.GetHost(), Path: m.GetPath(), HTTP2: m.GetCodecClientType() == typev3.CodecClientType_HTTP2}
+	if m.GetMethod() != corev3.RequestMethod_METHOD_UNSPECIFIED {
+		out.Method = m.GetMethod().String()
+	}
+	if out.Host == "" {
+		out.Host = name
+	}
+	out.Header = append(plainFields(m.GetRequestHeadersToAdd()), stream.Field{Name: "user-agent", Value: "Envoy/HC"})
+	for _, side := range []struct {
+		from []*typev3.Int64Range
+		to   *[]check.Status
+	}{{m.GetExpectedStatuses(), &out.Expected}, {m.GetRetriableStatuses(), &out.Retriable}} {
+		for _, r := range side.from {
+			*side.to = append(*side.to, check.Status{Start: int(r.GetStart()), End: int(r.GetEnd())})
+		}
+	}
+	return out
+}
+
+func tcpCheck(m *corev3.HealthCheck_TcpHealthCheck) (*check.TCP, error) {
+	out := &check.TCP{}
+	var err error
+	if m.GetSend() != nil {
+		if out.Send, err = payload(m.GetSend()); err != nil {
+			return nil, fieldcheck.At("send", err)
+		}
+	}
+	for i, r := range m.GetReceive() {
+		bytes, err := payload(r)
+		if err != nil {
+			return nil, fieldcheck.At(fmt.Sprintf("receive[%d]", i), err)
+		}
+		out.Receive = append(out.Receive, bytes)
+	}
+	return out, nil
+}
+
+// payload is bytes, or text in hexadecimal.
+func payload(m *corev3.HealthCheck_Payload) ([]byte, error) {
+	if b := m.GetBinary(); b != nil {
+		return b, nil
+	}
+	b, err := hex.DecodeString(m.GetText())
+	if err != nil {
+		return nil, fieldcheck.Refuse("text", "%q is not in hexadecimal", m.GetText())
+	}
+	return b, nil
+}
+
+// slowStart compiles how new endpoints take up their work.
+func (c *Cluster) slowStart(m *clusterv3.Cluster_SlowStartConfig) {
+	if m.GetSlowStartWindow().AsDuration() <= 0 {
+		return
+	}
+	s := &cluster.SlowStart{Window: m.GetSlowStartWindow().AsDuration(), Aggression: m.GetAggression().GetDefaultValue(), Least: 0.1}
+	if p := m.GetMinWeightPercent(); p != nil {
+		s.Least = p.GetValue() / 100
+	}
+	c.Config.SlowStart = s
+}
