@@ -40,6 +40,9 @@ type Route struct {
 	// Handler is what answers: the filters that have something to do on this
 	// route, then the router, a redirect, or a direct response.
 	Handler stream.Handler
+	// Behind are the tails of Handler from the places on where a request may come
+	// over from another route, see [Again].
+	Behind []stream.Handler
 	// Cluster that requests go to when it is sure beforehand; nil otherwise. A
 	// request that a filter refuses is noted as meant for it.
 	Cluster *cluster.Handle
@@ -72,6 +75,8 @@ type Match struct {
 	FoldCase bool
 	Headers  []HeaderMatch
 	Query    []QueryMatch
+	// Metadata are conditions on what filters have left.
+	Metadata []func(*stream.Metadata) bool
 	// Permille of a million of requests that match at all; 0 with HasFraction
 	// is none.
 	HasFraction bool

@@ -42,6 +42,11 @@ func (m *Match) rest(req *stream.Request) bool {
 			return false
 		}
 	}
+	for _, holds := range m.Metadata {
+		if !holds(&req.Info.Metadata) {
+			return false
+		}
+	}
 	return len(m.Query) == 0 || m.query(req)
 }
 

@@ -95,6 +95,9 @@ type Info struct {
 	// Termination says why the connection was ended, empty when it was not.
 	Termination string
 
+	// Matched is the route in force, nil before and without one. Who chooses routes
+	// knows its type.
+	Matched         any
 	Route           string // its name
 	Operation       string // the decorator's
 	Cluster         string

@@ -77,10 +77,12 @@ func filters() string {
     "@type": type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
     providers:
 ` + provider("plain", "payload_in_metadata: payload") +
+		provider("routing", "payload_in_metadata: payload\nclear_route_cache: true") +
 		provider("audience", "audiences: [shop]\nforward: true\nforward_payload_header: x-payload") +
 		provider("places", "from_headers: [{name: x-token}, {name: x-prefixed, value_prefix: \"T \"}]\nfrom_params: [token]\nfrom_cookies: [token]\nclaim_to_headers: [{header_name: x-sub, claim_name: sub}, {header_name: x-deep, claim_name: nested.key}, {header_name: x-list, claim_name: list}]") + `
     requirement_map:
       plain: {provider_name: plain}
+      routing: {requires_any: {requirements: [{provider_name: routing}, {allow_missing: {}}]}}
       audience: {provider_name: audience}
       places: {provider_name: places}
       optional: {requires_any: {requirements: [{provider_name: plain}, {allow_missing: {}}]}}
@@ -164,6 +166,7 @@ func policyStories() []story {
 	good := trusted.token(claims("sub", "jason", "aud", "shop"))
 	shop := trusted.token(claims("iss", "https://audience.example", "sub", "jason", "aud", "shop"))
 	place := trusted.token(claims("iss", "https://places.example", "sub", "jason", "aud", "shop"))
+	routing := trusted.token(claims("iss", "https://routing.example", "sub", "jason"))
 	forged := stranger.token(claims("sub", "jason"))
 	cut := good[:len(good)-4]
 	unsigned := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + strings.Split(good, ".")[1] + "."
@@ -203,6 +206,41 @@ routes:
 				get("/present", bearer(good)), get("/present"), get("/bool", bearer(trusted.token(claims("staff", true)))), get("/bool", bearer(trusted.token(claims("staff", "true")))),
 				get("/number", bearer(trusted.token(claims("age", 40)))), get("/number", bearer(trusted.token(claims("age", 12)))), get("/deny", bearer(good)), get("/deny"),
 			}},
+		{name: "claim-routes", routes: `
+typed_per_filter_config: {envoy.filters.http.jwt_authn: {"@type": type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig, requirement_name: routing}}
+routes:
+- name: told
+  match: {prefix: /told, dynamic_metadata: [{filter: envoy.filters.http.jwt_authn, path: [{key: payload}, {key: sub}], value: {string_match: {exact: jason}}}]}
+  route: {cluster: v2}
+  request_headers_to_add: [{header: {key: x-for, value: jason}}]
+  response_headers_to_add: [{header: {key: x-from, value: told}}]
+- name: direct
+  match: {prefix: /direct, dynamic_metadata: [{filter: envoy.filters.http.jwt_authn, path: [{key: payload}, {key: sub}], value: {string_match: {exact: jason}}}]}
+  direct_response: {status: 200, body: {inline_string: for jason}}
+- name: others
+  match: {prefix: /direct, dynamic_metadata: [{filter: envoy.filters.http.jwt_authn, path: [{key: payload}, {key: sub}], value: {string_match: {exact: jason}}, invert: true}]}
+  direct_response: {status: 200, body: {inline_string: for others}}
+- name: guarded
+  match: {prefix: /guarded, dynamic_metadata: [{filter: envoy.filters.http.jwt_authn, path: [{key: payload}, {key: staff}], value: {bool_match: true}}]}
+  route: {cluster: v2}
+` + indent(access("DENY", claim("sub", "string_match: {exact: jason}")), "  ") + `
+- name: gone
+  match: {prefix: /gone, headers: [{name: authorization, present_match: true}]}
+  route: {cluster: v1}
+- name: rest
+  match: {prefix: /}
+  route: {cluster: v1}
+  request_headers_to_add: [{header: {key: x-for, value: all}}]
+  response_headers_to_add: [{header: {key: x-from, value: rest}}]
+`, asks: []ask{
+			get("/told"), get("/told", bearer(routing)), get("/told", bearer(trusted.token(claims("iss", "https://routing.example", "sub", "ann")))), get("/told", bearer(forged)), get("/direct"), get("/direct", bearer(routing)),
+			get("/guarded", bearer(routing)), get("/guarded", bearer(trusted.token(claims("iss", "https://routing.example", "sub", "ann", "staff", true)))), get("/guarded", bearer(trusted.token(claims("iss", "https://routing.example", "sub", "jason", "staff", true)))),
+			get("/gone", bearer(routing)), get("/gone"),
+		}},
+		{name: "mutation-order", routes: "routes:\n" +
+			on("/removed", access("DENY", `p: {permissions: [{any: true}], principals: [{header: {name: x-bad, present_match: true}}]}`)+"\nrequest_headers_to_remove: [x-bad]") +
+			on("/added", access("ALLOW", `p: {permissions: [{any: true}], principals: [{header: {name: x-user, string_match: {exact: jason}}}]}`)+"\nrequest_headers_to_add: [{header: {key: x-user, value: jason}}]"),
+			asks: []ask{get("/removed"), get("/removed", "x-bad: 1"), get("/added"), get("/added", "x-user: jason")}},
 		{name: "rbac", routes: "routes:\n" +
 			on("/allow-any", access("ALLOW", "p: {permissions: [{any: true}], principals: [{any: true}]}")) +
 			on("/allow-none", access("ALLOW", "{}")) +

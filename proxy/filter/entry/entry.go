@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -55,14 +54,15 @@ type Config struct {
 	// Trace begins a request's span; nil when requests are not traced.
 	Trace func(*stream.Request)
 	// NotFound answers what no route takes: the filters that see every request,
-	// then [NoRoute].
+	// then [route.NotFound].
 	NotFound stream.Handler
+	// Table is where the table in force is; [New] makes a place when it is nil.
+	Table *route.Current
 }
 
 // Handler is the connection manager in front of a route table.
 type Handler struct {
 	config Config
-	table  atomic.Pointer[route.Table]
 }
 
 // New makes a handler; it answers 404 until it has a table.
@@ -71,40 +71,27 @@ func New(c Config) *Handler {
 		c.ServerName = "envoy"
 	}
 	if c.NotFound == nil {
-		c.NotFound = NoRoute{}
+		c.NotFound = route.NotFound{}
+	}
+	if c.Table == nil {
+		c.Table = &route.Current{}
 	}
 	return &Handler{config: c}
 }
 
 // SetTable replaces the route table for the requests to come.
-func (h *Handler) SetTable(t *route.Table) { h.table.Store(t) }
+func (h *Handler) SetTable(t *route.Table) { h.config.Table.Store(t) }
 
 // Table is the route table in force, nil before the first.
-func (h *Handler) Table() *route.Table { return h.table.Load() }
-
-// NoRoute answers 404.
-type NoRoute struct{}
-
-var notFound = &stream.Refusal{Status: 404, Details: "route_not_found", Flags: stream.NoRoute}
-
-// Handle implements [stream.Handler].
-func (NoRoute) Handle(*stream.Request) (*stream.Response, error) { return nil, notFound }
+func (h *Handler) Table() *route.Table { return h.config.Table.Load() }
 
 // Handle implements [stream.Handler].
 func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
-	r, err := h.choose(req)
+	resp, err := h.answer(req)
 	if err != nil {
-		return nil, h.refused(req, r, err)
+		return nil, h.refused(req, route.Matched(req), err)
 	}
-	next := h.config.NotFound
-	if r != nil {
-		next = r.Handler
-	}
-	resp, err := next.Handle(req)
-	if err != nil {
-		return nil, h.refused(req, r, err)
-	}
-	if r != nil {
+	if r := route.Matched(req); r != nil {
 		if r.Host.AttemptCountInReply && req.Info.Attempts > 0 {
 			resp.Header.Set("x-envoy-attempt-count", strconv.Itoa(req.Info.Attempts))
 		}
@@ -114,28 +101,19 @@ func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
 	return resp, nil
 }
 
-// choose finds the request's route, nil when there is none, and notes it.
-func (h *Handler) choose(req *stream.Request) (*route.Route, error) {
+// answer lets the request's route answer.
+func (h *Handler) answer(req *stream.Request) (*stream.Response, error) {
 	if err := h.admit(req); err != nil {
 		return nil, err
 	}
-	table := h.table.Load()
-	if table == nil {
-		return nil, nil
+	r, err := route.Choose(h.config.Table.Load(), req)
+	switch {
+	case err != nil:
+		return nil, err
+	case r == nil:
+		return h.config.NotFound.Handle(req)
 	}
-	r := table.Match(req)
-	if r == nil {
-		return nil, nil
-	}
-	req.Info.Route, req.Info.Operation, req.Info.VirtualHost = r.Name, r.Operation, r.Host.Name
-	if r.Cluster != nil && r.Cluster.Load() != nil {
-		req.Info.Cluster = r.Cluster.Name()
-	}
-	if r.Host.RequireTLS && req.Scheme != "https" {
-		return r, &stream.Refusal{Status: 301, Details: "direct_response", Header: []stream.Field{{Name: "location", Value: "https://" + req.Authority + req.Path}}}
-	}
-	r.MutateRequest(req)
-	return r, nil
+	return r.Handler.Handle(req)
 }
 
 // admit checks and completes a request's head.

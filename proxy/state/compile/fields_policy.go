@@ -43,10 +43,9 @@ var policyFields = fieldcheck.Table{
 	},
 	"envoy.extensions.filters.http.jwt_authn.v3.JwtProvider": {
 		Read: "issuer audiences subjects require_expiration max_lifetime remote_jwks local_jwks forward from_headers from_params from_cookies forward_payload_header " +
-			"pad_forward_payload_header payload_in_metadata normalize_payload_in_metadata header_in_metadata failed_status_in_metadata clock_skew_seconds claim_to_headers",
+			"pad_forward_payload_header payload_in_metadata normalize_payload_in_metadata header_in_metadata failed_status_in_metadata clock_skew_seconds claim_to_headers clear_route_cache",
 		Ignored: map[string]string{
-			"jwt_cache_config":  "verified tokens are always remembered",
-			"clear_route_cache": "a route is chosen before tokens are read, and no route depends on them",
+			"jwt_cache_config": "verified tokens are always remembered",
 		},
 	},
 	"envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.NormalizePayload": {Read: "space_delimited_claims"},
@@ -73,10 +72,9 @@ var policyFields = fieldcheck.Table{
 	"envoy.type.v3.HttpStatus":                                                {Read: "code"},
 	"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz": {
 		Read: "grpc_service http_service transport_api_version failure_mode_allow failure_mode_allow_header_add with_request_body status_on_error metadata_context_namespaces filter_enabled " +
-			"filter_enabled_metadata deny_at_disable allowed_headers disallowed_headers",
+			"filter_enabled_metadata deny_at_disable allowed_headers disallowed_headers clear_route_cache",
 		Ignored: map[string]string{
 			"stat_prefix":                   "only a name in statistics",
-			"clear_route_cache":             "a route is chosen once",
 			"include_tls_session":           "the server name is always told",
 			"charge_cluster_response_stats": "the cluster's statistics count the calls",
 			"emit_filter_state_stats":       "only statistics",

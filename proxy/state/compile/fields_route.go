@@ -31,7 +31,7 @@ var routeFields = fieldcheck.Table{
 	},
 	"envoy.config.route.v3.Decorator": {Read: "operation", Ignored: map[string]string{"propagate": "the operation is not propagated"}},
 	"envoy.config.route.v3.RouteMatch": {
-		Read:    "prefix path safe_regex path_separated_prefix case_sensitive headers query_parameters runtime_fraction connect_matcher",
+		Read:    "prefix path safe_regex path_separated_prefix case_sensitive headers query_parameters dynamic_metadata runtime_fraction connect_matcher",
 		Ignored: map[string]string{},
 	},
 	"envoy.config.route.v3.RouteMatch.ConnectMatcher": {},

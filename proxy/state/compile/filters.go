@@ -6,7 +6,9 @@ import (
 
 	statsv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/istio_stats/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	grpcstatsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
+	jwtv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
@@ -26,6 +28,8 @@ type Filters struct {
 	// stats are the metrics filters' settings: they watch from outside the
 	// chain.
 	stats []*statsv3.PluginConfig
+	// table is where the routes in force are.
+	table *route.Current
 }
 
 // httpFilter is one filter of the list. build makes it for a route, given what
@@ -34,7 +38,9 @@ type httpFilter struct {
 	name string
 	// asleep filters stand only on routes that override them.
 	asleep bool
-	build  func(override proto.Message, on *spot) (stream.Filter, error)
+	// reroutes is set on one that changes what routes are chosen by.
+	reroutes bool
+	build    func(override proto.Message, on *spot) (stream.Filter, error)
 }
 
 // spot is where a filter is built for.
@@ -51,7 +57,7 @@ type spot struct {
 type overrides map[string]proto.Message
 
 func (c *Compiler) filters(list []*hcmv3.HttpFilter, inbound bool) (*Filters, error) {
-	out := &Filters{}
+	out := &Filters{table: &route.Current{}}
 	routed := false
 	for i, f := range list {
 		at := fmt.Sprintf("[%d].typed_config", i)
@@ -102,7 +108,7 @@ func (c *Compiler) filter(out *Filters, name string, m proto.Message, inbound bo
 	if err != nil {
 		return err
 	}
-	out.list = append(out.list, httpFilter{name: name, build: build})
+	out.list = append(out.list, httpFilter{name: name, build: build, reroutes: reroutes(m)})
 	return nil
 }
 
@@ -145,10 +151,17 @@ func (f *Filters) overrides(m map[string]*anypb.Any, outer overrides) (overrides
 	return out, nil
 }
 
-// chain puts the filters that have something to do in front of last.
-func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (stream.Handler, error) {
-	var stand []stream.Filter
-	for _, hf := range f.list {
+// chain puts the filters that have something to do in front of last. Beside the
+// whole chain it gives the tails for [route.Route.Behind].
+func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole stream.Handler, behind []stream.Handler, err error) {
+	whole = last
+	for i := len(f.list) - 1; i >= 0; i-- {
+		hf := &f.list[i]
+		tail := whole
+		if hf.reroutes {
+			behind = append(behind, whole)
+			tail = stream.Chain(tail, &route.Again{Table: f.table, Place: len(behind) - 1})
+		}
 		override, set := o[hf.name]
 		if set && override == nil || !set && hf.asleep {
 			continue
@@ -158,15 +171,31 @@ func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (stream.Hand
 		}
 		filter, err := hf.build(override, on)
 		if err != nil {
-			return nil, fieldcheck.At(fmt.Sprintf("typed_per_filter_config[%q]", hf.name), err)
+			return nil, nil, fieldcheck.At(fmt.Sprintf("typed_per_filter_config[%q]", hf.name), err)
 		}
 		if filter != nil {
-			stand = append(stand, filter)
+			whole = stream.Chain(tail, filter)
 		}
 	}
-	return stream.Chain(last, stand...), nil
+	return whole, behind, nil
 }
 
 func (f *Filters) router(forward route.Forward) stream.Handler {
 	return router.New(forward, f.suppress)
+}
+
+// reroutes reports whether a filter is told to have the route chosen anew behind
+// it.
+func reroutes(m proto.Message) bool {
+	switch m := m.(type) {
+	case *jwtv3.JwtAuthentication:
+		for _, p := range m.GetProviders() {
+			if p.GetClearRouteCache() {
+				return true
+			}
+		}
+	case *extauthzv3.ExtAuthz:
+		return m.GetClearRouteCache()
+	}
+	return false
 }

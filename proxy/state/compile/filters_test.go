@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/lateenmesh/lateen/proxy/filter/entry"
+	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/telemetry"
 )
@@ -93,8 +93,8 @@ func TestChainIsPerRoute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	last := entry.NoRoute{}
-	h, err := f.chain(last, nil, &spot{})
+	last := route.NotFound{}
+	h, _, err := f.chain(last, nil, &spot{})
 	if err != nil || h != last {
 		t.Errorf("got %T, %v; want the last handler alone", h, err)
 	}
@@ -103,7 +103,7 @@ func TestChainIsPerRoute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h, err = f.chain(last, o, &spot{}); err != nil || h == last {
+	if h, _, err = f.chain(last, o, &spot{}); err != nil || h == last {
 		t.Errorf("got %T, %v; want the fault filter in front", h, err)
 	}
 }

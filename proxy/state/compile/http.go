@@ -42,7 +42,8 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	if err != nil {
 		return nil, err
 	}
-	if config.NotFound, err = filters.chain(entry.NoRoute{}, nil, &spot{}); err != nil {
+	config.Table = filters.table
+	if config.NotFound, _, err = filters.chain(route.NotFound{}, nil, &spot{}); err != nil {
 		return nil, err
 	}
 	observer, err := c.observers(m.GetAccessLog(), filters.stats, direction)

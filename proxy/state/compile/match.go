@@ -55,6 +55,13 @@ func match(m *routev3.RouteMatch) (route.Match, error) {
 		}
 		out.Query = append(out.Query, qm)
 	}
+	for i, d := range m.GetDynamicMetadata() {
+		holds, err := metadataHolds(d)
+		if err != nil {
+			return out, fieldcheck.At(fmt.Sprintf("dynamic_metadata[%d]", i), err)
+		}
+		out.Metadata = append(out.Metadata, holds)
+	}
 	return out, nil
 }
 

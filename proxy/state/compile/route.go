@@ -87,7 +87,7 @@ func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Fil
 	if on.forward != nil && len(on.forward.Clusters) == 1 {
 		out.Cluster = on.forward.Clusters[0].Cluster
 	}
-	out.Handler, err = filters.chain(last, inner, on)
+	out.Handler, out.Behind, err = filters.chain(out.Mutating(last), inner, on)
 	return out, err
 }
 

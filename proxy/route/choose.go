@@ -1,0 +1,83 @@
+package route
+
+import (
+	"sync/atomic"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Current is the table in force, nil before the first.
+type Current = atomic.Pointer[Table]
+
+var notFound = &stream.Refusal{Status: 404, Details: "route_not_found", Flags: stream.NoRoute}
+
+// NotFound answers 404 to what no route takes.
+type NotFound struct{}
+
+// Handle implements [stream.Handler].
+func (NotFound) Handle(*stream.Request) (*stream.Response, error) { return nil, notFound }
+
+// Choose finds the request's route, nil when there is none, and notes it. An error
+// is the route's own answer.
+func Choose(table *Table, req *stream.Request) (*Route, error) {
+	var r *Route
+	if table != nil {
+		r = table.Match(req)
+	}
+	if r == nil {
+		info := req.Info
+		info.Matched, info.Route, info.Operation, info.VirtualHost, info.Cluster = nil, "", "", "", ""
+		return nil, nil
+	}
+	req.Info.Matched, req.Info.Route, req.Info.Operation, req.Info.VirtualHost, req.Info.Cluster = r, r.Name, r.Operation, r.Host.Name, ""
+	if r.Cluster != nil && r.Cluster.Load() != nil {
+		req.Info.Cluster = r.Cluster.Name()
+	}
+	if r.Host.RequireTLS && req.Scheme != "https" {
+		return r, &stream.Refusal{Status: 301, Details: "direct_response", Header: []stream.Field{{Name: "location", Value: "https://" + req.Authority + req.Path}}}
+	}
+	return r, nil
+}
+
+// Matched is the route that was chosen for the request, nil when there is none.
+func Matched(req *stream.Request) *Route {
+	r, _ := req.Info.Matched.(*Route)
+	return r
+}
+
+// Again is a filter that chooses the route anew, since the one before it may have
+// changed what routes are chosen by. The request goes on through those filters of
+// the new route that stand behind this place.
+type Again struct {
+	Table *Current
+	// Place in [Route.Behind].
+	Place int
+}
+
+// Handle implements [stream.Filter].
+func (a *Again) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
+	before := Matched(req)
+	r, err := Choose(a.Table.Load(), req)
+	switch {
+	case err != nil:
+		return nil, err
+	case r == nil:
+		return nil, notFound
+	case r == before:
+		return next.Handle(req)
+	}
+	return r.Behind[a.Place].Handle(req)
+}
+
+// mutator changes the request as its route says.
+type mutator struct{ route *Route }
+
+// Handle implements [stream.Filter].
+func (m mutator) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
+	m.route.MutateRequest(req)
+	return next.Handle(req)
+}
+
+// Mutating is last behind the changes that the route makes to requests, which
+// filters do not see.
+func (r *Route) Mutating(last stream.Handler) stream.Handler { return stream.Chain(last, mutator{r}) }
