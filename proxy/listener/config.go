@@ -45,6 +45,8 @@ type Config struct {
 	// destination, if there is one.
 	UseOriginalDst bool
 	Direction      Direction
+	// ProxyProtocol is what is asked of a PROXY header; nil expects none.
+	ProxyProtocol *ProxyProtocol
 	// InspectTLS and InspectHTTP say for which destination ports the first bytes
 	// are looked at; nil is never.
 	InspectTLS, InspectHTTP func(port uint16) bool
@@ -77,5 +79,7 @@ type Match struct {
 	Transport      string         // "tls" or "raw_buffer"
 	ALPN           []string
 	SourcePrefixes []netip.Prefix
+	// DirectPrefixes are of the socket's peer, whatever a PROXY header said.
+	DirectPrefixes []netip.Prefix
 	SourcePorts    []uint16
 }

@@ -67,7 +67,7 @@ type entry struct {
 
 // Stats are a listener's counters; they outlive its changes.
 type Stats struct {
-	Total, Active, NoChain, HandshakeError, InspectTimeout atomic.Int64
+	Total, Active, NoChain, HandshakeError, InspectTimeout, ProxyProtocolError atomic.Int64
 }
 
 func (e *entry) startDrain() { e.closed.Do(func() { close(e.drain) }) }
@@ -324,6 +324,15 @@ func (t *table) forDestination(took *entry, dst netip.AddrPort) *entry {
 // chain inspects the connection, picks its filter chain, ends TLS and serves.
 func (s *Set) chain(e *entry, conn net.Conn, facts *stream.Conn) {
 	port := facts.Original.Port()
+	if p := e.ProxyProtocol; p != nil && p.When(port) {
+		var err error
+		if conn, err = p.read(conn, facts, e.InspectTimeout); err != nil {
+			e.Stats.ProxyProtocolError.Add(1)
+			s.deps.Log.Debug("PROXY header", "listener", e.Name, "peer", facts.Remote, "error", err)
+			conn.Close()
+			return
+		}
+	}
 	seen := sniffed{transport: "raw_buffer"}
 	wantTLS := e.InspectTLS != nil && e.InspectTLS(port)
 	wantHTTP := e.InspectHTTP != nil && e.InspectHTTP(port)
@@ -376,10 +385,8 @@ func handshake(conn net.Conn, c *Chain, facts *stream.Conn) (net.Conn, error) {
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
-	switch a := a.(type) {
-	case *net.TCPAddr:
-		p := a.AddrPort()
-		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return plain(tcp)
 	}
 	return netip.AddrPort{}
 }

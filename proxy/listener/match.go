@@ -28,6 +28,7 @@ func (c *chains) pick(facts *stream.Conn, seen sniffed) *Chain {
 		func(m *Match) int { return nameRank(m.ServerNames, seen.serverName) },
 		func(m *Match) int { return wordRank(m.Transport, seen.transport) },
 		func(m *Match) int { return listRank(m.ALPN, seen.alpn) },
+		func(m *Match) int { return prefixRank(m.DirectPrefixes, facts.Direct().Remote.Addr()) },
 		func(m *Match) int { return prefixRank(m.SourcePrefixes, src.Addr()) },
 		func(m *Match) int { return portsRank(m.SourcePorts, src.Port()) },
 	} {

@@ -201,8 +201,11 @@ type Body interface {
 type Conn struct {
 	ID       uint64
 	Local    netip.AddrPort // that it was accepted on
-	Remote   netip.AddrPort // the peer as the socket says
+	Remote   netip.AddrPort // the peer, as the socket or a PROXY header says
 	Original netip.AddrPort // where the peer wanted to go; Local if nothing was redirected
+	// Socket has the socket's own ends where a PROXY header told of others; nil
+	// otherwise.
+	Socket *Ends
 	TLS      *TLS           // nil in plain text, and when TLS is passed on unread
 	// SNI is the server name that a look at the first bytes found, when TLS is
 	// not ended here.
@@ -212,6 +215,17 @@ type Conn struct {
 	Listener, Chain string
 	// Parking tells a drain whether the connection waits for a request.
 	Parking Parking
+}
+
+// Ends are the two ends of a socket.
+type Ends struct{ Local, Remote netip.AddrPort }
+
+// Direct are the socket's own ends, whatever a PROXY header said.
+func (c *Conn) Direct() Ends {
+	if c.Socket != nil {
+		return *c.Socket
+	}
+	return Ends{c.Local, c.Remote}
 }
 
 // Parking is the state of a connection that carries one request after the other.

@@ -78,11 +78,11 @@ func client(r *record) netip.AddrPort {
 	return r.req.Conn.Remote
 }
 
-func remote(r *record) netip.AddrPort        { return r.req.Conn.Remote }
+func remote(r *record) netip.AddrPort        { return r.req.Conn.Direct().Remote }
 func original(r *record) netip.AddrPort      { return r.req.Conn.Original }
 func upstream(r *record) netip.AddrPort      { return r.req.Info.Upstream }
 func upstreamLocal(r *record) netip.AddrPort { return r.req.Info.UpstreamLocal }
-func local(r *record) netip.AddrPort         { return r.req.Conn.Local }
+func local(r *record) netip.AddrPort         { return r.req.Conn.Direct().Local }
 
 func peer(get func(*stream.TLS) string) operator {
 	return text(func(r *record) string {

@@ -26,6 +26,9 @@ static_resources:
   listeners:
   - name: web
     address: {socket_address: {address: %s, port_value: %s}}
+    listener_filters:
+    - name: envoy.filters.listener.proxy_protocol
+      typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol, allow_requests_without_proxy_protocol: true}
     filter_chains:
     - filters:
       - name: envoy.filters.network.http_connection_manager

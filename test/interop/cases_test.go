@@ -22,6 +22,8 @@ type ask struct {
 	path    string
 	headers []string // "name: value"
 	body    string
+	// preamble is what the connection begins with, before the request.
+	preamble string
 	// deviates says why our answer is meant to differ from Envoy's; empty when it
 	// is not.
 	deviates string

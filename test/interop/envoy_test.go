@@ -106,6 +106,7 @@ func (p *peer) ask(t *testing.T, host string, a ask) answer {
 		a.method = "GET"
 	}
 	var text bytes.Buffer
+	text.WriteString(a.preamble)
 	fmt.Fprintf(&text, "%s %s HTTP/1.1\r\nHost: %s\r\nX-Peer: %s\r\n", a.method, a.path, host, p.name)
 	chunked := false
 	for _, h := range a.headers {

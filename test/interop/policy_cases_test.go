@@ -241,6 +241,18 @@ routes:
 			on("/removed", access("DENY", `p: {permissions: [{any: true}], principals: [{header: {name: x-bad, present_match: true}}]}`)+"\nrequest_headers_to_remove: [x-bad]") +
 			on("/added", access("ALLOW", `p: {permissions: [{any: true}], principals: [{header: {name: x-user, string_match: {exact: jason}}}]}`)+"\nrequest_headers_to_add: [{header: {key: x-user, value: jason}}]"),
 			asks: []ask{get("/removed"), get("/removed", "x-bad: 1"), get("/added"), get("/added", "x-user: jason")}},
+		{name: "proxy-protocol", routes: "response_headers_to_add:\n" +
+			"- header: {key: x-remote, value: '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%'}\n" +
+			"- header: {key: x-direct, value: '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%'}\n" +
+			"- header: {key: x-local, value: '%DOWNSTREAM_LOCAL_ADDRESS%'}\n" +
+			"- header: {key: x-direct-local, value: '%DOWNSTREAM_DIRECT_LOCAL_ADDRESS%'}\nroutes:\n" +
+			on("/direct", access("ALLOW", `p: {permissions: [{any: true}], principals: [{direct_remote_ip: {address_prefix: 127.0.0.1, prefix_len: 32}}]}`)) +
+			on("/remote", access("ALLOW", `p: {permissions: [{any: true}], principals: [{remote_ip: {address_prefix: 192.0.2.0, prefix_len: 24}}]}`)) +
+			on("/destination", access("ALLOW", `p: {permissions: [{destination_ip: {address_prefix: 198.51.100.0, prefix_len: 24}}], principals: [{any: true}]}`)) +
+			on("/port", access("ALLOW", `p: {permissions: [{destination_port: 443}], principals: [{any: true}]}`)),
+			asks: proxied("PROXY TCP4 192.0.2.7 198.51.100.9 4321 443\r\n", "PROXY TCP6 2001:db8::1 2001:db8::2 4321 443\r\n", "PROXY UNKNOWN\r\n", "PROXY UNKNOWN a b c d\r\n", "",
+				proxyV2+"\x21\x11\x00\x0c\xc0\x00\x02\x07\xc6\x33\x64\x09\x10\xe1\x01\xbb", proxyV2+"\x20\x00\x00\x00", proxyV2+"\x20\x11\x00\x0c\xc0\x00\x02\x07\xc6\x33\x64\x09\x10\xe1\x01\xbb",
+				proxyV2+"\x21\x11\x00\x13\xc0\x00\x02\x07\xc6\x33\x64\x09\x10\xe1\x01\xbb\x02\x00\x04host")},
 		{name: "rbac", routes: "routes:\n" +
 			on("/allow-any", access("ALLOW", "p: {permissions: [{any: true}], principals: [{any: true}]}")) +
 			on("/allow-none", access("ALLOW", "{}")) +
@@ -293,6 +305,20 @@ a: {permissions: [{any: true}], principals: [{header: {name: x-a, present_match:
 				get("/ask/401", "content-type: application/grpc"), get("/ask/deny", "content-type: application/grpc"),
 			}},
 	}
+}
+
+// proxyV2 is how a PROXY header of version 2 begins.
+const proxyV2 = "\r\n\r\n\x00\r\nQUIT\n"
+
+// proxied asks for each path of the story behind each header.
+func proxied(headers ...string) []ask {
+	var asks []ask
+	for _, h := range headers {
+		for _, path := range []string{"/direct", "/remote", "/destination", "/port"} {
+			asks = append(asks, ask{path: path, preamble: h})
+		}
+	}
+	return asks
 }
 
 // claim is a policy for those whose token says so.

@@ -77,7 +77,7 @@ const (
 	Destination  Address = iota // where the client wanted to go
 	DirectRemote                // the socket's peer
 	Remote                      // the client, as far as hops are trusted
-	Source                      // Envoy's old name for the socket's peer
+	Source                      // the peer, as the socket or a PROXY header says
 )
 
 // In compares an address with a range.
@@ -93,6 +93,8 @@ func (a Address) of(s Subject) netip.Addr {
 	switch a {
 	case Destination:
 		return s.Conn.Original.Addr()
+	case DirectRemote:
+		return s.Conn.Direct().Remote.Addr()
 	case Remote:
 		if s.Req != nil && s.Req.Info.Client.IsValid() {
 			return s.Req.Info.Client

@@ -99,9 +99,13 @@ var listenerFields = fieldcheck.Table{
 		Read: "or_match and_match not_match any_match destination_port_range",
 	},
 	"envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet": {Read: "rules"},
-	"envoy.type.v3.Int32Range":                                          {Read: "*"},
-	"envoy.extensions.filters.listener.original_dst.v3.OriginalDst":     {},
-	"envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector":   {Ignored: map[string]string{"initial_read_buffer_size": "the whole hello is read anyway", "enable_ja3_fingerprinting": "a fingerprint for logs nobody asks for", "enable_ja4_fingerprinting": "a fingerprint for logs nobody asks for", "close_connection_on_client_hello_parsing_errors": "such a connection ends at the handshake"}},
+	"envoy.type.v3.Int32Range":                                        {Read: "*"},
+	"envoy.extensions.filters.listener.original_dst.v3.OriginalDst":   {},
+	"envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector": {Ignored: map[string]string{"initial_read_buffer_size": "the whole hello is read anyway", "enable_ja3_fingerprinting": "a fingerprint for logs nobody asks for", "enable_ja4_fingerprinting": "a fingerprint for logs nobody asks for", "close_connection_on_client_hello_parsing_errors": "such a connection ends at the handshake"}},
+	"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": {
+		Read:    "allow_requests_without_proxy_protocol disallowed_versions",
+		Ignored: map[string]string{"stat_prefix": "only a name in statistics", "tlv_location": "no TLV is kept"},
+	},
 	"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector": {},
 	"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer":        {},
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": {

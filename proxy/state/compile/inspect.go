@@ -8,6 +8,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
 	origv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
+	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
@@ -25,17 +26,38 @@ func inspectors(list []*listenerv3.ListenerFilter, out *listener.Config) error {
 		if err != nil {
 			return fieldcheck.At(fmt.Sprintf("[%d].filter_disabled", i), err)
 		}
-		switch m.(type) {
+		switch m := m.(type) {
 		case *tlsv3.TlsInspector:
 			out.InspectTLS = looks
 		case *httpv3.HttpInspector:
 			out.InspectHTTP = looks
+		case *proxyprotocolv3.ProxyProtocol:
+			if out.ProxyProtocol, err = proxyProtocol(m); err != nil {
+				return fieldcheck.At(fmt.Sprintf("[%d].typed_config", i), err)
+			}
+			out.ProxyProtocol.When = looks
 		case *origv3.OriginalDst: // every connection knows its original destination
 		default:
 			return fieldcheck.Refuse(fmt.Sprintf("[%d]", i), "%s is not a listener filter that is supported", m.ProtoReflect().Descriptor().FullName())
 		}
 	}
 	return nil
+}
+
+func proxyProtocol(m *proxyprotocolv3.ProxyProtocol) (*listener.ProxyProtocol, error) {
+	out := &listener.ProxyProtocol{Optional: m.GetAllowRequestsWithoutProxyProtocol()}
+	for _, v := range m.GetDisallowedVersions() {
+		switch v {
+		case corev3.ProxyProtocolConfig_V1:
+			out.NoV1 = true
+		case corev3.ProxyProtocolConfig_V2:
+			out.NoV2 = true
+		}
+	}
+	if out.Optional && (out.NoV1 || out.NoV2) {
+		return nil, fieldcheck.Refuse("disallowed_versions", "together with allow_requests_without_proxy_protocol is not supported: a header would be served as if it were a request")
+	}
+	return out, nil
 }
 
 // notDisabled turns the predicate that switches a filter off into one that
@@ -101,8 +123,8 @@ func chainMatch(m *listenerv3.FilterChainMatch) (listener.Match, error) {
 	if out.SourcePrefixes, err = ranges(m.GetSourcePrefixRanges()); err != nil {
 		return out, fieldcheck.At("source_prefix_ranges", err)
 	}
-	if len(m.GetDirectSourcePrefixRanges()) > 0 {
-		return out, fieldcheck.Refuse("direct_source_prefix_ranges", "is not supported, write source_prefix_ranges")
+	if out.DirectPrefixes, err = ranges(m.GetDirectSourcePrefixRanges()); err != nil {
+		return out, fieldcheck.At("direct_source_prefix_ranges", err)
 	}
 	for _, p := range m.GetSourcePorts() {
 		out.SourcePorts = append(out.SourcePorts, uint16(p))
