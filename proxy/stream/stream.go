@@ -206,7 +206,7 @@ type Conn struct {
 	// Socket has the socket's own ends where a PROXY header told of others; nil
 	// otherwise.
 	Socket *Ends
-	TLS      *TLS           // nil in plain text, and when TLS is passed on unread
+	TLS    *TLS // nil in plain text, and when TLS is passed on unread
 	// SNI is the server name that a look at the first bytes found, when TLS is
 	// not ended here.
 	SNI   string

@@ -50,7 +50,7 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 		do func(*clusterv3.Cluster) error
 	}{
 		{"type", func(m *clusterv3.Cluster) error { return out.kind(c, m) }},
-		{"lb_policy", out.policy},
+		{"", out.policy},
 		{"circuit_breakers", out.limits},
 		{"outlier_detection", out.outlier},
 		{"health_checks", out.health},
@@ -107,34 +107,6 @@ func (c *Cluster) kind(compiler *Compiler, m *clusterv3.Cluster) error {
 	default:
 		return fieldcheck.Refuse("", "%s is not supported", t)
 	}
-	return nil
-}
-
-func (c *Cluster) policy(m *clusterv3.Cluster) error {
-	switch p := m.GetLbPolicy(); p {
-	case clusterv3.Cluster_ROUND_ROBIN, clusterv3.Cluster_CLUSTER_PROVIDED:
-		c.Config.Policy = cluster.RoundRobin
-		c.slowStart(m.GetRoundRobinLbConfig().GetSlowStartConfig())
-	case clusterv3.Cluster_LEAST_REQUEST:
-		c.Config.Policy = cluster.LeastRequest
-		c.slowStart(m.GetLeastRequestLbConfig().GetSlowStartConfig())
-		c.Config.Choices = m.GetLeastRequestLbConfig().GetChoiceCount().GetValue()
-	case clusterv3.Cluster_RANDOM:
-		c.Config.Policy = cluster.Random
-	case clusterv3.Cluster_RING_HASH:
-		c.Config.Policy = cluster.RingHash
-		c.Config.RingMin = m.GetRingHashLbConfig().GetMinimumRingSize().GetValue()
-		c.Config.RingMax = m.GetRingHashLbConfig().GetMaximumRingSize().GetValue()
-	case clusterv3.Cluster_MAGLEV:
-		c.Config.Policy = cluster.Maglev
-		c.Config.TableSize = m.GetMaglevLbConfig().GetTableSize().GetValue()
-	default:
-		return fieldcheck.Refuse("", "%s is not supported", p)
-	}
-	if t := m.GetCommonLbConfig().GetHealthyPanicThreshold(); t != nil {
-		c.Config.Panic = t.GetValue()
-	}
-	c.Config.LocalityWeighted = m.GetCommonLbConfig().GetLocalityWeightedLbConfig() != nil
 	return nil
 }
 

@@ -7,7 +7,7 @@ var clusterFields = fieldcheck.Table{
 		Read: "name type alt_stat_name eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers outlier_detection " +
 			"typed_extension_protocol_options http2_protocol_options upstream_bind_config common_lb_config transport_socket transport_socket_matches metadata " +
 			"upstream_connection_options filters least_request_lb_config round_robin_lb_config ring_hash_lb_config maglev_lb_config original_dst_lb_config " +
-			"dns_refresh_rate max_requests_per_connection health_checks",
+			"dns_refresh_rate max_requests_per_connection health_checks load_balancing_policy",
 		Ignored: map[string]string{
 			"cleanup_interval":                         "an original destination is kept as long as its connections",
 			"dns_jitter":                               "names are resolved at their own pace",
@@ -71,7 +71,25 @@ var clusterFields = fieldcheck.Table{
 	"envoy.config.cluster.v3.Cluster.TransportSocketMatch": {
 		Read: "name match transport_socket",
 	},
-	"envoy.config.cluster.v3.CircuitBreakers": {Read: "thresholds", Ignored: map[string]string{"per_host_thresholds": "the cluster's limits hold"}},
+	"envoy.config.cluster.v3.LoadBalancingPolicy":                        {Read: "policies"},
+	"envoy.config.cluster.v3.LoadBalancingPolicy.Policy":                 {Read: "typed_extension_config"},
+	"envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin": {Read: "slow_start_config locality_lb_config"},
+	"envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest": {
+		Read:    "choice_count slow_start_config locality_lb_config",
+		Ignored: map[string]string{"active_request_bias": "the default's effect is kept", "enable_full_scan": "choice_count endpoints are compared", "selection_method": "choice_count endpoints are compared"},
+	},
+	"envoy.extensions.load_balancing_policies.random.v3.Random":                    {Read: "locality_lb_config"},
+	"envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash":               {Read: "minimum_ring_size maximum_ring_size locality_weighted_lb_config", Ignored: map[string]string{"hash_function": "xxHash spreads as well"}},
+	"envoy.extensions.load_balancing_policies.maglev.v3.Maglev":                    {Read: "table_size locality_weighted_lb_config"},
+	"envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality":         {Read: "endpoint_picking_policy"},
+	"envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided": {},
+	"envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig":           {Read: "slow_start_window aggression min_weight_percent"},
+	"envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig": {
+		Read:    "locality_weighted_lb_config",
+		Ignored: map[string]string{"zone_aware_lb_config": "needs a local cluster; without one it does nothing in Envoy either"},
+	},
+	"envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig": {},
+	"envoy.config.cluster.v3.CircuitBreakers":                                                      {Read: "thresholds", Ignored: map[string]string{"per_host_thresholds": "the cluster's limits hold"}},
 	"envoy.config.cluster.v3.CircuitBreakers.Thresholds": {
 		Read: "priority max_connections max_pending_requests max_requests max_retries retry_budget",
 		Ignored: map[string]string{

@@ -104,15 +104,3 @@ func payload(m *corev3.HealthCheck_Payload) ([]byte, error) {
 	}
 	return b, nil
 }
-
-// slowStart compiles how new endpoints take up their work.
-func (c *Cluster) slowStart(m *clusterv3.Cluster_SlowStartConfig) {
-	if m.GetSlowStartWindow().AsDuration() <= 0 {
-		return
-	}
-	s := &cluster.SlowStart{Window: m.GetSlowStartWindow().AsDuration(), Aggression: m.GetAggression().GetDefaultValue(), Least: 0.1}
-	if p := m.GetMinWeightPercent(); p != nil {
-		s.Least = p.GetValue() / 100
-	}
-	c.Config.SlowStart = s
-}
