@@ -12,7 +12,7 @@ func smallFilters() string {
 	filter := func(name, message, more string) string {
 		return fmt.Sprintf("- {name: %s, disabled: true, typed_config: {\"@type\": %s%s%s}}\n", name, httpFilters, message, more)
 	}
-	return filter("buffer", "buffer.v3.Buffer", ", max_request_bytes: 10") +
+	return "- {name: fault, typed_config: {\"@type\": " + httpFilters + "fault.v3.HTTPFault}}\n" + filter("buffer", "buffer.v3.Buffer", ", max_request_bytes: 10") +
 		filter("csrf", "csrf.v3.CsrfPolicy", ", filter_enabled: {default_value: {numerator: 100}}, additional_origins: [{exact: friend.example}, {suffix: .family.example}]") +
 		filter("set", "set_metadata.v3.Config", ", metadata: [{metadata_namespace: fixed, value: {a: one, nested: {deep: two}, l: [1]}}]") +
 		filter("to", "header_to_metadata.v3.Config", `, request_rules: [
@@ -59,10 +59,25 @@ func smallStories() []story {
 			asks: []ask{
 				get("/plain"), get("/plain", "x-added: 0", "x-over: 0", "x-new: 0", "x-gone: 0"), get("/plain", "x-tmp-a: 1", "x-tmp-b: 2", "x-kept: 3"), get("/own"),
 			}},
+		{name: "fault", routes: "routes:\n" + on("/http", fault("abort: {http_status: 418, percentage: {numerator: 100}}")) + on("/grpc", fault("abort: {grpc_status: 5, percentage: {numerator: 100}}")) +
+			on("/gone", fault("abort: {grpc_status: 14, percentage: {numerator: 1000000, denominator: MILLION}}")) + on("/none", fault("abort: {http_status: 418, percentage: {numerator: 0}}")) +
+			on("/asked", fault("abort: {header_abort: {}, percentage: {numerator: 100}}, delay: {header_delay: {}, percentage: {numerator: 100}}")) + on("/some", fault("abort: {http_status: 418, percentage: {numerator: 100}}, headers: [{name: x-end, string_match: {exact: me}}]")) +
+			on("/delay", fault("delay: {fixed_delay: 0.001s, percentage: {numerator: 100}}")) + on("/other", fault("upstream_cluster: v2, abort: {http_status: 418, percentage: {numerator: 100}}")) + on("/same", fault("upstream_cluster: v1, abort: {http_status: 418, percentage: {numerator: 100}}")),
+			asks: []ask{
+				get("/http"), get("/http", "content-type: application/grpc"), get("/grpc"), get("/grpc", "content-type: application/grpc"), get("/gone"), get("/gone", "content-type: application/grpc"), get("/none"),
+				get("/asked"), get("/asked", "x-envoy-fault-abort-request: 503"), get("/asked", "x-envoy-fault-abort-request: 99"), get("/asked", "x-envoy-fault-abort-request: x"), get("/asked", "x-envoy-fault-abort-grpc-request: 16"),
+				get("/asked", "x-envoy-fault-abort-grpc-request: 7", "content-type: application/grpc"), get("/asked", "x-envoy-fault-delay-request: 2"), get("/asked", "x-envoy-fault-delay-request: 2", "x-envoy-fault-abort-request: 500"),
+				get("/asked", "x-envoy-fault-abort-request: 503", "x-envoy-fault-abort-request-percentage: 0"), get("/http", "x-envoy-fault-abort-request-percentage: 0"), get("/some"), get("/some", "x-end: me"), get("/delay"), get("/other"), get("/same"),
+			}},
 		{name: "gzip", routes: "routes:\n" + on("/", awake("gzip")),
 			asks: []ask{
 				get("/"), get("/", "accept-encoding: gzip"), get("/", "accept-encoding: br"), get("/", "accept-encoding: gzip;q=0"), get("/", "accept-encoding: *"), get("/", "accept-encoding: identity, gzip;q=0.5"),
 				get("/status/404", "accept-encoding: gzip"), {method: "HEAD", path: "/", headers: []string{"accept-encoding: gzip"}},
 			}},
 	}
+}
+
+// fault injects faults on a route.
+func fault(fields string) string {
+	return fmt.Sprintf(`typed_per_filter_config: {fault: {"@type": %sfault.v3.HTTPFault, %s}}`, httpFilters, fields)
 }

@@ -9,6 +9,7 @@ import (
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	grpcwebv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_web/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -117,7 +118,7 @@ func alpnFilter(m *alpnv3.FilterConfig) builder {
 }
 
 func faultFilter(base *faultv3.HTTPFault) builder {
-	return func(override proto.Message, _ *spot) (stream.Filter, error) {
+	return func(override proto.Message, on *spot) (stream.Filter, error) {
 		m := base
 		if override != nil {
 			var ok bool
@@ -125,17 +126,11 @@ func faultFilter(base *faultv3.HTTPFault) builder {
 				return nil, fieldcheck.Refuse("", "is not an HTTPFault")
 			}
 		}
-		f := &fault.Filter{
-			Delay: m.GetDelay().GetFixedDelay().AsDuration(), DelayPerMillion: perMillion(m.GetDelay().GetPercentage()),
-			Status: int(m.GetAbort().GetHttpStatus()), AbortPerMillion: perMillion(m.GetAbort().GetPercentage()),
+		f, err := faults(m)
+		if err != nil || f == nil {
+			return nil, err
 		}
-		if m.GetAbort().GetGrpcStatus() != 0 {
-			return nil, fieldcheck.Refuse("abort.grpc_status", "is not supported, write http_status")
-		}
-		if m.GetUpstreamCluster() != "" {
-			return nil, fieldcheck.Refuse("upstream_cluster", "is not supported, put the fault on the routes to it")
-		}
-		if f.DelayPerMillion == 0 && f.AbortPerMillion == 0 {
+		if m.GetUpstreamCluster() != "" && (on.forward == nil || len(on.forward.Clusters) != 1 || on.forward.Clusters[0].Cluster.Name() != m.GetUpstreamCluster()) {
 			return nil, nil
 		}
 		var matches []route.HeaderMatch
@@ -153,6 +148,26 @@ func faultFilter(base *faultv3.HTTPFault) builder {
 		}
 		return f, nil
 	}
+}
+
+// faults reads what is to go wrong; nil is nothing.
+func faults(m *faultv3.HTTPFault) (*fault.Filter, error) {
+	delay, abort := m.GetDelay(), m.GetAbort()
+	f := &fault.Filter{
+		Delay: fault.Delay{Share: faultShare(delay.GetPercentage()), For: delay.GetFixedDelay().AsDuration(), ByRequest: delay.GetHeaderDelay() != nil},
+		Abort: fault.Abort{Share: faultShare(abort.GetPercentage()), Status: int(abort.GetHttpStatus()), GRPC: int(abort.GetGrpcStatus()), ByRequest: abort.GetHeaderAbort() != nil},
+	}
+	if _, set := abort.GetErrorType().(*faultv3.FaultAbort_GrpcStatus); set && f.Abort.GRPC == 0 {
+		return nil, fieldcheck.Refuse("abort.grpc_status", "0 is not a failure")
+	}
+	if f.Delay.PerMillion == 0 && f.Abort.PerMillion == 0 {
+		return nil, nil
+	}
+	return f, nil
+}
+
+func faultShare(p *typev3.FractionalPercent) fault.Share {
+	return fault.Share{PerMillion: perMillion(p), Step: perMillion(&typev3.FractionalPercent{Numerator: 1, Denominator: p.GetDenominator()})}
 }
 
 func corsFilter(override proto.Message, _ *spot) (stream.Filter, error) {
