@@ -42,6 +42,18 @@ func (r *replayed) Read(p []byte) (int, error) {
 // NetConn is the connection beneath, of which nothing more may be read.
 func (r *replayed) NetConn() net.Conn { return r.Conn }
 
+// Beneath is the connection beneath once all that was looked at has been read
+// again; nil before.
+func (r *replayed) Beneath() net.Conn {
+	if len(r.seen) > 0 {
+		return nil
+	}
+	if inner, ok := r.Conn.(*replayed); ok {
+		return inner.Beneath()
+	}
+	return r.Conn
+}
+
 // CloseWrite ends our direction.
 func (r *replayed) CloseWrite() error {
 	if half, ok := r.Conn.(interface{ CloseWrite() error }); ok {

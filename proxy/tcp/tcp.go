@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -201,13 +202,17 @@ func copyHalf(dst, src net.Conn, idle *watch, count *counter) {
 			}
 			count.add(int64(n))
 		}
-		if err == nil && count.total > spliceAfter && bothTCP(dst, src) {
-			break
+		if err == nil && count.total > spliceAfter {
+			to, from := socket(dst), socket(src)
+			if to != nil && from != nil {
+				buffers.Put(buf)
+				buf = nil
+				err = spliceHalf(to, from, idle, count)
+			}
 		}
 	}
-	buffers.Put(buf)
-	if err == nil {
-		err = spliceHalf(dst.(*net.TCPConn), src.(*net.TCPConn), idle, count)
+	if buf != nil {
+		buffers.Put(buf)
 	}
 	if errors.Is(err, io.EOF) {
 		if half, ok := dst.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
@@ -219,23 +224,45 @@ func copyHalf(dst, src net.Conn, idle *watch, count *counter) {
 	src.Close()
 }
 
-func bothTCP(a, b net.Conn) bool {
-	_, first := a.(*net.TCPConn)
-	_, second := b.(*net.TCPConn)
-	return first && second
+// socket is the socket beneath a connection whose bytes are the socket's own, nil
+// when there is none.
+func socket(c net.Conn) *net.TCPConn {
+	switch c := c.(type) {
+	case *net.TCPConn:
+		return c
+	case interface{ Beneath() net.Conn }:
+		tcp, _ := c.Beneath().(*net.TCPConn)
+		return tcp
+	}
+	return nil
 }
 
+// longestSplice bounds how long the kernel moves bytes before it is asked how
+// many.
+const longestSplice = 5 * time.Second
+
 // spliceHalf lets the kernel move bytes in pieces, so that idleness and counts
-// stay known.
+// stay known. It ends with an error, which is [io.EOF] when all is done.
 func spliceHalf(dst, src *net.TCPConn, idle *watch, count *counter) error {
+	longest := longestSplice
+	if idle.limit > 0 {
+		longest = min(longest, idle.limit/4)
+	}
 	for {
-		n, err := dst.ReadFrom(&io.LimitedReader{R: src, N: 4 << 20})
-		count.add(n)
-		idle.touch()
-		if err != nil {
+		// Only reading has a deadline: what is on its way to dst is never given up.
+		if err := src.SetReadDeadline(time.Now().Add(longest)); err != nil {
 			return err
 		}
-		if n == 0 {
+		n, err := dst.ReadFrom(&io.LimitedReader{R: src, N: 4 << 20})
+		if n > 0 {
+			count.add(n)
+			idle.touch()
+		}
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+		case err != nil:
+			return err
+		case n == 0:
 			return io.EOF
 		}
 	}

@@ -200,3 +200,65 @@ func TestLargeTransfersOverSockets(t *testing.T) {
 	}
 	<-over
 }
+
+// tcpPair is a connection over a loopback socket.
+func tcpPair(t *testing.T) (near, far net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if near, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if far, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { near.Close(); far.Close() })
+	return near, far
+}
+
+// looked is a connection whose first bytes a listener has looked at.
+type looked struct{ net.Conn }
+
+func (l looked) Beneath() net.Conn { return l.Conn }
+
+// What the kernel moves is counted soon, however little it is: a slow connection is
+// not an idle one.
+func TestSplicedBytesAreCountedInTime(t *testing.T) {
+	client, down := tcpPair(t)
+	up, server := tcpPair(t)
+	told := make(chan int64, 1000)
+	idle := &watch{limit: 80 * time.Millisecond, sides: [2]net.Conn{down, up}}
+	count := &counter{tell: func(n int64) { told <- n }}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		copyHalf(up, looked{down}, idle, count)
+	}()
+	go io.Copy(io.Discard, server)
+	var sum int64
+	send := func(n int) {
+		t.Helper()
+		if _, err := client.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+		for want := sum + int64(n); sum < want; {
+			sum += <-told // for ever, if nobody tells
+		}
+	}
+	send(2 * spliceAfter)
+	idle.last.Store(0)
+	for range 3 {
+		send(1)
+	}
+	if idle.last.Load() == 0 {
+		t.Error("bytes were moved and nobody noted it")
+	}
+	client.Close()
+	<-done
+	if count.total != 2*spliceAfter+3 {
+		t.Errorf("counted %d", count.total)
+	}
+}
