@@ -23,6 +23,17 @@ import (
 func envoyConfig(port int, backend string, certs certificates, sc scenario) string {
 	var out strings.Builder
 	out.WriteString("node: {id: hop, cluster: hop}\nstatic_resources:\n  listeners:\n")
+	if sc.tcp {
+		fmt.Fprintf(&out, `  - name: hop
+    address: {socket_address: {address: 127.0.0.1, port_value: %d}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.tcp_proxy
+        typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: hop, cluster: backend}
+  clusters:
+%s`, port, clusterConfig("backend", backend, false, nil))
+		return out.String()
+	}
 	first := listenerConfig{port: port, cluster: "backend", sidecar: sc.sidecar, http2: sc.grpc, routes: sc.routes}
 	if sc.tls {
 		first.certs = &certs
@@ -150,6 +161,21 @@ http {
   server { listen %s; %s location / { %s } }
 }
 `, dir, backend, listen, extra, pass)
+}
+
+func haproxyConfig(port int, backend string) string {
+	return fmt.Sprintf(`global
+  nbthread 1
+defaults
+  mode tcp
+  timeout connect 1s
+  timeout client 1h
+  timeout server 1h
+  option splice-auto
+listen hop
+  bind 127.0.0.1:%d
+  server backend %s
+`, port, backend)
 }
 
 // certificates are one CA and one certificate that serves both sides.

@@ -24,6 +24,7 @@ type contender struct {
 	}
 	perRequest []float64 // CPU microseconds, a value a round
 	rate       []float64 // requests a second, a value a round
+	p50, p99   []float64 // microseconds, a value a round, at a fixed rate
 }
 
 // start runs the process and waits until it accepts.
@@ -61,6 +62,9 @@ const tick = 10 * time.Millisecond
 
 // cpu is the time that the process has used, in user and kernel mode.
 func (c *contender) cpu() time.Duration {
+	if c.process == nil {
+		return 0
+	}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.process.Process.Pid))
 	if err != nil {
 		return 0

@@ -1,5 +1,5 @@
 // Command hop measures what one proxy hop costs: CPU time per request of the
-// proxy process, through lateen-proxy, nginx and Envoy. The scenarios are in the
+// proxy process, through lateen-proxy, nginx or HAProxy, and Envoy. The scenarios are in the
 // list below; nginx is left out where it has nothing to compare with.
 //
 // All contenders are up at once and get slices of load in turn; a row is the
@@ -20,11 +20,11 @@ import (
 )
 
 type settings struct {
-	lateen, nginx, envoy string
-	rounds               int
-	slice                time.Duration
-	conns                int
-	only                 string
+	lateen, nginx, envoy, haproxy string
+	rounds                        int
+	slice                         time.Duration
+	conns                         int
+	only                          string
 }
 
 func main() {
@@ -32,6 +32,7 @@ func main() {
 	flag.StringVar(&s.lateen, "lateen", "bin/lateen-proxy", "lateen-proxy")
 	flag.StringVar(&s.nginx, "nginx", "nginx", "nginx")
 	flag.StringVar(&s.envoy, "envoy", os.Getenv("LATEEN_ENVOY"), "Envoy")
+	flag.StringVar(&s.haproxy, "haproxy", "haproxy", "HAProxy")
 	flag.IntVar(&s.rounds, "rounds", 15, "rounds")
 	flag.DurationVar(&s.slice, "slice", time.Second, "load per contender and round")
 	flag.IntVar(&s.conns, "conns", 16, "connections")
@@ -72,6 +73,8 @@ type scenario struct {
 	pair        bool // two sidecars, with mutual TLS and access rules between
 	routes      int  // before the one that is taken
 	handshake   bool // a connection for each request
+	tcp         bool // bytes in bulk; a "request" is a megabyte
+	rate        int  // requests a second in all; 0 is as many as go
 }
 
 var scenarios = []scenario{
@@ -82,6 +85,8 @@ var scenarios = []scenario{
 	{name: "grpc", title: "gRPC unary, 1 KB each way, 100 streams on 4 connections", grpc: true},
 	{name: "handshake", title: "a new connection with mutual TLS for each request", tls: true, handshake: true},
 	{name: "routes", title: "HTTP/1.1 keep-alive, 1 KB, the last of 10,000 routes", routes: 10_000},
+	{name: "tcp", title: "TCP, a stream in bulk from the upstream on each of 4 connections (a request is a megabyte)", tcp: true},
+	{name: "latency", title: "HTTP/1.1 keep-alive, 1 KB, Istio's filters and access log, 1,000 requests a second", sidecar: true, rate: 1000},
 }
 
 func measure(ctx context.Context, s settings, sc scenario, dir string, certs certificates, port int) error {
@@ -89,8 +94,11 @@ func measure(ctx context.Context, s settings, sc scenario, dir string, certs cer
 		return err
 	}
 	serve := serveBackend
-	if sc.grpc {
+	switch {
+	case sc.grpc:
 		serve = serveGRPC
+	case sc.tcp:
+		serve = serveBytes
 	}
 	backend, err := serve()
 	if err != nil {
@@ -108,15 +116,16 @@ func measure(ctx context.Context, s settings, sc scenario, dir string, certs cer
 			return err
 		}
 	}
+	if sc.rate > 0 {
+		contenders = append(contenders, &contender{name: "no proxy", address: backend.Addr().String()})
+	}
 	return compare(s, sc, contenders, certs)
 }
 
 // compare loads each contender in turn and prints the table.
 func compare(s settings, sc scenario, contenders []*contender, certs certificates) error {
 	for _, c := range contenders {
-		if c.loader = newLoader(c.address, s.conns, certs, sc); sc.grpc {
-			c.loader = h2load{c.address}
-		}
+		c.loader = loadOf(c.address, s.conns, certs, sc)
 		if _, err := c.loader.run(s.slice / 2); err != nil { // warm up
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
@@ -129,6 +138,9 @@ func compare(s settings, sc scenario, contenders []*contender, certs certificate
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
+			if l, ok := c.loader.(*paced); ok {
+				c.p50, c.p99 = append(c.p50, l.quantile(0.5)), append(c.p99, l.quantile(0.99))
+			}
 			c.perRequest = append(c.perRequest, float64((c.cpu()-before).Microseconds())/float64(n))
 			c.rate = append(c.rate, float64(n)/time.Since(start).Seconds())
 		}
@@ -136,6 +148,12 @@ func compare(s settings, sc scenario, contenders []*contender, certs certificate
 	fmt.Printf("\n%s, one core each\n", sc.title)
 	fmt.Printf("%-14s %12s %12s %10s %14s\n", "proxy", "CPU us/req", "requests/s", "RSS MB", "lateen / it")
 	for _, c := range contenders {
+		if sc.rate > 0 {
+			fmt.Printf("%-14s latency p50 %6.0f us, p99 %6.0f us\n", c.name, median(c.p50), median(c.p99))
+		}
+		if c.process == nil {
+			continue
+		}
 		ratios := make([]float64, len(c.perRequest))
 		for i := range ratios {
 			ratios[i] = contenders[0].perRequest[i] / c.perRequest[i]
@@ -169,8 +187,11 @@ func contendersOf(s settings, sc scenario, dir, backend string, certs certificat
 		case 0:
 			add("lateen-proxy", s.lateen, "static.yaml", envoyConfig(port, backend, certs, sc), "static", "--concurrency", "1", "-l", "warning", "-c")
 		case 1:
-			if sc.sidecar || sc.routes > 0 {
-				continue
+			if sc.tcp {
+				add("haproxy", s.haproxy, "haproxy.cfg", haproxyConfig(port+1, backend), "-f")
+			}
+			if sc.sidecar || sc.routes > 0 || sc.tcp {
+				break
 			}
 			add("nginx", s.nginx, "nginx.conf", nginxConfig(dir, port+1, backend, certs, sc), "-c")
 		case 2:

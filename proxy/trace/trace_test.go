@@ -129,6 +129,7 @@ func TestSpansAreReported(t *testing.T) {
 				tracer.Request(req, nil)
 			}
 			time.Sleep(2 * batchTime)
+			synctest.Wait()
 		}
 		report(Zipkin(call, "/api/v2/spans", "cart.shop"), Config{Tags: []Tag{{"own", func(*stream.Request, *stream.Response) string { return "tag" }}}})
 		var spans []zipkinSpan
@@ -162,6 +163,7 @@ func TestQueueIsBounded(t *testing.T) {
 		}
 		close(wait)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if sent != mostQueued {
 			t.Errorf("%d sent; want %d", sent, mostQueued)
 		}
