@@ -69,9 +69,12 @@ const (
 
 // Match is when a route applies. All conditions must hold.
 type Match struct {
-	Path     PathKind
-	Value    string
-	Regex    *regexp.Regexp // anchored at both ends, for Regex
+	Path  PathKind
+	Value string
+	Regex *regexp.Regexp // anchored at both ends, for Regex
+	// Template is true when Regex stands for a URI template: its groups are named
+	// after the template's variables.
+	Template bool
 	FoldCase bool
 	Headers  []HeaderMatch
 	Query    []QueryMatch

@@ -35,6 +35,16 @@ func get(path string, headers ...string) ask { return ask{path: path, headers: h
 // answers 503 twice, then 200, per x-key; none has nobody listening; empty has
 // no endpoint.
 var routingStories = []story{
+	{name: "template", routes: `
+routes:
+- match: {path_match_policy: {name: t, typed_config: {"@type": type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig, path_template: "/shelf/{shelf}/book/{book=**}"}}}
+  route: {cluster: v1, path_rewrite_policy: {name: r, typed_config: {"@type": type.googleapis.com/envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig, path_template_rewrite: "/books/{book}/of/{shelf}"}}}
+- match: {path_match_policy: {name: t, typed_config: {"@type": type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig, path_template: "/one/*/end"}}}
+  route: {cluster: v2}
+- match: {path_match_policy: {name: t, typed_config: {"@type": type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig, path_template: "/file/{name=*}/{rest=a/*}"}}}
+  route: {cluster: v2, path_rewrite_policy: {name: r, typed_config: {"@type": type.googleapis.com/envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig, path_template_rewrite: "/{rest}-{name}"}}}`,
+		asks: []ask{get("/shelf/a/book/b"), get("/shelf/a/book/b/c/d?q=1"), get("/shelf/a/book/"), get("/shelf//book/b"), get("/shelf/a/b/book/c"), get("/one/x/end"), get("/one/end"), get("/one/x/end/"), get("/one/x/end?y"),
+			get("/file/n/a/b"), get("/file/n/b/a"), get("/file/n/a/b/c"), get("/shelf/$1/book/$x")}},
 	{name: "prefix", routes: `
 routes:
 - {name: api, match: {prefix: /api}, route: {cluster: v1}}

@@ -43,6 +43,11 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 			return nil, err
 		}
 	}
+	if m := a.GetPathRewritePolicy(); m != nil {
+		if err := templateRewrite(f, &match, m); err != nil {
+			return nil, fieldcheck.At("path_rewrite_policy", err)
+		}
+	}
 	policy := a.GetRetryPolicy()
 	if policy == nil {
 		policy = vh.GetRetryPolicy()

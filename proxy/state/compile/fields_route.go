@@ -31,7 +31,7 @@ var routeFields = fieldcheck.Table{
 	},
 	"envoy.config.route.v3.Decorator": {Read: "operation", Ignored: map[string]string{"propagate": "the operation is not propagated"}},
 	"envoy.config.route.v3.RouteMatch": {
-		Read:    "prefix path safe_regex path_separated_prefix case_sensitive headers query_parameters dynamic_metadata runtime_fraction connect_matcher",
+		Read:    "prefix path safe_regex path_separated_prefix path_match_policy case_sensitive headers query_parameters dynamic_metadata runtime_fraction connect_matcher",
 		Ignored: map[string]string{},
 	},
 	"envoy.config.route.v3.RouteMatch.ConnectMatcher": {},
@@ -40,7 +40,7 @@ var routeFields = fieldcheck.Table{
 	},
 	"envoy.config.route.v3.QueryParameterMatcher": {Read: "name string_match present_match"},
 	"envoy.config.route.v3.RouteAction": {
-		Read: "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite host_rewrite_literal auto_host_rewrite append_x_forwarded_host timeout " +
+		Read: "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite path_rewrite_policy host_rewrite_literal auto_host_rewrite append_x_forwarded_host timeout " +
 			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration rate_limits include_vh_rate_limits",
 		Ignored: map[string]string{
 			"max_grpc_timeout":    "the route's timeout holds for gRPC too",

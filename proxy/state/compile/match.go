@@ -30,10 +30,16 @@ func match(m *routev3.RouteMatch) (route.Match, error) {
 			return out, fieldcheck.At("safe_regex", err)
 		}
 		out.Path, out.Value, out.Regex = route.Regex, p.SafeRegex.GetRegex(), re
+	case *routev3.RouteMatch_PathMatchPolicy:
+		re, err := uriTemplate(p.PathMatchPolicy)
+		if err != nil {
+			return out, fieldcheck.At("path_match_policy", err)
+		}
+		out.Path, out.Value, out.Regex, out.Template = route.Regex, re.String(), re, true
 	case *routev3.RouteMatch_ConnectMatcher_:
 		out.Path = route.AnyConnect
 	default:
-		return out, fieldcheck.Refuse("", "names no path: write prefix, path, path_separated_prefix or safe_regex")
+		return out, fieldcheck.Refuse("", "names no path: write prefix, path, path_separated_prefix, safe_regex or path_match_policy")
 	}
 	if f := m.GetRuntimeFraction(); f != nil {
 		out.HasFraction, out.PerMillion = true, perMillion(f.GetDefaultValue())

@@ -10,7 +10,6 @@ import (
 	rulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	networkrbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
-	uritemplatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/path/match/uri_template/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -197,19 +196,8 @@ func pathTest(m *matcherv3.PathMatcher) (rbac.Test, error) {
 }
 
 func templateTest(m *corev3.TypedExtensionConfig) (rbac.Test, error) {
-	opened, err := unpack(m.GetTypedConfig())
-	if err != nil {
-		return nil, fieldcheck.At("uri_template.typed_config", err)
-	}
-	t, ok := opened.(*uritemplatev3.UriTemplateMatchConfig)
-	if !ok {
-		return nil, fieldcheck.Refuse("uri_template.typed_config", "is not a UriTemplateMatchConfig")
-	}
-	expression, err := templateExpression(t.GetPathTemplate())
-	if err != nil {
-		return nil, fieldcheck.At("uri_template.typed_config.path_template", err)
-	}
-	return &rbac.Template{Expression: expression}, nil
+	expression, err := uriTemplate(m)
+	return &rbac.Template{Expression: expression}, fieldcheck.At("uri_template", err)
 }
 
 func rangeTest(which rbac.Address, m *corev3.CidrRange, field string) (rbac.Test, error) {

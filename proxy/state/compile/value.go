@@ -2,8 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"regexp"
-	"strings"
 
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
@@ -87,68 +85,4 @@ func eitherTest(m *matcherv3.OrMatcher) (func(any) bool, error) {
 		}
 		return false
 	}, nil
-}
-
-// templateSegment is one segment of a URI template: a literal, "*", "**", or a
-// variable "{name}" or "{name=pattern}".
-var templateSegment = regexp.MustCompile(`^(?:\*\*|\*|\{[A-Za-z][A-Za-z0-9_]*(?:=[^{}]*)?\}|[A-Za-z0-9\-._~%!$&'()+,;:@=]*)$`)
-
-// templateExpression compiles a URI template (Envoy's uri_template matcher) to
-// an expression for the whole path: "*" is one segment, "**" is any number.
-func templateExpression(template string) (*regexp.Regexp, error) {
-	if !strings.HasPrefix(template, "/") {
-		return nil, fieldcheck.Refuse("", "%q does not begin with a slash", template)
-	}
-	var out strings.Builder
-	rest := template[1:]
-	for rest != "" || out.Len() == 0 {
-		segment, next := cutSegment(rest)
-		rest = next
-		if !templateSegment.MatchString(segment) {
-			return nil, fieldcheck.Refuse("", "%q is not a segment of a URI template", segment)
-		}
-		out.WriteString("/" + segmentExpression(segment))
-		if rest == "" {
-			break
-		}
-	}
-	return whole(out.String(), false)
-}
-
-// cutSegment cuts at the first slash that is not inside braces.
-func cutSegment(s string) (segment, rest string) {
-	depth := 0
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '{':
-			depth++
-		case '}':
-			depth--
-		case '/':
-			if depth == 0 {
-				return s[:i], s[i+1:]
-			}
-		}
-	}
-	return s, ""
-}
-
-func segmentExpression(segment string) string {
-	switch {
-	case segment == "*":
-		return "[^/]+"
-	case segment == "**":
-		return ".*"
-	case strings.HasPrefix(segment, "{"):
-		name, pattern, found := strings.Cut(segment[1:len(segment)-1], "=")
-		if !found {
-			pattern = "*"
-		}
-		var parts []string
-		for _, p := range strings.Split(pattern, "/") {
-			parts = append(parts, segmentExpression(p))
-		}
-		return "(?P<" + name + ">" + strings.Join(parts, "/") + ")"
-	}
-	return regexp.QuoteMeta(segment)
 }

@@ -1,0 +1,46 @@
+package compile
+
+import (
+	"strings"
+	"testing"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+)
+
+// Templates that Envoy refuses are refused, and so is a path made of what its
+// route's template does not have.
+func TestTemplatesThatAreRefused(t *testing.T) {
+	const (
+		match   = `"match": {"path_match_policy": {"name": "t", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig", "path_template": "TEMPLATE"}}}`
+		rewrite = `"path_rewrite_policy": {"name": "r", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig", "path_template_rewrite": "REWRITE"}}`
+	)
+	for _, tc := range []struct{ match, template, rewrite, want string }{
+		{match, "/a/{b}", "/c/{b}", ""},
+		{match, "/a/{b=x/*}/**", "/{b}/$1", ""},
+		{match, "a", "/c", "begin with a slash"},
+		{match, "/a/{b=*.txt}", "/c", "not a segment"},
+		{match, "/a/{1}", "/c", "not a segment"},
+		{match, "/a/b?", "/c", "not a segment"},
+		{match, "/a/{b}", "/{c}", `"c" is not a variable`},
+		{match, "/a/{b}", "/{}", `"" is not a variable`},
+		{match, "/a/{b}", "{b}", "begin with a slash"},
+		{match, "/a/{b}", "/*", "not a path"},
+		{match, "/a/{b}", "/{b", "not a path"},
+		{`"match": {"prefix": "/"}`, "", "/c", "path_match_policy"},
+	} {
+		text := `{` + strings.Replace(tc.match, "TEMPLATE", tc.template, 1) + `, "route": {"cluster": "c", ` + strings.Replace(rewrite, "REWRITE", tc.rewrite, 1) + `}}`
+		m := &routev3.Route{}
+		if err := protojson.Unmarshal([]byte(text), m); err != nil {
+			t.Fatal(err)
+		}
+		c := compiler()
+		c.Handle = cluster.NewHandle
+		_, err := c.route(m, &routev3.VirtualHost{}, &Filters{}, nil)
+		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s to %s: got %v; want %q", tc.template, tc.rewrite, err, tc.want)
+		}
+	}
+}
