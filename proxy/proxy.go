@@ -103,7 +103,7 @@ func New(c Config) (*Proxy, error) {
 	self := peermetadata.Self(node.GetMetadata())
 	p := &Proxy{
 		config:    c,
-		listeners: listener.NewSet(listener.Deps{Bind: c.Bind, Listen: c.Listen, Original: c.Original, Log: c.Log}),
+		listeners: listener.NewSet(listener.Deps{Bind: c.Bind, Listen: c.Listen, Original: c.Original, MaxConnections: c.Bootstrap.MaxConnections, Log: c.Log}),
 		telemetry: telemetry.New(telemetry.Config{Local: self, Principal: principal(node), Version: c.Version, FlushInterval: c.LogFlush}),
 	}
 	sc := state.Config{

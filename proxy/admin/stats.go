@@ -148,6 +148,7 @@ func (s *Server) listenerSamples() []sample {
 		add("downstream_cx_active", true, st.Active.Load())
 		add("no_filter_chain_match", false, st.NoChain.Load())
 		add("ssl.connection_error", false, st.HandshakeError.Load())
+		add("downstream_global_cx_overflow", false, st.Overflow.Load())
 		add("downstream_proxy_proto_error", false, st.ProxyProtocolError.Load())
 		add("downstream_pre_cx_timeout", false, st.InspectTimeout.Load())
 	}

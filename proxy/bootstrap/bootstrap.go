@@ -33,6 +33,9 @@ type Config struct {
 	// Endpoints are whom to ask for the endpoints of some static clusters, by the
 	// name under which they are asked for.
 	Endpoints map[string]*ADS
+	// MaxConnections is how many connections all listeners together may have open;
+	// 0 is no limit.
+	MaxConnections int64
 	// Notes are old spellings that the file should no longer use.
 	Notes []string
 	// Drain is how long connections are let finish on shutdown; 0 means the

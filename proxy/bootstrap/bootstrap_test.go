@@ -46,7 +46,9 @@ func TestParse(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
 		{"a field that does not exist", "nodes: {}", `unknown field "nodes"`},
-		{"a field that is not supported", "overload_manager: {refresh_interval: 1s}", "overload_manager: is not supported"},
+		{"a field that is not supported", "overload_manager: {actions: [{name: a}]}", "overload_manager.actions: is not supported"},
+		{"a monitor that is not there", `overload_manager: {resource_monitors: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig}}]}`, "FixedHeapConfig is not supported"},
+		{"a limit of nothing", `overload_manager: {resource_monitors: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig}}]}`, "max_active_downstream_connections: must be positive"},
 		{"a filesystem subscription", "dynamic_resources: {cds_config: {path_config_source: {path: /a}}}", "dynamic_resources.cds_config.path_config_source: is not supported"},
 		{"an extension that is not there", `static_resources: {listeners: [{filter_chains: [{filters: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}}]}]}]}`,
 			"envoy.extensions.filters.network.echo.v3.Echo is not supported"},
@@ -132,4 +134,21 @@ func find(n protoreflect.FullName) protoreflect.MessageDescriptor {
 		return nil
 	}
 	return d.(protoreflect.MessageDescriptor)
+}
+
+// The number of connections is limited by the monitor, or by the older runtime key.
+func TestMaxConnections(t *testing.T) {
+	const monitor = `overload_manager: {refresh_interval: 0.25s, resource_monitors: [{name: m, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig, max_active_downstream_connections: "50"}}]}`
+	for in, want := range map[string]int64{
+		"{}":    0,
+		monitor: 50,
+		"layered_runtime: {layers: [{name: s, static_layer: {overload.global_downstream_max_connections: 7}}]}":             7,
+		"layered_runtime: {layers: [{name: s, static_layer: {overload: {global_downstream_max_connections: 8}}}]}":          8,
+		"layered_runtime: {layers: [{name: s, static_layer: {overload.global_downstream_max_connections: 7}}]}\n" + monitor: 50,
+	} {
+		c, err := Parse([]byte(in))
+		if err != nil || c.MaxConnections != want {
+			t.Errorf("%s: got %+v, %v; want %d", in, c, err, want)
+		}
+	}
 }

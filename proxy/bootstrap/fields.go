@@ -6,7 +6,7 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 // where they are compiled, as dynamic ones are.
 var fields = fieldcheck.NewChecker(fieldcheck.Table{
 	"envoy.config.bootstrap.v3.Bootstrap": {
-		Read: "node static_resources dynamic_resources admin",
+		Read: "node static_resources dynamic_resources admin overload_manager",
 		Ignored: map[string]string{
 			"application_log_config":           "the log's format is a flag",
 			"cluster_manager":                  "only tunes Envoy's own memory and event log",
@@ -15,7 +15,7 @@ var fields = fieldcheck.NewChecker(fieldcheck.Table{
 			"enable_dispatcher_stats":          "there is no dispatcher",
 			"flags_path":                       "no flag file is read",
 			"header_prefix":                    "the default is used",
-			"layered_runtime":                  "runtime keys switch details of Envoy's own code",
+			"layered_runtime":                  "runtime keys switch details of Envoy's own code; overload.global_downstream_max_connections is read",
 			"memory_allocator_manager":         "memory is Go's",
 			"node_context_params":              "only used by xdstp names",
 			"stats_config":                     "metric names are fixed",
@@ -34,6 +34,11 @@ var fields = fieldcheck.NewChecker(fieldcheck.Table{
 			"listener_manager":                 "there is one",
 		},
 	},
+	"envoy.config.overload.v3.OverloadManager": {
+		Read:    "resource_monitors",
+		Ignored: map[string]string{"refresh_interval": "connections are counted as they come"},
+	},
+	"envoy.config.overload.v3.ResourceMonitor":             {Read: "name typed_config"},
 	"envoy.config.core.v3.Node":                            {Read: "*"},
 	"envoy.config.bootstrap.v3.Bootstrap.StaticResources":  {Read: "listeners clusters secrets"},
 	"envoy.config.listener.v3.Listener":                    {Read: "*"},
@@ -69,7 +74,7 @@ var fields = fieldcheck.NewChecker(fieldcheck.Table{
 			"access_log_path":          "admin requests are not logged",
 			"profile_path":             "profiles are asked for over HTTP",
 			"socket_options":           "a plain socket is used",
-			"ignore_global_conn_limit": "there is no global limit",
+			"ignore_global_conn_limit": "the limit is for listeners",
 		},
 	},
 	"envoy.config.core.v3.Address":       {Read: "socket_address"},

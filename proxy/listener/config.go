@@ -45,6 +45,8 @@ type Config struct {
 	// destination, if there is one.
 	UseOriginalDst bool
 	Direction      Direction
+	// Unlimited connections do not count against [Deps.MaxConnections].
+	Unlimited bool
 	// ProxyProtocol is what is asked of a PROXY header; nil expects none.
 	ProxyProtocol *ProxyProtocol
 	// InspectTLS and InspectHTTP say for which destination ports the first bytes

@@ -21,6 +21,8 @@ import (
 type Set struct {
 	deps Deps
 	ids  atomic.Uint64
+	// limited counts the connections that MaxConnections bounds.
+	limited atomic.Int64
 
 	// table is what connections are looked up in; immutable and swapped.
 	table atomic.Pointer[table]
@@ -43,7 +45,10 @@ type Deps struct {
 	// Original asks where a redirected connection wanted to go; nil, or false,
 	// is where it was accepted.
 	Original func(net.Conn) (netip.AddrPort, bool)
-	Log      *slog.Logger
+	// MaxConnections is how many connections all listeners together may have open;
+	// further ones are closed at once. 0 is no limit.
+	MaxConnections int64
+	Log            *slog.Logger
 }
 
 // table is one generation of the listeners.
@@ -67,7 +72,7 @@ type entry struct {
 
 // Stats are a listener's counters; they outlive its changes.
 type Stats struct {
-	Total, Active, NoChain, HandshakeError, InspectTimeout, ProxyProtocolError atomic.Int64
+	Total, Active, NoChain, HandshakeError, InspectTimeout, ProxyProtocolError, Overflow atomic.Int64
 }
 
 func (e *entry) startDrain() { e.closed.Do(func() { close(e.drain) }) }
@@ -292,6 +297,14 @@ func (s *Set) serve(conn net.Conn, address, original netip.AddrPort) {
 	}
 	if e.UseOriginalDst {
 		e = t.forDestination(e, facts.Original)
+	}
+	if !e.Unlimited && s.deps.MaxConnections > 0 {
+		defer s.limited.Add(-1)
+		if s.limited.Add(1) > s.deps.MaxConnections {
+			e.Stats.Overflow.Add(1)
+			conn.Close()
+			return
+		}
 	}
 	facts.Listener = e.Name
 	e.Stats.Total.Add(1)

@@ -309,3 +309,46 @@ func TestDrainEndsWaitingConnectionsAtOnce(t *testing.T) {
 		conn.Close()
 	})
 }
+
+// Connections over the limit are closed at once, except where a listener is
+// exempt; one that ends makes room.
+func TestMaxConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		deps := listen(n)
+		deps.MaxConnections = 2
+		s := NewSet(deps)
+		defer s.Close()
+		listener := func(name, address string, unlimited bool) *Config {
+			return &Config{Name: name, Address: netip.MustParseAddrPort(address), Bind: true, Unlimited: unlimited, Default: &Chain{Handler: says{name: name}}}
+		}
+		s.Update([]*Config{listener("web", "10.0.0.1:80", false), listener("more", "10.0.0.1:81", false), listener("probes", "10.0.0.1:15021", true)})
+		open := func(address string) (net.Conn, bool) {
+			conn, err := n.Dial(context.Background(), "tcp", address, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = io.ReadFull(conn, make([]byte, 4)) // the handler's first word
+			return conn, err == nil
+		}
+		first, ok1 := open("10.0.0.1:80")
+		second, ok2 := open("10.0.0.1:81")
+		third, ok3 := open("10.0.0.1:80")
+		probe, ok4 := open("10.0.0.1:15021")
+		if !ok1 || !ok2 || ok3 || !ok4 {
+			t.Errorf("served %v, %v, %v, the exempt one %v; want all but the third", ok1, ok2, ok3, ok4)
+		}
+		if got := s.StatsOf()["web"].Overflow.Load(); got != 1 {
+			t.Errorf("counted %d", got)
+		}
+		first.Close()
+		synctest.Wait()
+		fourth, ok := open("10.0.0.1:80")
+		if !ok {
+			t.Error("no room after one has ended")
+		}
+		for _, c := range []net.Conn{second, third, probe, fourth} {
+			c.Close()
+		}
+	})
+}

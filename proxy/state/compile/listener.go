@@ -62,6 +62,7 @@ func (c *Compiler) Listener(m *listenerv3.Listener) (*Listener, error) {
 	case corev3.TrafficDirection_OUTBOUND:
 		out.Config.Direction = listener.Outbound
 	}
+	out.Config.Unlimited = m.GetIgnoreGlobalConnLimit()
 	var err error
 	if out.Config.Address, err = socketAddress(m.GetAddress()); err != nil {
 		return nil, fieldcheck.At("address", err)
