@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/listener"
@@ -112,5 +114,29 @@ func TestMask(t *testing.T) {
 	}
 	if _, text := ask("GET", "/help"); !strings.Contains(text, "/reset_counters: ") {
 		t.Errorf("help:\n%s", text)
+	}
+}
+
+// An endpoint that health checks have not heard of is shown as out, by Envoy's
+// words.
+func TestHealthIsShown(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	listeners := listener.NewSet(listener.Deps{Log: log})
+	st := state.New(state.Config{Listeners: listeners, Clusters: cluster.Deps{Log: log}, Log: log})
+	m := &clusterv3.Cluster{}
+	if err := protojson.Unmarshal([]byte(`{"name": "shop", "health_checks": [{"timeout": "1s", "interval": "1s", "unhealthy_threshold": 1, "healthy_threshold": 1, "tcp_health_check": {}}],
+		"load_assignment": {"cluster_name": "shop", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": 80}}}}]}]}}`), m); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Static(nil, []*clusterv3.Cluster{m}, nil); err != nil {
+		t.Fatal(err)
+	}
+	s := New(Config{State: st, Listeners: listeners})
+	for path, want := range map[string]string{"/clusters": "shop::10.0.0.1:80::health_flags::/failed_active_hc\n", "/clusters?format=json": `"failed_active_health_check": true`} {
+		rec := httptest.NewRecorder()
+		s.ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
+		if !strings.Contains(rec.Body.String(), want) {
+			t.Errorf("%s: got %s; want %q in it", path, rec.Body, want)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -49,14 +50,17 @@ func statName(c *cluster.Cluster) string {
 }
 
 func healthText(h *cluster.Host) string {
-	switch {
-	case h.Ejected(time.Now()):
-		return "/failed_outlier_check"
-	case h.Health == model.Healthy:
-		return "healthy"
-	default:
-		return "/failed_eds_health"
+	flags := ""
+	if h.Failing() {
+		flags += "/failed_active_hc"
 	}
+	if h.Ejected(time.Now()) {
+		flags += "/failed_outlier_check"
+	}
+	if h.Health != model.Healthy {
+		flags += "/failed_eds_health"
+	}
+	return cmp.Or(flags, "healthy")
 }
 
 func (s *Server) clustersJSON(w http.ResponseWriter) {
@@ -86,6 +90,9 @@ func hostJSON(h *cluster.Host) map[string]any {
 	}
 	if h.Ejected(time.Now()) {
 		health["failed_outlier_check"] = true
+	}
+	if h.Failing() {
+		health["failed_active_health_check"] = true
 	}
 	address := map[string]any{"socket_address": map[string]any{"address": h.Address.Addr().String(), "port_value": h.Address.Port()}}
 	if h.Socket != "" {

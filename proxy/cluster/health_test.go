@@ -35,7 +35,7 @@ func TestHealthChecks(t *testing.T) {
 			}}
 		n := memnet.New()
 		c := New(Config{Name: "c", Endpoints: endpointsOf(2, nil), HealthCheck: check, Panic: 0}, Deps{Dial: n.Dial})
-		if c.Pick(Choice{}) != nil {
+		if c.Pick(Choice{}) != nil || !c.Hosts()[0].Failing() {
 			t.Error("picked before anybody has answered")
 		}
 		ctx, cancel := context.WithCancel(context.Background())

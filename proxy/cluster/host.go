@@ -93,8 +93,12 @@ func (h *Host) shut() {
 
 // Usable reports whether requests should go there.
 func (h *Host) Usable(now time.Time) bool {
-	return h.Health == model.Healthy && !h.failing.Load() && !h.Ejected(now)
+	return h.Health == model.Healthy && !h.Failing() && !h.Ejected(now)
 }
+
+// Failing reports whether health checks have found the host unwell, or have not
+// heard of it yet.
+func (h *Host) Failing() bool { return h.failing.Load() }
 
 // Ejected reports whether outlier detection has taken the host out.
 func (h *Host) Ejected(now time.Time) bool {
