@@ -240,10 +240,21 @@ type Retry struct {
 	PerTry      time.Duration
 	BaseBackoff time.Duration // default 25 ms
 	MaxBackoff  time.Duration // default 10 × base
+	// Resets are fields of a reply that say when to come back, the first that can be
+	// read and is not further off than MaxReset counts.
+	Resets   []Reset
+	MaxReset time.Duration
 	// AvoidPrevious chooses an endpoint that was not tried, HostAttempts times
 	// at most.
 	AvoidPrevious bool
 	HostAttempts  int
+}
+
+// Reset is a field that says when to come back: in seconds from now, or as seconds
+// of Unix time.
+type Reset struct {
+	Name string
+	Unix bool
 }
 
 // Redirect answers with another address.

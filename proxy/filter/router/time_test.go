@@ -166,6 +166,38 @@ func TestStalledEndpointCostsOneTry(t *testing.T) {
 	})
 }
 
+// An upstream that says when to come back is left alone until then, unless that is
+// too far off.
+func TestRateLimitedBackoff(t *testing.T) {
+	for _, tc := range []struct {
+		name, field string
+		least, most time.Duration
+	}{
+		{"seconds", "retry-after: 4", 4 * time.Second, 6 * time.Second},
+		{"Unix time", "x-reset: 946684810", 10 * time.Second, 15 * time.Second}, // the bubble's clock begins at 946684800
+		{"too far off", "retry-after: 61", 0, time.Second},
+		{"no number", "retry-after: soon", 0, time.Second},
+		{"the past", "x-reset: 946684700", 0, time.Second},
+		{"not told", "x-other: 4", 0, time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMesh(t, route.Forward{Retry: &route.Retry{On: route.On5xx, Max: 1, Resets: []route.Reset{{Name: "retry-after"}, {Name: "x-reset", Unix: true}}, MaxReset: time.Minute}}, cluster.Config{}, 1)
+			m.upstream("10.0.0.1:80", func(n int, _ *http.Request, conn net.Conn) {
+				if n > 1 {
+					answer(conn, 200, "hello")
+					return
+				}
+				_, _ = fmt.Fprintf(conn, "HTTP/1.1 503 X\r\n%s\r\ncontent-length: 0\r\n\r\n", tc.field)
+			})
+			start := time.Now()
+			status, _, _ := m.ask(get)
+			if took := time.Since(start); status != 200 || took < tc.least || took > tc.most {
+				t.Errorf("%s: got %d after %v; want between %v and %v", tc.name, status, took, tc.least, tc.most)
+			}
+		})
+	}
+}
+
 // The time of a try ends with the answer's head; the route's bounds all of it.
 func TestSlowAnswers(t *testing.T) {
 	slowly := func(_ int, _ *http.Request, conn net.Conn) {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -60,10 +61,11 @@ func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
 			a.cluster.Stats.Count(resp.Status)
 			return resp, nil
 		}
+		wait := a.backoff(resp)
 		if resp != nil {
 			a.end(true)
 		}
-		if !a.backoff() {
+		if !a.pause(wait) {
 			return nil, a.refuse(req, failedTimeout, nil)
 		}
 		body.rewind(req)
@@ -286,10 +288,14 @@ func (a *attempt) retriesSpent() bool {
 	return r != nil && r.Max > 0 && a.tries > int(r.Max)
 }
 
-// backoff waits before the next try: a random part of a base that doubles. It
-// reports false when the deadline comes first.
-func (a *attempt) backoff() bool {
+// backoff is how long to wait before the next try: a random part of a base that
+// doubles, or, when the reply says when to come back, until then and up to half as
+// long again, so that not all come back at once.
+func (a *attempt) backoff(resp *stream.Response) time.Duration {
 	r := a.router.Retry
+	if until, told := comeBack(r, resp); told {
+		return until + time.Duration(rand.Int64N(int64(until)/2+1))
+	}
 	base := r.BaseBackoff
 	if base == 0 {
 		base = 25 * time.Millisecond
@@ -299,7 +305,29 @@ func (a *attempt) backoff() bool {
 		limit = 10 * base
 	}
 	span := min(base<<min(a.tries-1, 16), limit)
-	wait := time.Duration(rand.Int64N(int64(span) + 1))
+	return time.Duration(rand.Int64N(int64(span) + 1))
+}
+
+// comeBack is what a reply says of when to come back.
+func comeBack(r *route.Retry, resp *stream.Response) (time.Duration, bool) {
+	if resp == nil {
+		return 0, false
+	}
+	for _, field := range r.Resets {
+		seconds, err := strconv.ParseInt(resp.Header.Get(field.Name), 10, 34) // what a Duration can hold
+		until := time.Duration(seconds) * time.Second
+		if field.Unix {
+			until = time.Until(time.Unix(seconds, 0)).Truncate(time.Second)
+		}
+		if err == nil && until >= 0 && until <= r.MaxReset {
+			return until, true
+		}
+	}
+	return 0, false
+}
+
+// pause waits; it reports false when the deadline comes first.
+func (a *attempt) pause(wait time.Duration) bool {
 	if !a.deadline.IsZero() && time.Now().Add(wait).After(a.deadline) {
 		time.Sleep(time.Until(a.deadline))
 		return false

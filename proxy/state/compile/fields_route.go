@@ -61,13 +61,15 @@ var routeFields = fieldcheck.Table{
 		Read: "name weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove host_rewrite_literal",
 	},
 	"envoy.config.route.v3.RetryPolicy": {
-		Read: "retry_on num_retries per_try_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off retriable_headers",
+		Read: "retry_on num_retries per_try_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off rate_limited_retry_back_off retriable_headers",
 		Ignored: map[string]string{
 			"retry_priority": "priorities are chosen by health",
 		},
 	},
 	"envoy.config.route.v3.RetryPolicy.RetryPriority":                   {Read: "*"},
 	"envoy.config.route.v3.RetryPolicy.RetryHostPredicate":              {Read: "name typed_config"},
+	"envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff":         {Read: "reset_headers max_interval"},
+	"envoy.config.route.v3.RetryPolicy.ResetHeader":                     {Read: "name format"},
 	"envoy.config.route.v3.RetryPolicy.RetryBackOff":                    {Read: "base_interval max_interval"},
 	"envoy.config.route.v3.RouteAction.HashPolicy":                      {Read: "header cookie connection_properties query_parameter terminal"},
 	"envoy.config.route.v3.RouteAction.HashPolicy.Header":               {Read: "header_name"},

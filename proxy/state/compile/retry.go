@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	previousv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
@@ -29,6 +30,11 @@ func retry(m *routev3.RetryPolicy) (*route.Retry, error) {
 		Max: 1, PerTry: m.GetPerTryTimeout().AsDuration(),
 		BaseBackoff: m.GetRetryBackOff().GetBaseInterval().AsDuration(), MaxBackoff: m.GetRetryBackOff().GetMaxInterval().AsDuration(),
 		HostAttempts: max(1, int(m.GetHostSelectionRetryMaxAttempts())),
+	}
+	if m.GetRateLimitedRetryBackOff() != nil {
+		if err := resets(m.GetRateLimitedRetryBackOff(), r); err != nil {
+			return nil, fieldcheck.At("rate_limited_retry_back_off", err)
+		}
 	}
 	if n := m.GetNumRetries(); n != nil {
 		r.Max = n.GetValue()
@@ -70,4 +76,24 @@ func retry(m *routev3.RetryPolicy) (*route.Retry, error) {
 		r.AvoidPrevious = true
 	}
 	return r, nil
+}
+
+// resets reads the fields by which an upstream says when to come back.
+func resets(m *routev3.RetryPolicy_RateLimitedRetryBackOff, r *route.Retry) error {
+	r.MaxReset = 5 * time.Minute
+	if d := m.GetMaxInterval(); d != nil {
+		r.MaxReset = d.AsDuration()
+	}
+	for i, h := range m.GetResetHeaders() {
+		switch h.GetFormat() {
+		case routev3.RetryPolicy_SECONDS, routev3.RetryPolicy_UNIX_TIMESTAMP:
+			r.Resets = append(r.Resets, route.Reset{Name: h.GetName(), Unix: h.GetFormat() == routev3.RetryPolicy_UNIX_TIMESTAMP})
+		default:
+			return fieldcheck.Refuse(fmt.Sprintf("reset_headers[%d].format", i), "%s is not supported", h.GetFormat())
+		}
+	}
+	if len(r.Resets) == 0 {
+		return fieldcheck.Refuse("reset_headers", "is empty")
+	}
+	return nil
 }
