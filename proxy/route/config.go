@@ -166,6 +166,7 @@ type Forward struct {
 	NotFound int
 
 	Timeout      time.Duration // for the whole exchange; 0 is none
+	GRPCTimeout  *GRPCTimeout  // nil: Timeout holds for gRPC too
 	Retry        *Retry
 	Mirrors      []Mirror
 	AttemptCount bool
@@ -180,6 +181,16 @@ type Forward struct {
 	HostFromEndpoint   bool
 	AppendForwardedFor bool // x-forwarded-host on a host rewrite
 	Hash               []HashPolicy
+}
+
+// GRPCTimeout lets gRPC calls take the time that their callers give them in
+// grpc-timeout.
+type GRPCTimeout struct {
+	Max    time.Duration // 0 is no maximum
+	Offset time.Duration // less than the caller says
+	// Instead lets it stand in place of the route's timeout, also when the caller
+	// says nothing; otherwise the shorter one holds.
+	Instead bool
 }
 
 // Weighted is one of several clusters.

@@ -35,6 +35,24 @@ func get(path string, headers ...string) ask { return ask{path: path, headers: h
 // answers 503 twice, then 200, per x-key; none has nobody listening; empty has
 // no endpoint.
 var routingStories = []story{
+	{name: "grpc-timeout", routes: `
+routes:
+- {match: {prefix: /any}, route: {cluster: v1, timeout: 0s, max_grpc_timeout: 0s, prefix_rewrite: /sleep/300}}
+- {match: {prefix: /most}, route: {cluster: v1, timeout: 15s, max_grpc_timeout: 0.1s, prefix_rewrite: /sleep/300}}
+- {match: {prefix: /told}, route: {cluster: v1, timeout: 0s, max_grpc_timeout: 7s, grpc_timeout_offset: 1s}}
+- {match: {prefix: /try}, route: {cluster: v1, timeout: 0s, max_grpc_timeout: 7s, retry_policy: {retry_on: 5xx, per_try_timeout: 2s}}}
+- {match: {prefix: /fixed}, route: {cluster: v1, timeout: 9s}}`,
+		asks: func() (asks []ask) {
+			grpc := "content-type: application/grpc"
+			for _, path := range []string{"/told", "/try", "/fixed"} {
+				asks = append(asks, get(path), get(path, grpc))
+				for _, t := range []string{"2S", "5000m", "1S", "8S", "1500000u", "20000000n", "1H", "1M", "x", "S", "123456789S", "3"} {
+					asks = append(asks, get(path, grpc, "grpc-timeout: "+t))
+				}
+				asks = append(asks, get(path, "grpc-timeout: 2S"))
+			}
+			return append(asks, get("/any", grpc, "grpc-timeout: 50m"), get("/any", "grpc-timeout: 50m"), get("/most", grpc), get("/most", grpc, "grpc-timeout: 1S"))
+		}()},
 	{name: "template", routes: `
 routes:
 - match: {path_match_policy: {name: t, typed_config: {"@type": type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig, path_template: "/shelf/{shelf}/book/{book=**}"}}}

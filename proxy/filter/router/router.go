@@ -35,14 +35,19 @@ func New(f route.Forward, suppressEnvoyHeaders bool) *Router {
 	for _, c := range f.Clusters {
 		r.total += uint64(c.Weight)
 	}
-	limit := f.Timeout
-	if f.Retry != nil && f.Retry.PerTry > 0 && (limit == 0 || f.Retry.PerTry < limit) {
-		limit = f.Retry.PerTry
-	}
-	if limit > 0 && !suppressEnvoyHeaders {
+	if limit := r.tryTime(f.Timeout); limit > 0 {
 		r.expected = milliseconds(limit)
 	}
 	return r
+}
+
+// tryTime is how long one try may take when the whole request has a limit; 0 is
+// without end.
+func (r *Router) tryTime(limit time.Duration) time.Duration {
+	if r.Retry != nil && r.Retry.PerTry > 0 && (limit == 0 || r.Retry.PerTry < limit) {
+		return r.Retry.PerTry
+	}
+	return limit
 }
 
 // exchange is one request and its response on a connection to an endpoint,
@@ -74,6 +79,7 @@ type attempt struct {
 	shared  bool // the connection is used by others too
 	req     *stream.Request
 	began   time.Time
+	limit   time.Duration // for the whole exchange; 0 is none
 	// deadline is when the whole exchange has to be over; zero for never.
 	deadline time.Time
 	tried    [4]*cluster.Host
@@ -100,9 +106,7 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	}
 	req.Info.Cluster, req.Info.Destination = handle.Name(), c.Service
 	r.rewrite(req, weighed)
-	if r.expected != "" {
-		req.Header.Set("x-envoy-expected-rq-timeout-ms", r.expected)
-	}
+	limit := r.tellTime(req)
 	if len(r.Mirrors) > 0 {
 		r.mirror(req)
 	}
@@ -111,7 +115,7 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 		cookies = stick(r.Hash, req)
 	}
 	a := attempts.Get().(*attempt)
-	*a = attempt{router: r, cluster: c, weighed: weighed, began: time.Now()}
+	*a = attempt{router: r, cluster: c, weighed: weighed, began: time.Now(), limit: limit}
 	resp, err := a.run(req)
 	if err != nil {
 		attempts.Put(a)

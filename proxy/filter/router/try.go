@@ -40,8 +40,8 @@ const (
 
 // run tries until there is a response to give or no try is left.
 func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
-	if a.router.Timeout > 0 {
-		a.deadline = a.began.Add(a.router.Timeout)
+	if a.limit > 0 {
+		a.deadline = a.began.Add(a.limit)
 	}
 	body := newReplay(a.router.Retry, req)
 	for {
@@ -253,7 +253,9 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 		r.Flags = stream.UpstreamReset
 		reset("remote refused stream reset", "remote_refused_stream_reset")
 	case failedRemote:
-		r.Flags = stream.UpstreamReset
+		if r.Flags = stream.UpstreamReset; a.tooLate(req) {
+			r.GRPC = 4 // deadline exceeded: the server gave up just before the caller does
+		}
 		reset("remote reset", "remote_reset")
 	case failedProtocol:
 		r.Status, r.Flags = 502, stream.UpstreamProtocol

@@ -38,6 +38,7 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 	if d := a.GetMaxStreamDuration().GetMaxStreamDuration().AsDuration(); d > 0 && (f.Timeout == 0 || d < f.Timeout) {
 		f.Timeout = d
 	}
+	f.GRPCTimeout = grpcTimeout(a)
 	for _, step := range []func(*route.Forward, *routev3.RouteAction) error{c.targets, c.mirrors, rewrite, hashing} {
 		if err := step(f, a); err != nil {
 			return nil, err
@@ -55,6 +56,17 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 	var err error
 	f.Retry, err = retry(policy)
 	return f, fieldcheck.At("retry_policy", err)
+}
+
+//nolint:staticcheck // Istio writes the deprecated form
+func grpcTimeout(a *routev3.RouteAction) *route.GRPCTimeout {
+	if d := a.GetMaxStreamDuration(); d.GetGrpcTimeoutHeaderMax() != nil {
+		return &route.GRPCTimeout{Max: d.GetGrpcTimeoutHeaderMax().AsDuration(), Offset: d.GetGrpcTimeoutHeaderOffset().AsDuration()}
+	}
+	if m := a.GetMaxGrpcTimeout(); m != nil {
+		return &route.GRPCTimeout{Max: m.AsDuration(), Offset: a.GetGrpcTimeoutOffset().AsDuration(), Instead: true}
+	}
+	return nil
 }
 
 func (c *Compiler) targets(f *route.Forward, a *routev3.RouteAction) error {

@@ -41,14 +41,12 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.QueryParameterMatcher": {Read: "name string_match present_match"},
 	"envoy.config.route.v3.RouteAction": {
 		Read: "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite path_rewrite_policy host_rewrite_literal auto_host_rewrite append_x_forwarded_host timeout " +
-			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration rate_limits include_vh_rate_limits",
+			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration max_grpc_timeout grpc_timeout_offset rate_limits include_vh_rate_limits",
 		Ignored: map[string]string{
-			"max_grpc_timeout":    "the route's timeout holds for gRPC too",
-			"grpc_timeout_offset": "the route's timeout holds for gRPC too",
-			"priority":            "there is one pool per cluster",
+			"priority": "there is one pool per cluster",
 		},
 	},
-	"envoy.config.route.v3.RouteAction.MaxStreamDuration": {Read: "max_stream_duration grpc_timeout_header_max", Ignored: map[string]string{"grpc_timeout_header_offset": "the route's timeout holds for gRPC too"}},
+	"envoy.config.route.v3.RouteAction.MaxStreamDuration": {Read: "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset"},
 	"envoy.config.route.v3.RouteAction.UpgradeConfig":     {Read: "upgrade_type enabled"},
 	"envoy.config.route.v3.WeightedCluster": {
 		Read: "clusters",

@@ -1,0 +1,90 @@
+package router
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// tellTime tells the upstream how long a try may take, and gives how long the whole
+// request may.
+func (r *Router) tellTime(req *stream.Request) time.Duration {
+	limit, expected := r.timeFor(req), r.expected
+	if g := r.GRPCTimeout; g != nil && stream.IsGRPC(&req.Header) {
+		expected = ""
+		if try := r.tryTime(limit); try > 0 {
+			if expected = milliseconds(try); g.Instead {
+				req.Header.Set("grpc-timeout", expected+"m")
+			}
+		}
+	}
+	if expected != "" && !r.suppress {
+		req.Header.Set("x-envoy-expected-rq-timeout-ms", expected)
+	}
+	return limit
+}
+
+// timeFor is how long the whole request may take: what the route says, or, where
+// the route lets them, what a gRPC caller says. 0 is without end.
+func (r *Router) timeFor(req *stream.Request) time.Duration {
+	g := r.GRPCTimeout
+	if g == nil || !stream.IsGRPC(&req.Header) {
+		return r.Timeout
+	}
+	asked, told := callersTimeout(req)
+	if !told && !g.Instead {
+		return r.Timeout
+	}
+	if g.Offset < asked {
+		asked -= g.Offset
+	}
+	if g.Max > 0 && (asked == 0 || asked > g.Max) {
+		asked = g.Max
+	}
+	if !g.Instead && r.Timeout > 0 {
+		asked = min(asked, r.Timeout)
+	}
+	return asked
+}
+
+// callersTimeout reads grpc-timeout, rounded up to milliseconds: at most eight
+// digits and a unit ("gRPC over HTTP2", Requests).
+func callersTimeout(req *stream.Request) (time.Duration, bool) {
+	text := req.Header.Get("grpc-timeout")
+	if len(text) < 2 || len(text) > 9 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(text[:len(text)-1], 10, 32)
+	if err != nil {
+		return 0, false
+	}
+	var unit time.Duration
+	switch text[len(text)-1] {
+	case 'H':
+		unit = time.Hour
+	case 'M':
+		unit = time.Minute
+	case 'S':
+		unit = time.Second
+	case 'm':
+		unit = time.Millisecond
+	case 'u':
+		unit = time.Microsecond
+	case 'n':
+		unit = time.Nanosecond
+	default:
+		return 0, false
+	}
+	asked := min(time.Duration(n), longest/unit) * unit
+	return (asked + time.Millisecond - 1).Truncate(time.Millisecond), true
+}
+
+// longest is more than anybody waits; eight digits of hours would not fit.
+const longest = 100 * 365 * 24 * time.Hour
+
+// tooLate reports whether a gRPC caller's own time is over.
+func (a *attempt) tooLate(req *stream.Request) bool {
+	asked, told := callersTimeout(req)
+	return told && stream.IsGRPC(&req.Header) && time.Since(a.began) >= asked
+}
