@@ -136,6 +136,8 @@ type HeaderOp struct {
 	Name   string
 	Value  Value
 	Append AppendAction
+	// KeepEmpty adds a field without a value too, which is left out otherwise.
+	KeepEmpty bool
 }
 
 // AppendAction says what happens to fields that are there already.

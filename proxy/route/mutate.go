@@ -43,8 +43,8 @@ func (op *HeaderOp) Apply(h *stream.Header, req *stream.Request, resp *stream.Re
 	if op.Value.Format != nil {
 		value = op.Value.Format(req, resp)
 	}
-	if value == "" {
-		return // Envoy adds no empty fields unless told to keep them
+	if value == "" && !op.KeepEmpty {
+		return
 	}
 	switch op.Append {
 	case AppendOrAdd:

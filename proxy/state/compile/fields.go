@@ -8,7 +8,9 @@ import (
 // Fields says what is understood of Envoy's configuration, message by message.
 // A field that is set and not here is refused by name; one that is "ignored"
 // has a reason.
-var Fields = fieldcheck.NewChecker(coreFields, listenerFields, connectionFields, routeFields, clusterFields, extensionFields, policyFields, limitFields, smallFields, tlsFields())
+var Fields = fieldcheck.NewChecker(allFields)
+
+var allFields = fieldcheck.Merge(coreFields, listenerFields, connectionFields, routeFields, clusterFields, extensionFields, policyFields, limitFields, smallFields, tlsFields())
 
 // tlsFields leaves out of the TLS messages those that others share.
 func tlsFields() fieldcheck.Table {
@@ -67,8 +69,9 @@ var coreFields = fieldcheck.Table{
 
 var listenerFields = fieldcheck.Table{
 	"envoy.config.listener.v3.Listener": {
-		Read: "name address additional_addresses filter_chains default_filter_chain use_original_dst listener_filters listener_filters_timeout continue_on_listener_filters_timeout traffic_direction access_log bind_to_port deprecated_v1 per_connection_buffer_limit_bytes ignore_global_conn_limit",
+		Read: "name address additional_addresses filter_chains default_filter_chain use_original_dst listener_filters listener_filters_timeout continue_on_listener_filters_timeout traffic_direction access_log bind_to_port deprecated_v1 ignore_global_conn_limit",
 		Ignored: map[string]string{
+			"per_connection_buffer_limit_bytes":          "bodies are pulled, not buffered",
 			"connection_balance_config":                  "accepted connections are spread by the scheduler",
 			"max_connections_to_accept_per_socket_event": "connections are accepted one by one",
 			"enable_reuse_port":                          "one socket accepts for all processors",

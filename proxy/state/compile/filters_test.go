@@ -4,10 +4,12 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	udpav1 "github.com/cncf/xds/go/udpa/type/v1"
 	xdsv3 "github.com/cncf/xds/go/xds/type/v3"
 	peerv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/peer_metadata/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
@@ -15,10 +17,12 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
+	"github.com/lateenmesh/lateen/proxy/stream"
 	"github.com/lateenmesh/lateen/proxy/telemetry"
 )
 
@@ -105,5 +109,31 @@ func TestChainIsPerRoute(t *testing.T) {
 	}
 	if h, _, err = f.chain(last, o, &spot{}); err != nil || h == last {
 		t.Errorf("got %T, %v; want the fault filter in front", h, err)
+	}
+}
+
+// A limit that nobody would keep is refused; none is none.
+func TestRequestTimeoutIsRefused(t *testing.T) {
+	if _, err := entryConfig(&hcmv3.HttpConnectionManager{RequestTimeout: durationpb.New(0)}); err != nil {
+		t.Error(err)
+	}
+	_, err := entryConfig(&hcmv3.HttpConnectionManager{RequestTimeout: durationpb.New(time.Second)})
+	if err == nil || !strings.Contains(err.Error(), "request_timeout: is not supported") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A field without a value is left out unless it is to be kept.
+func TestEmptyValues(t *testing.T) {
+	ops, err := compiler().operations([]*corev3.HeaderValueOption{{Header: &corev3.HeaderValue{Key: "x-left-out"}}, {Header: &corev3.HeaderValue{Key: "x-kept"}, KeepEmptyValue: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h stream.Header
+	for i := range ops {
+		ops[i].Apply(&h, &stream.Request{}, nil)
+	}
+	if h.Has("x-left-out") || !h.Has("x-kept") {
+		t.Errorf("got %d fields", h.Len())
 	}
 }

@@ -126,6 +126,9 @@ func entryConfig(m *hcmv3.HttpConnectionManager) (entry.Config, error) {
 	case corev3.HttpProtocolOptions_DROP_HEADER:
 		out.DropUnderscores = true
 	}
+	if m.GetRequestTimeout().AsDuration() > 0 {
+		return out, fieldcheck.Refuse("request_timeout", "is not supported: request_headers_timeout bounds heads, stream_idle_timeout bodies that stall")
+	}
 	for i, u := range m.GetUpgradeConfigs() {
 		if t := u.GetUpgradeType(); t != "websocket" && t != "CONNECT" {
 			return out, fieldcheck.Refuse(fmt.Sprintf("upgrade_configs[%d].upgrade_type", i), "%q is not supported", t)

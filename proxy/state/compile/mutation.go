@@ -38,7 +38,7 @@ var appendActions = map[corev3.HeaderValueOption_HeaderAppendAction]route.Append
 func (c *Compiler) operations(list []*corev3.HeaderValueOption) ([]route.HeaderOp, error) {
 	var out []route.HeaderOp
 	for i, o := range list {
-		op := route.HeaderOp{Name: strings.ToLower(o.GetHeader().GetKey()), Append: appendActions[o.GetAppendAction()]}
+		op := route.HeaderOp{Name: strings.ToLower(o.GetHeader().GetKey()), Append: appendActions[o.GetAppendAction()], KeepEmpty: o.GetKeepEmptyValue()}
 		//nolint:staticcheck // istiod still writes the deprecated form
 		if o.GetAppend() != nil && !o.GetAppend().GetValue() {
 			op.Append = route.OverwriteOrAdd
