@@ -244,7 +244,7 @@ func helloBody(p []byte) (sniffed, bool) {
 		case extensionSNI:
 			names := data.vector(2)
 			if t := names.take(1); len(t) == 1 && t[0] == 0 {
-				seen.serverName = strings.ToLower(string(names.vector(2).p))
+				seen.serverName = serverName(names.vector(2).p)
 			}
 		case extensionALPN:
 			protocols := data.vector(2)
@@ -254,4 +254,15 @@ func helloBody(p []byte) (sniffed, bool) {
 		}
 	}
 	return seen, true
+}
+
+// serverName is the name in lower case, none when it is not printable ASCII (RFC
+// 6066 section 3): nothing is chosen by such a name, nor does it reach a log.
+func serverName(p []byte) string {
+	for _, c := range p {
+		if c <= ' ' || c > '~' {
+			return ""
+		}
+	}
+	return strings.ToLower(string(p))
 }

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -194,7 +195,7 @@ func TestClientHelloIsReadHoweverItIsCut(t *testing.T) {
 func FuzzClientHello(f *testing.F) {
 	f.Add(hello("a", "h2"))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		if seen, complete, ok := clientHello(p); complete && ok && len(seen.serverName) > len(p) {
+		if seen, complete, ok := clientHello(p); complete && ok && (len(seen.serverName) > len(p) || strings.ContainsFunc(seen.serverName, func(r rune) bool { return r <= ' ' || r > '~' })) {
 			t.Fatalf("%+v", seen)
 		}
 		look(p, true, true)

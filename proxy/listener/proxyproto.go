@@ -33,6 +33,7 @@ func (p *ProxyProtocol) read(conn net.Conn, facts *stream.Conn, timeout time.Dur
 		}
 	}
 	r := bufio.NewReader(conn)
+	awaitLine(r)
 	header, err := proxyproto.Read(r)
 	if errors.Is(err, proxyproto.ErrNoProxyProtocol) && p.Optional {
 		header, err = nil, nil
@@ -67,6 +68,18 @@ func (p *ProxyProtocol) read(conn net.Conn, facts *stream.Conn, timeout time.Dur
 	facts.Remote, facts.Local = plain(from), plain(to)
 	facts.Original = facts.Local
 	return follows, nil
+}
+
+// awaitLine waits until a header of version 1 is there whole, for the library gives
+// up on one that comes in pieces. Anything else it leaves alone.
+func awaitLine(r *bufio.Reader) {
+	const begin, longest = "PROXY ", 107
+	for n := 1; n <= longest; n++ {
+		p, err := r.Peek(n)
+		if err != nil || n <= len(begin) && p[n-1] != begin[n-1] || p[n-1] == '\n' {
+			return
+		}
+	}
 }
 
 // plain is an address without the form of IPv4 in IPv6.

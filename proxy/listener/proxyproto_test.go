@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,6 +43,10 @@ func TestProxyHeader(t *testing.T) {
 		{"v1", v1 + "x", ProxyProtocol{}, told + "x"},
 		{"v2", v2 + "x", ProxyProtocol{}, told + "x"},
 		{"v2 with TLVs", sig + "\x21\x11\x00\x13" + ends + "\x02\x00\x04hostx", ProxyProtocol{}, told + "x"},
+		{"v1 in pieces", "PR|OXY TCP4 192.0.2.7 198.51|.100.9 4321 443\r|\n|x", ProxyProtocol{}, told + "x"},
+		{"v2 in pieces", sig[:5] + "|" + sig[5:] + "\x21|\x11\x00\x0c" + ends + "|x", ProxyProtocol{}, told + "x"},
+		{"a request in pieces", "P|UT / HTTP/1.1\r\n", ProxyProtocol{Optional: true}, "put"},
+		{"too long", "PROXY TCP4 " + strings.Repeat("1", 200), ProxyProtocol{}, ""},
 		{"local", sig + "\x20\x00\x00\x00x", ProxyProtocol{}, "bare"},
 		{"unknown", "PROXY UNKNOWN\r\nx", ProxyProtocol{}, "bare"},
 		{"none", "x", ProxyProtocol{}, ""},
@@ -71,10 +76,13 @@ func TestProxyHeader(t *testing.T) {
 			}
 			defer conn.Close()
 			want := tc.want
-			if want == "bare" {
-				want = "plain " + conn.LocalAddr().String() + " 10.0.0.1:80 10.0.0.1:80 x"
+			if want == "bare" || want == "put" {
+				want = "plain " + conn.LocalAddr().String() + " 10.0.0.1:80 10.0.0.1:80 " + map[string]string{"bare": "x", "put": "PUT / HTTP/1.1\r\n"}[want]
 			}
-			_, _ = io.WriteString(conn, tc.say)
+			for _, piece := range strings.Split(tc.say, "|") {
+				_, _ = io.WriteString(conn, piece)
+				synctest.Wait() // so that each arrives by itself
+			}
 			if half, ok := conn.(interface{ CloseWrite() error }); ok {
 				_ = half.CloseWrite()
 			}

@@ -10,7 +10,7 @@ import (
 
 // tlsFacts is what a handshake told, in the words of the request path.
 func tlsFacts(state tls.ConnectionState) *stream.TLS {
-	t := &stream.TLS{SNI: state.ServerName, ALPN: state.NegotiatedProtocol, Version: state.Version, Cipher: state.CipherSuite}
+	t := &stream.TLS{SNI: serverName([]byte(state.ServerName)), ALPN: state.NegotiatedProtocol, Version: state.Version, Cipher: state.CipherSuite}
 	if len(state.PeerCertificates) > 0 {
 		peer := state.PeerCertificates[0]
 		t.Peer, t.DNSSANs, t.Subject = peer, peer.DNSNames, peer.Subject.String()
