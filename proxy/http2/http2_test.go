@@ -143,6 +143,38 @@ func TestManyStreams(t *testing.T) {
 	})
 }
 
+// A stream that is over for the client does not count against its limit, even if
+// the handler of it is still busy.
+func TestStreamsThatAreOverDoNotCount(t *testing.T) {
+	for _, over := range []string{"answered", "reset"} {
+		t.Run(over, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				busy := make(chan struct{})
+				c := connected(t, Config{}, ours(Config{MaxStreams: 1}, func(req *stream.Request) (*stream.Response, error) {
+					switch {
+					case req.Path == "/last":
+					case over == "answered":
+						req.Upload.Go(func() { <-busy })
+					default:
+						<-busy
+					}
+					return &stream.Response{Status: 200}, nil
+				}))
+				synctest.Wait() // the server's settings have come
+				_, _, err := send(t, c, &stream.Request{Method: "GET", Authority: "a", Path: "/"}, time.Now().Add(time.Second))
+				if over == "answered" && err != nil {
+					t.Fatal(err)
+				}
+				resp, _, err := send(t, c, &stream.Request{Method: "GET", Authority: "a", Path: "/last"}, time.Time{})
+				if err != nil || resp.Status != 200 {
+					t.Errorf("the next stream: %+v, %v", resp, err)
+				}
+				close(busy)
+			})
+		})
+	}
+}
+
 // The time for an answer falls exactly, and the server learns of it.
 func TestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -137,7 +137,7 @@ func (s *serving) section(id uint32, h *head, end bool) error {
 	if s.final {
 		return nil // the client knows that it is not taken up
 	}
-	if len(s.transfers) >= int(s.cfg.MaxStreams) {
+	if s.full() {
 		s.out = appendReset(s.out, id, RefusedStream)
 		s.signal()
 		s.noteCut(id)
@@ -155,6 +155,25 @@ func (s *serving) section(id uint32, h *head, end bool) error {
 		return s.guard.wasted()
 	}
 	return nil
+}
+
+// full reports whether the client may open no further stream. What counts is
+// the streams that are open to the client, as the standard says (section 5.1.2):
+// one that has been answered or reset is over for it at once, while its handler
+// may take a moment more. Those that are not tidied away are bounded as well. The
+// caller holds mu.
+func (s *serving) full() bool {
+	most := int(s.cfg.MaxStreams)
+	if n := len(s.transfers); n < most || n >= 2*most {
+		return n >= most
+	}
+	open := 0
+	for _, t := range s.transfers {
+		if !t.gone && (!t.ended || !t.sentEnd) {
+			open++
+		}
+	}
+	return open >= most
 }
 
 // trailers takes a section behind the content. The caller holds mu.
