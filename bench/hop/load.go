@@ -18,8 +18,8 @@ var body = strings.Repeat("0123456789abcdef", 64)
 
 var reply = []byte(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nServer: backend\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
 
-// serveBackend answers every request with 1 KB, at as little cost as it can.
-func serveBackend() (net.Listener, error) {
+// serve lets each connection to an address of its own be handled in a goroutine.
+func serve(handle func(net.Conn)) (net.Listener, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -30,12 +30,13 @@ func serveBackend() (net.Listener, error) {
 			if err != nil {
 				return
 			}
-			go answer(conn)
+			go handle(conn)
 		}
 	}()
 	return l, nil
 }
 
+// answer answers every request with 1 KB, at as little cost as it can.
 func answer(conn net.Conn) {
 	defer conn.Close()
 	buf := make([]byte, 16<<10)

@@ -12,6 +12,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,14 +94,14 @@ func measure(ctx context.Context, s settings, sc scenario, dir string, certs cer
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	serve := serveBackend
+	backendOf := func() (net.Listener, error) { return serve(answer) }
 	switch {
 	case sc.grpc:
-		serve = serveGRPC
+		backendOf = serveGRPC
 	case sc.tcp:
-		serve = serveBytes
+		backendOf = func() (net.Listener, error) { return serve(pour) }
 	}
-	backend, err := serve()
+	backend, err := backendOf()
 	if err != nil {
 		return err
 	}

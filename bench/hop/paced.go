@@ -71,30 +71,15 @@ func (p *paced) quantile(q float64) float64 {
 	return float64(p.taken[int(q*float64(len(p.taken)-1))].Nanoseconds()) / 1e3
 }
 
-// serveBytes sends to every connection as much as it takes.
-func serveBytes() (net.Listener, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				block := make([]byte, 256<<10)
-				for {
-					if _, err := conn.Write(block); err != nil {
-						return
-					}
-				}
-			}()
+// pour sends as much as the connection takes.
+func pour(conn net.Conn) {
+	defer conn.Close()
+	block := make([]byte, 256<<10)
+	for {
+		if _, err := conn.Write(block); err != nil {
+			return
 		}
-	}()
-	return l, nil
+	}
 }
 
 // bulk reads what comes on four connections.
