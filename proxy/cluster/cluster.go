@@ -42,8 +42,9 @@ type Cluster struct {
 	retries, pending atomic.Int64
 	// slowUntil is when the last slow start ends, Unix nanoseconds.
 	slowUntil atomic.Int64
-	// changed holds one: the endpoints are others now.
+	// changed holds one: the endpoints are others now, or judged differently.
 	changed chan struct{}
+	judged  atomic.Bool
 	// ejectedUntil is when the last ejection so far ends, Unix nanoseconds: after
 	// it nobody is out, and picking need not look.
 	ejectedUntil atomic.Int64
@@ -138,12 +139,17 @@ func (c *Cluster) swap(eps []Endpoint) {
 	c.endpoints.Store(compile(&c.Config, hosts))
 	c.Stats.MembershipTotal.Store(int64(len(hosts)))
 	c.Stats.UpdateSuccess.Add(1)
+	c.change()
+	for _, h := range old {
+		h.shut()
+	}
+}
+
+// change wakes who watches the endpoints.
+func (c *Cluster) change() {
 	select {
 	case c.changed <- struct{}{}:
 	default:
-	}
-	for _, h := range old {
-		h.shut()
 	}
 }
 

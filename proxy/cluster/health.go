@@ -60,6 +60,9 @@ func (c *Cluster) watch(ctx context.Context) {
 			}
 			return
 		case <-c.changed:
+			if c.judged.Swap(false) {
+				c.arrange()
+			}
 		}
 	}
 }
@@ -131,6 +134,13 @@ func (c *Cluster) judge(h *Host, well bool, why error) {
 		c.begin(h, time.Now())
 	}
 	c.deps.Log.Info("health changed", "cluster", c.Name, "endpoint", h.Text(), "healthy", well, "error", why)
+	c.judged.Store(true)
+	c.change()
+}
+
+// arrange arranges the endpoints anew for picking. Many that change at once are
+// arranged once.
+func (c *Cluster) arrange() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.endpoints.Store(compile(&c.Config, c.endpoints.Load().hosts))

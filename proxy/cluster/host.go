@@ -7,6 +7,7 @@ import (
 
 	"github.com/lateenmesh/lateen/model"
 	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // Host is one endpoint with what is known of it.
@@ -151,7 +152,7 @@ func (c *Cluster) Report(h *Host, outcome Outcome, now func() time.Time) {
 		return
 	}
 	reached := func(counter *atomic.Uint32, limit, enforce uint32) bool {
-		return counter.Add(1) >= limit && limit > 0 && enforce > 0
+		return counter.Add(1) >= limit && limit > 0 && stream.Chance(enforce*10_000)
 	}
 	eject := false
 	if outcome == LocalFailure && o.SplitLocal {
