@@ -174,8 +174,7 @@ func (e *Exchange) RoundTrip(req *stream.Request, deadline time.Time) (*stream.R
 	e.req, e.span = req, 0
 	whole := req.Body == nil
 	if !whole {
-		p := req.Body.Buffered()
-		whole = last(req.Body, len(p), req.Length)
+		whole = stream.Last(req.Body, req.Length)
 	}
 	whole, err := e.begin(req, whole)
 	if err != nil {
@@ -244,7 +243,7 @@ func (e *Exchange) head(req *stream.Request) {
 	c.field(":authority", req.Authority)
 	c.field(":path", req.Path)
 	c.fields(&req.Header)
-	switch n := announced(req.Body, req.Length); {
+	switch n := stream.Announced(req.Body, req.Length); {
 	case n > 0, n == 0 && req.Body != nil:
 		c.length(n)
 	case req.Body == nil && req.Protocol != stream.HTTP2 && (req.Method == "POST" || req.Method == "PUT" || req.Method == "PATCH"):

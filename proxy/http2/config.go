@@ -2,6 +2,10 @@ package http2
 
 import "time"
 
+// Negotiated reports whether a protocol that a TLS handshake agreed on is HTTP/2,
+// by its own name or by the mesh's.
+func Negotiated(alpn string) bool { return alpn == "h2" || alpn == "istio-h2" }
+
 // Config says how one side treats a connection. The zero value of a field is
 // its default.
 type Config struct {

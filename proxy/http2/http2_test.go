@@ -489,3 +489,38 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("%.1f allocations a request; want at most 4", n)
 	}
 }
+
+// tailed is a body whose trailers come behind content of an announced length.
+type tailed struct {
+	*stream.Bytes
+	trailers stream.Header
+}
+
+func (b *tailed) Trailers() *stream.Header           { return &b.trailers }
+func (b *tailed) Last() (last, known bool)           { return false, true }
+func (b *tailed) Announced() (length int64, ok bool) { return 5, true }
+
+// Trailers behind content whose length was announced arrive, also when somebody
+// has looked at the content.
+func TestTrailersBehindAnnouncedContent(t *testing.T) {
+	for _, looked := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := connected(t, Config{}, ours(Config{}, echo))
+			body := &tailed{Bytes: stream.NewBytes([]byte("hello"))}
+			body.trailers.Add("x-sum", "5")
+			req := &stream.Request{Method: "POST", Authority: "a", Path: "/", Body: body, Length: 5, Info: &stream.Info{}}
+			if looked {
+				if _, _, err := stream.Peek(req, 100); err != nil {
+					t.Fatal(err)
+				}
+			}
+			resp, text, err := send(t, c, req, time.Time{})
+			if err != nil || text != "hello" {
+				t.Fatalf("got %q, %v", text, err)
+			}
+			if resp.Header.Get("trailer-x-sum") != "5" {
+				t.Errorf("looked at %v: the trailers were lost", looked)
+			}
+		})
+	}
+}

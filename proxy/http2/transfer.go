@@ -194,15 +194,12 @@ func (t *transfer) Trailers() *stream.Header {
 	return &t.trailers
 }
 
-// last reports whether nothing comes behind what is buffered, trailers included,
-// when rest of the announced length is left. Only HTTP/2 has trailers behind
-// content whose length was announced.
-func last(b stream.Body, buffered int, rest int64) bool {
-	if t, ok := b.(*transfer); ok {
-		return t.final && t.trailers.Len() == 0
-	}
-	return int64(buffered) == rest
-}
+// Last implements [stream.Framed]: there may be trailers behind content whose
+// length was announced.
+func (t *transfer) Last() (last, known bool) { return t.final && t.trailers.Len() == 0, true }
+
+// Announced implements [stream.Framed].
+func (t *transfer) Announced() (length int64, known bool) { return t.declared, true }
 
 // stopReading makes whoever waits for content stop.
 func (t *transfer) stopReading() {
@@ -281,7 +278,7 @@ func (t *transfer) body(b stream.Body, length int64) (int64, error) {
 			}
 			continue
 		}
-		end := last(b, len(p), length-total)
+		end := stream.Last(b, length-total)
 		if err := t.content(p, end); err != nil {
 			return total, err
 		}
@@ -312,4 +309,4 @@ func (t *transfer) trailer(fields *stream.Header) error {
 	return nil
 }
 
-var _ stream.Body = (*transfer)(nil)
+var _ stream.Framed = (*transfer)(nil)

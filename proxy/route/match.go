@@ -1,7 +1,6 @@
 package route
 
 import (
-	"math/rand/v2"
 	"net/url"
 	"strconv"
 	"strings"
@@ -34,7 +33,7 @@ func (m *Match) hasPrefix(path string) bool {
 
 // rest checks everything but the path.
 func (m *Match) rest(req *stream.Request) bool {
-	if m.HasFraction && rand.Uint32N(1_000_000) >= m.PerMillion {
+	if m.HasFraction && !stream.Chance(m.PerMillion) {
 		return false
 	}
 	for i := range m.Headers {

@@ -56,6 +56,24 @@ func (h *Header) Joined(name string) (string, bool) {
 	return value, found
 }
 
+// Cookie is the first cookie of a name, without quotes; found is false when there
+// is none.
+func (h *Header) Cookie(name string) (value string, found bool) {
+	for i := range h.fields {
+		if len(h.fields[i].Name) != len("cookie") || !EqualName(h.fields[i].Name, "cookie") {
+			continue
+		}
+		for rest := h.fields[i].Value; rest != ""; {
+			var pair string
+			pair, rest, _ = strings.Cut(rest, ";")
+			if key, value, found := strings.Cut(strings.TrimSpace(pair), "="); found && key == name {
+				return strings.Trim(value, `"`), true
+			}
+		}
+	}
+	return "", false
+}
+
 // Add appends a field.
 func (h *Header) Add(name, value string) { h.fields = append(h.fields, Field{name, value}) }
 

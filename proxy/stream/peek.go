@@ -70,7 +70,27 @@ func (r *rejoined) Discard(n int) {
 // Complete implements [Body].
 func (r *rejoined) Complete() bool { return len(r.left) == 0 && r.rest.Complete() }
 
+// Last implements [Framed].
+func (r *rejoined) Last() (last, known bool) {
+	f, ok := r.rest.(Framed)
+	switch {
+	case !ok:
+		return false, false
+	case len(r.left) > 0:
+		return r.rest.Complete() && r.rest.Trailers() == nil, true
+	}
+	return f.Last()
+}
+
+// Announced implements [Framed].
+func (r *rejoined) Announced() (length int64, known bool) {
+	if f, ok := r.rest.(Framed); ok {
+		return f.Announced()
+	}
+	return Unknown, false
+}
+
 // Trailers implements [Body].
 func (r *rejoined) Trailers() *Header { return r.rest.Trailers() }
 
-var _ Body = (*rejoined)(nil)
+var _ Framed = (*rejoined)(nil)

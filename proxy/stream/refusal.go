@@ -37,6 +37,15 @@ func Refuse(status int, details, body string) *Refusal {
 	return &Refusal{Status: status, Details: details, Body: body}
 }
 
+// Abandoned is the refusal of a request that was given up: nobody is there to be
+// answered, or nothing has moved for too long.
+func Abandoned(why Flags) *Refusal {
+	if why == StreamIdleTimeout {
+		return &Refusal{Status: 504, Flags: why, Details: "stream_idle_timeout", Body: "stream timeout", Close: true}
+	}
+	return &Refusal{Flags: DownstreamTermination, Details: "downstream_remote_disconnect", Close: true}
+}
+
 // AsRefusal gives err as a refusal; an error that is none becomes status 500.
 func AsRefusal(err error) *Refusal {
 	var r *Refusal

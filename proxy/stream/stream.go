@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"io"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -132,13 +133,36 @@ func (u *Upload) Sending() bool { return u.sending.Load() }
 // Wait returns when the body has been sent, or has failed to be.
 func (u *Upload) Wait() { u.going.Wait() }
 
-// Stop ends an upload that nobody wants any more. The connection that the body
-// comes from cannot be used for another request then.
-func (u *Upload) Stop() {
-	if u.sending.Load() && u.Interrupt != nil {
+// Within waits until the body has been sent, at most d, and reports whether it
+// has.
+func (u *Upload) Within(d time.Duration) bool {
+	if !u.Sending() {
+		return true
+	}
+	done := make(chan struct{})
+	go func() { // ends with the upload, which the request's end waits for
+		u.going.Wait()
+		close(done)
+	}()
+	late := time.NewTimer(d)
+	defer late.Stop()
+	select {
+	case <-done:
+		return true
+	case <-late.C:
+		return false
+	}
+}
+
+// Stop ends an upload that nobody wants any more. The body cannot be read any
+// further then, nor can the connection that it comes from be used for another
+// request. It reports whether there was anything to end.
+func (u *Upload) Stop() (broken bool) {
+	if broken = u.sending.Load() && u.Interrupt != nil; broken {
 		u.Interrupt()
 	}
 	u.going.Wait()
+	return broken
 }
 
 // PathOnly is the path without its query.
@@ -149,6 +173,20 @@ func (r *Request) PathOnly() string {
 		}
 	}
 	return r.Path
+}
+
+// Param is the first query parameter of a name, as it is written; found is false
+// when there is none.
+func (r *Request) Param(name string) (value string, found bool) {
+	_, query, _ := strings.Cut(r.Path, "?")
+	for query != "" {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		if key, value, _ := strings.Cut(pair, "="); key == name {
+			return value, true
+		}
+	}
+	return "", false
 }
 
 // Response is one HTTP response on its way downstream.
@@ -194,6 +232,42 @@ type Body interface {
 	// Trailers are the fields behind the content, once Complete; nil when there
 	// are none.
 	Trailers() *Header
+}
+
+// Framed is a body whose protocol tells more of its end than a length does: it may
+// have no announced length and still be known to be complete, or have trailers
+// behind content whose length was announced. Bodies that stand before another
+// pass its knowledge on.
+type Framed interface {
+	Body
+	// Last reports whether nothing comes behind what is Buffered, trailers
+	// included; known is false for a body that has no such framing after all.
+	Last() (last, known bool)
+	// Announced is the length that the message's head told, or Unknown.
+	Announced() (length int64, known bool)
+}
+
+// Last reports whether nothing comes behind what a body has Buffered, when rest of
+// its length is left.
+func Last(b Body, rest int64) bool {
+	if f, ok := b.(Framed); ok {
+		if last, known := f.Last(); known {
+			return last
+		}
+	}
+	return int64(len(b.Buffered())) == rest
+}
+
+// Announced is the length that a message's head tells, or Unknown, of a body whose
+// length is known to be so: not one that was only found out because all of the
+// content was there.
+func Announced(b Body, length int64) int64 {
+	if f, ok := b.(Framed); ok {
+		if announced, known := f.Announced(); known {
+			return announced
+		}
+	}
+	return length
 }
 
 // Conn is what is known of a downstream connection. It is fixed before the

@@ -1,6 +1,9 @@
 package stream
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // An Interrupter can be made to stop waiting.
 type Interrupter interface{ Interrupt() }
@@ -20,6 +23,35 @@ func (w *Waiting) On(i Interrupter) bool {
 	defer w.mu.Unlock()
 	w.on = i
 	return w.why == 0
+}
+
+// Pause waits for d. It reports false when the request is abandoned before.
+func (w *Waiting) Pause(d time.Duration) bool {
+	woken := make(sleeper, 1)
+	if !w.On(woken) {
+		w.Off()
+		return false
+	}
+	defer w.Off()
+	late := time.NewTimer(d)
+	defer late.Stop()
+	select {
+	case <-late.C:
+		return true
+	case <-woken:
+		return false
+	}
+}
+
+// sleeper is who waits for time to pass. It holds one.
+type sleeper chan struct{}
+
+// Interrupt implements [Interrupter].
+func (s sleeper) Interrupt() {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
 }
 
 // Off says that the wait is over. After it nothing is interrupted any more.

@@ -74,13 +74,8 @@ func queryParam(name string) (operator, error) {
 		return nil, errors.New("want the name of a parameter")
 	}
 	return text(func(r *record) string {
-		_, query, _ := strings.Cut(r.req.Path, "?")
-		for pair := range strings.SplitSeq(query, "&") {
-			if key, value, _ := strings.Cut(pair, "="); key == name {
-				return value
-			}
-		}
-		return ""
+		value, _ := r.req.Param(name)
+		return value
 	}), nil
 }
 

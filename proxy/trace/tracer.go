@@ -1,7 +1,6 @@
 package trace
 
 import (
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,15 +79,11 @@ func (t *Tracer) sample(req *stream.Request, in incoming) bool {
 		return in.sampled
 	}
 	c := &t.cfg
-	chosen := chance(c.Random)
+	chosen := stream.Chance(c.Random)
 	if req.Header.Has("x-client-trace-id") {
-		chosen = chosen || chance(c.Client)
+		chosen = chosen || stream.Chance(c.Client)
 	}
-	return chosen && chance(c.Overall)
-}
-
-func chance(perMillion uint32) bool {
-	return perMillion >= 1_000_000 || perMillion > 0 && rand.Uint32N(1_000_000) < perMillion
+	return chosen && stream.Chance(c.Overall)
 }
 
 // Span is a request that is over, as it is reported.

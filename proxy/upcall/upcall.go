@@ -68,7 +68,7 @@ func (c *Caller) Do(on *stream.Request, call Call) (*Reply, error) {
 	if on != nil {
 		req.Conn = on.Conn
 		if !on.Waiting.On(abandon{req}) {
-			return nil, &stream.Refusal{Flags: stream.DownstreamTermination, Details: "downstream_remote_disconnect", Close: true}
+			return nil, stream.Abandoned(on.Waiting.Abandoned())
 		}
 		defer on.Waiting.Off()
 	}

@@ -3,7 +3,6 @@
 package csrf
 
 import (
-	"math/rand/v2"
 	"net/url"
 
 	"github.com/lateenmesh/lateen/proxy/route"
@@ -25,7 +24,7 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	default:
 		return next.Handle(req)
 	}
-	if f.PerMillion < 1_000_000 && rand.Uint32N(1_000_000) >= f.PerMillion || f.allows(req) {
+	if !stream.Chance(f.PerMillion) || f.allows(req) {
 		return next.Handle(req)
 	}
 	return nil, stream.Refuse(403, "csrf_origin_mismatch", "Invalid origin")

@@ -4,7 +4,6 @@
 package extauthz
 
 import (
-	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -71,7 +70,7 @@ const Namespace = "envoy.filters.http.ext_authz"
 
 // Handle implements [stream.Filter].
 func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
-	if f.PerMillion < 1_000_000 && rand.Uint32N(1_000_000) >= f.PerMillion || f.When != nil && !f.When(&req.Info.Metadata) {
+	if !stream.Chance(f.PerMillion) || f.When != nil && !f.When(&req.Info.Metadata) {
 		if f.DenyOthers {
 			return nil, f.failed(nil)
 		}

@@ -5,7 +5,6 @@
 package fault
 
 import (
-	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -53,8 +52,10 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 		return next.Handle(req)
 	}
 	if d := f.Delay.of(req); d > 0 && f.Delay.hit(req, f.Delay.ByRequest, "x-envoy-fault-delay-request-percentage") {
-		time.Sleep(d)
 		req.Info.Flags |= stream.Delayed
+		if !req.Waiting.Pause(d) {
+			return nil, stream.Abandoned(req.Waiting.Abandoned())
+		}
 	}
 	if status, grpc := f.Abort.of(req); (status != 0 || grpc != 0) && f.Abort.hit(req, f.Abort.ByRequest, "x-envoy-fault-abort-request-percentage") {
 		if status == 0 {
@@ -88,16 +89,13 @@ func (a *Abort) of(req *stream.Request) (status, grpc int) {
 
 // hit draws whether a request is one of the share.
 func (s *Share) hit(req *stream.Request, byRequest bool, field string) bool {
-	share := uint64(s.PerMillion)
-	if share == 0 {
-		return false
-	}
+	share := s.PerMillion
 	if byRequest {
 		if n, ok := number(req, field); ok {
-			share = min(share, uint64(n)*uint64(s.Step))
+			share = uint32(min(uint64(share), uint64(n)*uint64(s.Step)))
 		}
 	}
-	return share >= 1_000_000 || uint64(rand.Uint32N(1_000_000)) < share
+	return stream.Chance(share)
 }
 
 func number(req *stream.Request, field string) (uint32, bool) {

@@ -127,7 +127,8 @@ func find(req *stream.Request, providers []*Provider) []placed {
 			add(param(req, name), p, func(req *stream.Request) { dropParam(req, name) })
 		}
 		for _, name := range p.Cookies {
-			add(cookie(req, name), p, func(*stream.Request) {})
+			value, _ := req.Header.Cookie(name)
+			add(value, p, func(*stream.Request) {})
 		}
 	}
 	return found
@@ -167,16 +168,6 @@ func dropParam(req *stream.Request, name string) {
 	if req.Path = path; len(kept) > 0 {
 		req.Path += "?" + strings.Join(kept, "&")
 	}
-}
-
-func cookie(req *stream.Request, name string) string {
-	all, _ := req.Header.Joined("cookie")
-	for pair := range strings.FieldsFuncSeq(all, func(r rune) bool { return r == ';' || r == ',' }) {
-		if key, value, _ := strings.Cut(strings.TrimSpace(pair), "="); key == name {
-			return strings.Trim(value, `"`)
-		}
-	}
-	return ""
 }
 
 // verify checks the token, and tells of its claims.

@@ -106,7 +106,7 @@ func (f *FromHeaders) Handle(req *stream.Request, next stream.Handler) (*stream.
 func (r *Rule) apply(m *stream.Metadata, h *stream.Header) {
 	value, found := "", false
 	if r.Cookie != "" {
-		value, found = cookie(h, r.Cookie)
+		value, found = h.Cookie(r.Cookie)
 	} else {
 		value, found = h.Joined(r.Header)
 	}
@@ -144,16 +144,6 @@ func (t *Target) leave(m *stream.Metadata, value string) {
 		return
 	}
 	m.Set(t.Namespace, t.Key, strings.Clone(value))
-}
-
-func cookie(h *stream.Header, name string) (string, bool) {
-	all, _ := h.Joined("cookie")
-	for pair := range strings.SplitSeq(all, ";") {
-		if key, value, found := strings.Cut(strings.TrimSpace(pair), "="); found && key == name {
-			return strings.Trim(value, `"`), true
-		}
-	}
-	return "", false
 }
 
 var (

@@ -1,5 +1,5 @@
 // Package mutation changes header fields where it stands in the chain: what
-// routes change is changed before any filter.
+// routes change of requests is changed behind all filters.
 package mutation
 
 import (

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
-	"strings"
 
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -86,13 +85,11 @@ type Param struct {
 
 // Entry implements [Action].
 func (p Param) Entry(req *stream.Request) ([]Entry, bool) {
-	_, query, _ := strings.Cut(req.Path, "?")
-	for pair := range strings.SplitSeq(query, "&") {
-		if name, value, _ := strings.Cut(pair, "="); name == p.Name {
-			return []Entry{{p.Key, value}}, true
-		}
+	value, found := req.Param(p.Name)
+	if !found {
+		return nil, p.Skip
 	}
-	return nil, p.Skip
+	return []Entry{{p.Key, value}}, true
 }
 
 // Client is the client's address, as far as hops are trusted. Bits, where they

@@ -38,7 +38,7 @@ const Namespace = "envoy.filters.http.ratelimit"
 
 // Handle implements [stream.Filter].
 func (g *Global) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
-	if !chance(g.Enabled) {
+	if !stream.Chance(g.Enabled) {
 		return next.Handle(req)
 	}
 	list := descriptors(g.Rules, g.Stage, req)
@@ -59,7 +59,7 @@ func (g *Global) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	for key, value := range answer.GetDynamicMetadata().AsMap() {
 		req.Info.Metadata.Set(Namespace, key, value)
 	}
-	if answer.GetOverallCode() == rlsv3.RateLimitResponse_OVER_LIMIT && chance(g.Enforced) {
+	if answer.GetOverallCode() == rlsv3.RateLimitResponse_OVER_LIMIT && stream.Chance(g.Enforced) {
 		return nil, g.refuse(&answer)
 	}
 	for _, h := range answer.GetRequestHeadersToAdd() {

@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"math"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,7 +115,7 @@ type Local struct {
 
 // Handle implements [stream.Filter].
 func (l *Local) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
-	if !chance(l.Enabled) {
+	if !stream.Chance(l.Enabled) {
 		return next.Handle(req)
 	}
 	b, over, left, wait := l.take(req, time.Now())
@@ -129,7 +128,7 @@ func (l *Local) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 		}
 		return resp, err
 	}
-	if !chance(l.Enforced) {
+	if !stream.Chance(l.Enforced) {
 		for _, f := range l.Marks {
 			req.Header.Add(f.Name, f.Value)
 		}
@@ -185,10 +184,6 @@ func (l *Local) take(req *stream.Request, now time.Time) (b *Bucket, over bool, 
 // tell is what a client learns of its limit (draft-polli-ratelimit-headers-03).
 func (b *Bucket) tell(left uint64, wait time.Duration) []stream.Field {
 	return []stream.Field{field("x-ratelimit-limit", uint64(b.max)), field("x-ratelimit-remaining", left), field("x-ratelimit-reset", uint64(math.Ceil(wait.Seconds())))}
-}
-
-func chance(perMillion uint32) bool {
-	return perMillion >= 1_000_000 || rand.Uint32N(1_000_000) < perMillion
 }
 
 var _ stream.Filter = (*Local)(nil)

@@ -130,7 +130,7 @@ func (a *attempt) open(req *stream.Request, ask pool.TLSRequest) (failure, error
 	}
 	a.conn = conn
 	p := a.host.Pool()
-	alone := a.cluster.Protocol == cluster.Negotiated && (conn.TLS == nil || !speaksHTTP2(conn.TLS.NegotiatedProtocol))
+	alone := a.cluster.Protocol == cluster.Negotiated && (conn.TLS == nil || !http2.Negotiated(conn.TLS.NegotiatedProtocol))
 	p.SetAlone(alone)
 	if ask.Shared && !alone {
 		p.Carry(conn, a.cluster.Carrier(conn.Conn, func() { p.Changed(conn) }))
@@ -144,8 +144,6 @@ func (a *attempt) unconnected(req *stream.Request, err error) failure {
 	req.Info.Upstream = a.host.Address
 	return dialFailure(err, a.deadline)
 }
-
-func speaksHTTP2(alpn string) bool { return alpn == "h2" || alpn == "istio-h2" }
 
 func (a *attempt) dial(ask pool.TLSRequest) (*pool.Conn, error) {
 	ctx := context.Background()

@@ -3,7 +3,6 @@ package router
 import (
 	"math/rand/v2"
 	"strconv"
-	"strings"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/route"
@@ -17,7 +16,10 @@ func stick(policies []route.HashPolicy, req *stream.Request) []string {
 	var set []string
 	for i := range policies {
 		p := &policies[i]
-		if p.Cookie == "" || p.CookieTTL == nil || cookie(req.Header.Get("cookie"), p.Cookie) != "" {
+		if p.Cookie == "" || p.CookieTTL == nil {
+			continue
+		}
+		if have, _ := req.Header.Cookie(p.Cookie); have != "" {
 			continue
 		}
 		value := strconv.FormatUint(rand.Uint64(), 16)
@@ -65,27 +67,11 @@ func hashed(p *route.HashPolicy, req *stream.Request) string {
 	case p.Header != "":
 		return req.Header.Get(p.Header)
 	case p.Query != "":
-		_, query, _ := strings.Cut(req.Path, "?")
-		for query != "" {
-			var pair string
-			pair, query, _ = strings.Cut(query, "&")
-			if name, value, _ := strings.Cut(pair, "="); name == p.Query {
-				return value
-			}
-		}
+		value, _ := req.Param(p.Query)
+		return value
 	case p.Cookie != "":
-		return cookie(req.Header.Get("cookie"), p.Cookie)
-	}
-	return ""
-}
-
-func cookie(all, name string) string {
-	for all != "" {
-		var pair string
-		pair, all, _ = strings.Cut(all, ";")
-		if n, value, _ := strings.Cut(strings.TrimSpace(pair), "="); n == name {
-			return strings.Trim(value, `"`)
-		}
+		value, _ := req.Header.Cookie(p.Cookie)
+		return value
 	}
 	return ""
 }

@@ -1,7 +1,6 @@
 package router
 
 import (
-	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -19,7 +18,7 @@ func (r *Router) mirror(req *stream.Request) {
 	for i := range r.Mirrors {
 		m := &r.Mirrors[i]
 		c := m.Cluster.Load()
-		if c == nil || m.PerMillion < 1_000_000 && rand.Uint32N(1_000_000) >= m.PerMillion {
+		if c == nil || !stream.Chance(m.PerMillion) {
 			continue
 		}
 		var body []byte

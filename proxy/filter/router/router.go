@@ -85,7 +85,8 @@ type attempt struct {
 	tried    [4]*cluster.Host
 	tries    int
 	outcome  cluster.Outcome
-	retrying bool
+	body     *replay // nil when the body need not be kept
+	retrying bool    // this try is a retry, which the budget counts
 }
 
 var attempts = sync.Pool{New: func() any { return new(attempt) }}
@@ -134,7 +135,7 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	return resp, nil
 }
 
-// small are the durations that need no allocation.
+// small are the numbers that need no allocation.
 var small = func() (s [256]string) {
 	for i := range s {
 		s[i] = strconv.Itoa(i)
@@ -142,12 +143,13 @@ var small = func() (s [256]string) {
 	return s
 }()
 
-func milliseconds(d time.Duration) string {
-	ms := max(0, d.Milliseconds())
-	if ms < int64(len(small)) {
-		return small[ms]
+func milliseconds(d time.Duration) string { return decimal(max(0, d.Milliseconds())) }
+
+func decimal(n int64) string {
+	if n < int64(len(small)) {
+		return small[n]
 	}
-	return strconv.FormatInt(ms, 10)
+	return strconv.FormatInt(n, 10)
 }
 
 // choose picks the cluster: the one, one by weight, or one named by a field.
@@ -235,10 +237,6 @@ func (a *attempt) end(ok bool) {
 	}
 	a.host.Active.Add(-1)
 	a.cluster.ReleaseRequest()
-	if a.retrying {
-		a.cluster.ReleaseRetry()
-		a.retrying = false
-	}
 	a.cluster.Report(a.host, a.outcome, time.Now)
 	a.conn = nil
 }

@@ -38,12 +38,20 @@ func (*seen) Closed(*stream.TCP)                 {}
 // proxyTo starts a proxy in front of the upstreams and returns its address.
 func proxyTo(t testing.TB, f route.Forward, observer stream.Observer, upstreams ...string) string {
 	t.Helper()
+	address, _ := proxyToCluster(t, f, observer, cluster.Limits{}, upstreams...)
+	return address
+}
+
+// proxyToCluster is proxyTo with limits; it gives the cluster as well.
+func proxyToCluster(t testing.TB, f route.Forward, observer stream.Observer, limits cluster.Limits, upstreams ...string) (string, *cluster.Cluster) {
+	t.Helper()
 	handle := cluster.NewHandle("up")
 	var eps []cluster.Endpoint
 	for _, u := range upstreams {
 		eps = append(eps, cluster.Endpoint{Address: netip.MustParseAddrPort(u)})
 	}
-	handle.Store(cluster.New(cluster.Config{Name: "up", Endpoints: eps}, cluster.Deps{}))
+	c := cluster.New(cluster.Config{Name: "up", Endpoints: eps, Limits: limits}, cluster.Deps{})
+	handle.Store(c)
 	f.Clusters = []route.Weighted{{Cluster: handle}}
 	table, err := route.New(route.Config{Hosts: []route.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: []*route.Route{{Match: route.Match{Value: "/"}, Handler: New(f, false)}}}}})
 	if err != nil {
@@ -56,7 +64,7 @@ func proxyTo(t testing.TB, f route.Forward, observer stream.Observer, upstreams 
 		t.Fatal(failed)
 	}
 	t.Cleanup(set.Close)
-	return set.Addresses()[address].String()
+	return set.Addresses()[address].String(), c
 }
 
 type routed struct{ *route.Table }

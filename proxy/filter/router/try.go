@@ -3,7 +3,6 @@ package router
 import (
 	"context"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -43,14 +42,14 @@ func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
 	if a.limit > 0 {
 		a.deadline = a.began.Add(a.limit)
 	}
-	body := newReplay(a.router.Retry, req)
+	a.body = newReplay(a.router.Retry, req)
 	for {
 		req.Info.Attempts = a.tries + 1
 		if a.router.AttemptCount {
-			req.Header.Set("x-envoy-attempt-count", milliseconds(time.Duration(a.tries+1)*time.Millisecond))
+			req.Header.Set("x-envoy-attempt-count", decimal(int64(a.tries+1)))
 		}
 		resp, why, err := a.try(req)
-		if !a.retry(req, resp, why, body) {
+		if !a.retry(req, resp, why) {
 			if why != 0 {
 				return nil, a.refuse(req, why, err)
 			}
@@ -65,10 +64,11 @@ func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
 		if resp != nil {
 			a.end(true)
 		}
-		if !a.pause(wait) {
-			return nil, a.refuse(req, failedTimeout, nil)
+		if why := a.pause(req, wait); why != 0 {
+			a.endRetry()
+			return nil, a.refuse(req, why, nil)
 		}
-		body.rewind(req)
+		a.body.rewind(req)
 	}
 }
 
@@ -107,7 +107,12 @@ func (a *attempt) try(req *stream.Request) (*stream.Response, failure, error) {
 			a.outcome = cluster.OK
 		}
 		a.end(false)
-		req.Upload.Stop()
+		if req.Upload.Stop() && a.body != nil {
+			a.body.broken = true
+		}
+		if why == failedPerTry {
+			a.cluster.Stats.RqPerTryTimeout.Add(1)
+		}
 		return nil, why, err
 	}
 	if r := a.router.Retry; r != nil && r.PerTry > 0 {
@@ -260,22 +265,18 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 	case failedProtocol:
 		r.Status, r.Flags = 502, stream.UpstreamProtocol
 		reset("protocol error", "protocol_error")
-	case failedPerTry, failedTimeout:
+	case failedPerTry:
+		r.Status, r.Flags, r.Body, r.Details = 504, stream.UpstreamTimeout, "upstream request timeout", "upstream_per_try_timeout"
+	case failedTimeout:
 		s.RqTimeout.Add(1)
-		r.Status, r.Flags, r.Body = 504, stream.UpstreamTimeout, "upstream request timeout"
-		r.Details = "response_timeout"
-		if why == failedPerTry {
-			r.Details = "upstream_per_try_timeout"
-		}
+		r.Status, r.Flags, r.Body, r.Details = 504, stream.UpstreamTimeout, "upstream request timeout", "response_timeout"
 	case failedDownstream:
-		r.Flags, r.Details, r.Close = stream.DownstreamTermination, "downstream_remote_disconnect", true
-		if r.Status = 0; stream.IsSyntax(cause) {
-			r.Status, r.Flags, r.Details, r.Body = 400, stream.DownstreamProtocol, "http1.codec_error", "malformed request body"
+		if stream.IsSyntax(cause) {
+			return &stream.Refusal{Status: 400, Flags: stream.DownstreamProtocol, Details: "http1.codec_error", Body: "malformed request body", Cause: cause, Close: true}
 		}
-		return r
+		return stream.Abandoned(stream.DownstreamTermination)
 	case failedIdle:
-		r.Status, r.Flags, r.Details, r.Body, r.Close = 504, stream.StreamIdleTimeout, "stream_idle_timeout", "stream timeout", true
-		return r
+		return stream.Abandoned(stream.StreamIdleTimeout)
 	}
 	if a.retriesSpent() && why != failedTimeout {
 		r.Flags |= stream.RetryLimit
@@ -328,24 +329,37 @@ func comeBack(r *route.Retry, resp *stream.Response) (time.Duration, bool) {
 	return 0, false
 }
 
-// pause waits; it reports false when the deadline comes first.
-func (a *attempt) pause(wait time.Duration) bool {
-	if !a.deadline.IsZero() && time.Now().Add(wait).After(a.deadline) {
-		time.Sleep(time.Until(a.deadline))
-		return false
+// pause waits before the next try. It tells what came first: the deadline, or that
+// the request was given up; 0 when nothing did.
+func (a *attempt) pause(req *stream.Request, wait time.Duration) failure {
+	left := wait
+	if !a.deadline.IsZero() {
+		left = min(wait, time.Until(a.deadline))
 	}
-	time.Sleep(wait)
-	return true
+	switch {
+	case req.Waiting.Pause(left):
+		if left < wait {
+			return failedTimeout
+		}
+		return 0
+	case req.Waiting.Abandoned() == stream.StreamIdleTimeout:
+		return failedIdle
+	}
+	return failedDownstream
 }
 
 // retry decides whether the outcome is worth another try, and takes the budget
-// for it.
-func (a *attempt) retry(req *stream.Request, resp *stream.Response, why failure, body *replay) bool {
+// for it, which is held until the outcome of that one is known.
+func (a *attempt) retry(req *stream.Request, resp *stream.Response, why failure) bool {
+	again := a.endRetry()
 	r := a.router.Retry
-	if r == nil || a.tries > int(r.Max) || why == failedTimeout || why == failedDownstream || why == failedIdle || !body.possible() {
+	if r == nil || resp != nil && (resp.Upgraded != nil || !wantsResponse(r, resp)) || resp == nil && !wantsFailure(r, why) {
+		if again && resp != nil {
+			a.cluster.Stats.RqRetrySuccess.Add(1)
+		}
 		return false
 	}
-	if resp != nil && (resp.Upgraded != nil || !wantsResponse(r, resp)) || resp == nil && !wantsFailure(r, why) {
+	if a.tries > int(r.Max) || resp != nil && !a.body.read(req) || !a.body.possible() {
 		return false
 	}
 	if !a.cluster.AcquireRetry() {
@@ -354,10 +368,16 @@ func (a *attempt) retry(req *stream.Request, resp *stream.Response, why failure,
 	}
 	a.retrying = true
 	a.cluster.Stats.RqRetry.Add(1)
-	if resp == nil {
-		a.cluster.ReleaseRetry()
-		a.retrying = false
+	return true
+}
+
+// endRetry gives the budget of a retry back, and reports whether there was one.
+func (a *attempt) endRetry() bool {
+	if !a.retrying {
+		return false
 	}
+	a.retrying = false
+	a.cluster.ReleaseRetry()
 	return true
 }
 
@@ -373,8 +393,6 @@ func wantsFailure(r *route.Retry, why failure) bool {
 		return r.On&(route.OnReset|route.On5xx|route.OnGatewayError) != 0
 	case failedPerTry:
 		return r.On&(route.On5xx|route.OnGatewayError|route.OnReset) != 0
-	case failedOverflow, failedNoHost:
-		return false
 	}
 	return false
 }
@@ -403,44 +421,4 @@ func wantsResponse(r *route.Retry, resp *stream.Response) bool {
 
 var grpcConditions = map[string]route.RetryOn{
 	"1": route.OnGRPCCancelled, "4": route.OnGRPCDeadline, "8": route.OnGRPCExhausted, "13": route.OnGRPCInternal, "14": route.OnGRPCUnavailable,
-}
-
-// replayLimit is how large a body may be to be sent again.
-const replayLimit = 64 << 10
-
-// replay keeps a request's body for another try.
-type replay struct {
-	none bool
-	kept []byte
-	held bool
-}
-
-var noReplay = &replay{none: true}
-
-// newReplay prepares for retries. A body is read ahead when it is short; a long
-// one is sent once only.
-func newReplay(r *route.Retry, req *stream.Request) *replay {
-	if r == nil || r.Max == 0 || req.Body == nil {
-		return noReplay
-	}
-	if req.Length == stream.Unknown || req.Length > replayLimit {
-		return &replay{}
-	}
-	kept := make([]byte, req.Length)
-	if _, err := io.ReadFull(bodyReader{req.Body}, kept); err != nil {
-		return &replay{}
-	}
-	req.Body = stream.NewBytes(kept)
-	return &replay{kept: kept, held: true}
-}
-
-type bodyReader struct{ stream.Body }
-
-func (b *replay) possible() bool { return b.none || b.held }
-
-func (b *replay) rewind(req *stream.Request) {
-	if b.held {
-		req.Info.BytesReceived = 0
-		req.Body = stream.NewBytes(b.kept)
-	}
 }

@@ -25,16 +25,12 @@ type codec struct {
 
 // Serve implements [listener.Handler].
 func (c *codec) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{}) {
-	if c.only || facts.TLS != nil && speaksHTTP2(facts.TLS.ALPN) {
+	if c.only || facts.TLS != nil && http2.Negotiated(facts.TLS.ALPN) {
 		c.http2.Serve(conn, facts, drain)
 		return
 	}
 	c.http1.Serve(conn, facts, drain)
 }
-
-// speaksHTTP2 reports whether a protocol that was agreed on is HTTP/2, by its
-// own name or by the mesh's.
-func speaksHTTP2(alpn string) bool { return alpn == "h2" || alpn == "istio-h2" }
 
 // newCodec compiles the protocols of a connection manager.
 func newCodec(m *hcmv3.HttpConnectionManager, handler stream.Handler, observer stream.Observer) (listener.Handler, error) {
