@@ -112,27 +112,6 @@ var tlsVersion = map[networking.ServerTLSSettings_TLSProtocol]tls.TlsParameters_
 	networking.ServerTLSSettings_TLSV1_3: tls.TlsParameters_TLSv1_3,
 }
 
-// GatewaySecretNames lists the secrets that the Gateways' servers ask for,
-// sorted: "kubernetes://NAME" for a certificate, with "-cacert" for a CA.
-func GatewaySecretNames(gateways []*mesh.Gateway) []string {
-	var out []string
-	for _, g := range gateways {
-		for _, s := range g.Spec.GetServers() {
-			certs, ca := credentials(s.GetTls())
-			for _, c := range certs {
-				out = append(out, secretScheme+c)
-			}
-			switch s.GetTls().GetMode() {
-			case networking.ServerTLSSettings_MUTUAL, networking.ServerTLSSettings_OPTIONAL_MUTUAL:
-				if ca != "" {
-					out = append(out, secretScheme+ca+caSuffix)
-				}
-			}
-		}
-	}
-	return sorted(out)
-}
-
 // GatewaySecret is a credential as a proxy gets it under the given name: the
 // CA where the name ends in "-cacert", else the certificate and its key.
 func GatewaySecret(name string, s mesh.Secret) *tls.Secret {

@@ -26,14 +26,6 @@ const (
 	edge // a gateway: its callers are strangers
 )
 
-// side of the audience's outgoing traffic.
-func (a Audience) outgoing() side {
-	if a.gateway() {
-		return edge
-	}
-	return outbound
-}
-
 // metadataExchange has the connections to the cluster tell the peers about
 // each other.
 func (b *clusterBuild) metadataExchange(istio bool) {

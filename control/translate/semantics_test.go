@@ -200,15 +200,6 @@ func TestDefaultLogFormat(t *testing.T) {
 
 // A gateway's credentials are served as certificate and CA, by name.
 func TestGatewaySecrets(t *testing.T) {
-	g := &mesh.Gateway{Spec: &networking.Gateway{Servers: []*networking.Server{
-		{Tls: &networking.ServerTLSSettings{Mode: networking.ServerTLSSettings_SIMPLE, CredentialName: "b"}},
-		{Tls: &networking.ServerTLSSettings{Mode: networking.ServerTLSSettings_MUTUAL, CredentialName: "a"}},
-		{},
-	}}}
-	got := GatewaySecretNames([]*mesh.Gateway{g, g})
-	if want := []string{"kubernetes://a", "kubernetes://a-cacert", "kubernetes://b"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
 	s := mesh.Secret{Cert: []byte("cert"), Key: []byte("key"), CA: []byte("ca"), CRL: []byte("crl")}
 	if got := GatewaySecret("kubernetes://a", s).GetTlsCertificate(); string(got.CertificateChain.GetInlineBytes()) != "cert" ||
 		string(got.PrivateKey.GetInlineBytes()) != "key" {

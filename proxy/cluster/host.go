@@ -26,9 +26,9 @@ type State struct {
 	Errors  atomic.Int64
 	ejected atomic.Int64 // until when, Unix nanoseconds; 0 when in use
 	// ejections multiplies the time of the next one.
-	ejections                     atomic.Int64
-	failures5xx, failuresGateway  atomic.Uint32
-	failuresLocal, failedConnects atomic.Uint32
+	ejections                    atomic.Int64
+	failures5xx, failuresGateway atomic.Uint32
+	failuresLocal                atomic.Uint32
 	// pool is made when the first request needs it: of many hosts few are used.
 	pool atomic.Pointer[pool.Pool]
 	gone atomic.Bool // no more connections are kept

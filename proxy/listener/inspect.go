@@ -71,7 +71,7 @@ func inspect(conn net.Conn, wantTLS, wantHTTP bool, timeout time.Duration, goOn 
 		}
 	}
 	buf := make([]byte, 0, 1024)
-	seen := sniffed{transport: "raw_buffer"}
+	var seen sniffed
 	var err error
 	for {
 		var enough bool

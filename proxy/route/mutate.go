@@ -37,6 +37,19 @@ func (m *Mutations) ApplyResponse(req *stream.Request, resp *stream.Response) {
 	}
 }
 
+// Made are the fields that operations make where there are none before.
+func Made(ops []HeaderOp, req *stream.Request) []stream.Field {
+	var h stream.Header
+	for i := range ops {
+		ops[i].Apply(&h, req, nil)
+	}
+	var made []stream.Field
+	for i := range h.Len() {
+		made = append(made, h.At(i))
+	}
+	return made
+}
+
 // Apply changes a header.
 func (op *HeaderOp) Apply(h *stream.Header, req *stream.Request, resp *stream.Response) {
 	value := op.Value.Literal

@@ -49,17 +49,17 @@ func limitStories() []story {
 	return []story{
 		{name: "local", routes: "routes:\n" +
 			on("/two", local(two)) +
-			on("/other", local(two+"\nstatus: {code: ServiceUnavailable}\nresponse_headers_to_add: [{header: {key: x-limited, value: local}}]")) +
+			on("/other", local(two+"\nstatus: {code: ServiceUnavailable}\nresponse_headers_to_add: [{header: {key: x-limited, value: \"local %REQ(x-user)%\"}}]")) +
 			on("/told", local(two+"\nenable_x_ratelimit_headers: DRAFT_VERSION_03")) +
 			on("/grpc", local(two+"\nrate_limited_as_resource_exhausted: true")) +
-			on("/marked", `typed_per_filter_config: {limit.local: {"@type": type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit, stat_prefix: l, token_bucket: {max_tokens: 1, fill_interval: 3600s}, filter_enabled: {default_value: {numerator: 100}}, request_headers_to_add_when_not_enforced: [{header: {key: x-over, value: "1"}}]}}`) +
+			on("/marked", `typed_per_filter_config: {limit.local: {"@type": type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit, stat_prefix: l, token_bucket: {max_tokens: 1, fill_interval: 3600s}, filter_enabled: {default_value: {numerator: 100}}, request_headers_to_add_when_not_enforced: [{header: {key: x-over, value: "over %REQ(x-user)%"}}]}}`) +
 			on("/unset", `typed_per_filter_config: {limit.local: {"@type": type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit, stat_prefix: l, token_bucket: {max_tokens: 1, fill_interval: 3600s}}}`) +
 			limited("/user", asked("{request_headers: {header_name: x-user, descriptor_key: user}}"), local("token_bucket: {max_tokens: 100, fill_interval: 3600s}\ndescriptors: [{entries: [{key: user, value: jason}], token_bucket: {max_tokens: 1, fill_interval: 3600s}}]")) +
 			limited("/path", asked("{generic_key: {descriptor_value: a}}, {header_value_match: {descriptor_value: slow, headers: [{name: x-slow, present_match: true}]}}"), local("token_bucket: {max_tokens: 100, fill_interval: 3600s}\ndescriptors: [{entries: [{key: generic_key, value: a}, {key: header_match, value: slow}], token_bucket: {max_tokens: 1, fill_interval: 3600s}}]")),
 			asks: []ask{
 				get("/two"), get("/two"), get("/two"), get("/two"), {method: "HEAD", path: "/two"}, {method: "POST", path: "/two", body: "hello"},
 				get("/other"), get("/other"), get("/other"), get("/told"), get("/told"), get("/grpc"), get("/grpc"), get("/grpc", "content-type: application/grpc"),
-				get("/marked"), get("/marked"), get("/unset"), get("/unset"), get("/user"), get("/user", "x-user: jason"), get("/user", "x-user: jason"), get("/user", "x-user: ann"), get("/user", "x-user: ann"),
+				get("/marked"), get("/marked", "x-user: ann"), get("/other", "x-user: ann"), get("/unset"), get("/unset"), get("/user"), get("/user", "x-user: jason"), get("/user", "x-user: jason"), get("/user", "x-user: ann"), get("/user", "x-user: ann"),
 				get("/path"), get("/path"), get("/path", "x-slow: 1"), get("/path", "x-slow: 1"),
 			}},
 		{name: "global", routes: "rate_limits: [{actions: [{generic_key: {descriptor_value: host}}]}]\nroutes:\n" +

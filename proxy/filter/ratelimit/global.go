@@ -9,6 +9,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
+	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
 	"github.com/lateenmesh/lateen/proxy/upcall"
 )
@@ -25,7 +26,7 @@ type Global struct {
 	// asked; FailClosed refuses then, with 500 when OnError is zero.
 	Status, OnError int
 	FailClosed      bool
-	Reply           []stream.Field
+	Reply           []route.HeaderOp
 	Tell            bool // put x-ratelimit-* on replies
 	Unmarked        bool // leave x-envoy-ratelimited out
 	Exhausted       bool // answer gRPC with RESOURCE_EXHAUSTED
@@ -60,7 +61,7 @@ func (g *Global) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 		req.Info.Metadata.Set(Namespace, key, value)
 	}
 	if answer.GetOverallCode() == rlsv3.RateLimitResponse_OVER_LIMIT && stream.Chance(g.Enforced) {
-		return nil, g.refuse(&answer)
+		return nil, g.refuse(req, &answer)
 	}
 	for _, h := range answer.GetRequestHeadersToAdd() {
 		req.Header.Add(h.GetKey(), h.GetValue())
@@ -86,7 +87,7 @@ func (g *Global) question(list []Descriptor) *rlsv3.RateLimitRequest {
 	return out
 }
 
-func (g *Global) refuse(a *rlsv3.RateLimitResponse) error {
+func (g *Global) refuse(req *stream.Request, a *rlsv3.RateLimitResponse) error {
 	r := &stream.Refusal{Status: g.Status, Flags: stream.RateLimited, Details: "request_rate_limited", Body: string(a.GetRawBody())}
 	if r.Status == 0 {
 		r.Status = 429
@@ -94,7 +95,7 @@ func (g *Global) refuse(a *rlsv3.RateLimitResponse) error {
 	if !g.Unmarked {
 		r.Header = append(r.Header, stream.Field{Name: "x-envoy-ratelimited", Value: "true"})
 	}
-	r.Header = append(append(r.Header, g.Reply...), g.told(a)...)
+	r.Header = append(append(r.Header, route.Made(g.Reply, req)...), g.told(a)...)
 	if g.Exhausted {
 		r.GRPC = 8
 	}

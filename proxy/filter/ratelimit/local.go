@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -104,9 +105,9 @@ type Local struct {
 	// those that are over the limit how many are refused.
 	Enabled, Enforced uint32
 	Status            int // 429 when zero
-	Reply             []stream.Field
+	Reply             []route.HeaderOp
 	// Marks are set on requests over the limit that are let through.
-	Marks []stream.Field
+	Marks []route.HeaderOp
 	// Tell puts x-ratelimit-* on replies, RetryAfter when to come again.
 	Tell, RetryAfter bool
 	// Exhausted answers gRPC with RESOURCE_EXHAUSTED.
@@ -129,8 +130,8 @@ func (l *Local) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 		return resp, err
 	}
 	if !stream.Chance(l.Enforced) {
-		for _, f := range l.Marks {
-			req.Header.Add(f.Name, f.Value)
+		for i := range l.Marks {
+			l.Marks[i].Apply(&req.Header, req, nil)
 		}
 		return next.Handle(req)
 	}
@@ -138,7 +139,7 @@ func (l *Local) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 	if r.Status == 0 {
 		r.Status = 429
 	}
-	r.Header = append(r.Header, l.Reply...)
+	r.Header = append(r.Header, route.Made(l.Reply, req)...)
 	if l.Tell {
 		r.Header = append(r.Header, b.tell(left, wait)...)
 	}

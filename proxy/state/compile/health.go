@@ -3,6 +3,7 @@ package compile
 import (
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -34,7 +35,10 @@ func (c *Cluster) health(m *clusterv3.Cluster) error {
 	var err error
 	switch k := h.GetHealthChecker().(type) {
 	case *corev3.HealthCheck_HttpHealthCheck_:
-		probe := httpCheck(k.HttpHealthCheck, m.GetName())
+		var probe *check.HTTP
+		if probe, err = httpCheck(k.HttpHealthCheck, m.GetName()); err != nil {
+			return fieldcheck.At("[0].http_health_check", err)
+		}
 		out.Probe = probe.Probe
 	case *corev3.HealthCheck_GrpcHealthCheck_:
 		probe := &check.GRPC{Service: k.GrpcHealthCheck.GetServiceName(), Authority: k.GrpcHealthCheck.GetAuthority()}
@@ -55,7 +59,7 @@ func (c *Cluster) health(m *clusterv3.Cluster) error {
 	return nil
 }
 
-func httpCheck(m *corev3.HealthCheck_HttpHealthCheck, name string) *check.HTTP {
+func httpCheck(m *corev3.HealthCheck_HttpHealthCheck, name string) (*check.HTTP, error) {
 	out := &check.HTTP{Method: "GET", Host: m.GetHost(), Path: m.GetPath(), HTTP2: m.GetCodecClientType() == typev3.CodecClientType_HTTP2}
 	if m.GetMethod() != corev3.RequestMethod_METHOD_UNSPECIFIED {
 		out.Method = m.GetMethod().String()
@@ -63,7 +67,13 @@ func httpCheck(m *corev3.HealthCheck_HttpHealthCheck, name string) *check.HTTP {
 	if out.Host == "" {
 		out.Host = name
 	}
-	out.Header = append(plainFields(m.GetRequestHeadersToAdd()), stream.Field{Name: "user-agent", Value: "Envoy/HC"})
+	for i, o := range m.GetRequestHeadersToAdd() {
+		if strings.Contains(o.GetHeader().GetValue(), "%") {
+			return nil, fieldcheck.Refuse(fmt.Sprintf("request_headers_to_add[%d].header.value", i), "%q has a place holder: probes have no request to fill it from", o.GetHeader().GetValue())
+		}
+		out.Header = append(out.Header, stream.Field{Name: o.GetHeader().GetKey(), Value: o.GetHeader().GetValue()})
+	}
+	out.Header = append(out.Header, stream.Field{Name: "user-agent", Value: "Envoy/HC"})
 	for _, side := range []struct {
 		from []*typev3.Int64Range
 		to   *[]check.Status
@@ -72,7 +82,7 @@ func httpCheck(m *corev3.HealthCheck_HttpHealthCheck, name string) *check.HTTP {
 			*side.to = append(*side.to, check.Status{Start: int(r.GetStart()), End: int(r.GetEnd())})
 		}
 	}
-	return out
+	return out, nil
 }
 
 func tcpCheck(m *corev3.HealthCheck_TcpHealthCheck) (*check.TCP, error) {

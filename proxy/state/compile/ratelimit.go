@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	commonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
@@ -30,9 +29,9 @@ func (l limits) applied(both bool) []ratelimit.Rule {
 	return l.route
 }
 
-func localLimitFilter(_ *Compiler, m *localv3.LocalRateLimit) (builder, error) {
+func localLimitFilter(c *Compiler, m *localv3.LocalRateLimit) (builder, error) {
 	// Requests of all routes take from one bucket where nothing is overridden.
-	shared, err := localLimit(m)
+	shared, err := c.localLimit(m)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +46,7 @@ func localLimitFilter(_ *Compiler, m *localv3.LocalRateLimit) (builder, error) {
 				return nil, fieldcheck.Refuse("", "is not a LocalRateLimit")
 			}
 			var err error
-			if f, err = localLimit(own); err != nil {
+			if f, err = c.localLimit(own); err != nil {
 				return nil, err
 			}
 		}
@@ -61,12 +60,19 @@ func localLimitFilter(_ *Compiler, m *localv3.LocalRateLimit) (builder, error) {
 	}, nil
 }
 
-func localLimit(m *localv3.LocalRateLimit) (*ratelimit.Local, error) {
+func (c *Compiler) localLimit(m *localv3.LocalRateLimit) (*ratelimit.Local, error) {
 	f := &ratelimit.Local{
 		Stage: m.GetStage(), Always: m.GetAlwaysConsumeDefaultTokenBucket() == nil || m.GetAlwaysConsumeDefaultTokenBucket().GetValue(),
 		Enabled: perMillion(m.GetFilterEnabled().GetDefaultValue()), Enforced: perMillion(m.GetFilterEnforced().GetDefaultValue()),
-		Status: status(m.GetStatus()), Reply: plainFields(m.GetResponseHeadersToAdd()), Marks: plainFields(m.GetRequestHeadersToAddWhenNotEnforced()),
-		Tell: m.GetEnableXRatelimitHeaders() != commonv3.XRateLimitHeadersRFCVersion_OFF, Exhausted: m.GetRateLimitedAsResourceExhausted(),
+		Status: status(m.GetStatus()),
+		Tell:   m.GetEnableXRatelimitHeaders() != commonv3.XRateLimitHeadersRFCVersion_OFF, Exhausted: m.GetRateLimitedAsResourceExhausted(),
+	}
+	var err error
+	if f.Reply, err = c.operations(m.GetResponseHeadersToAdd()); err != nil {
+		return nil, fieldcheck.At("response_headers_to_add", err)
+	}
+	if f.Marks, err = c.operations(m.GetRequestHeadersToAddWhenNotEnforced()); err != nil {
+		return nil, fieldcheck.At("request_headers_to_add_when_not_enforced", err)
 	}
 	if b := m.GetTokenBucket(); b != nil {
 		f.Bucket = bucket(b)()
@@ -83,7 +89,6 @@ func localLimit(m *localv3.LocalRateLimit) (*ratelimit.Local, error) {
 		f.Limits = append(f.Limits, l)
 	}
 	if own := m.GetRateLimits(); len(own) > 0 {
-		var err error
 		if f.Rules, err = limitRules(own, "rate_limits"); err != nil {
 			return nil, err
 		}
@@ -108,15 +113,6 @@ func bucket(b *typev3.TokenBucket) func() *ratelimit.Bucket {
 	}
 }
 
-// plainFields are fields whose values have no place holders.
-func plainFields(list []*corev3.HeaderValueOption) []stream.Field {
-	var out []stream.Field
-	for _, o := range list {
-		out = append(out, stream.Field{Name: o.GetHeader().GetKey(), Value: o.GetHeader().GetValue()})
-	}
-	return out
-}
-
 // serviceTime is how long a rate limit service may take where nothing is written.
 const serviceTime = 20 * time.Millisecond
 
@@ -131,8 +127,11 @@ func globalLimitFilter(c *Compiler, m *globalv3.RateLimit) (builder, error) {
 	}
 	base := ratelimit.Global{
 		Caller: caller, Domain: m.GetDomain(), Stage: m.GetStage(), Enabled: 1_000_000, Enforced: 1_000_000, FailClosed: m.GetFailureModeDeny(),
-		Status: status(m.GetRateLimitedStatus()), OnError: int(m.GetStatusOnError().GetCode()), Reply: plainFields(m.GetResponseHeadersToAdd()),
+		Status: status(m.GetRateLimitedStatus()), OnError: int(m.GetStatusOnError().GetCode()),
 		Tell: m.GetEnableXRatelimitHeaders() != globalv3.RateLimit_OFF, Unmarked: m.GetDisableXEnvoyRatelimitedHeader(), Exhausted: m.GetRateLimitedAsResourceExhausted(),
+	}
+	if base.Reply, err = c.operations(m.GetResponseHeadersToAdd()); err != nil {
+		return nil, fieldcheck.At("response_headers_to_add", err)
 	}
 	if p := m.GetFilterEnabled(); p != nil {
 		base.Enabled = perMillion(p.GetDefaultValue())
