@@ -3,6 +3,7 @@ package http1
 import (
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,9 +60,12 @@ func (c *Client) RoundTrip(req *stream.Request, deadline time.Time) (*stream.Res
 	if c.deadline = !deadline.IsZero(); c.deadline {
 		if req.Body != nil && !inMemory(req) {
 			c.upload.span = max(1, time.Until(deadline))
-		} else if err := c.conn.SetDeadline(deadline); err != nil {
+		} else if err := c.bound(deadline); err != nil {
 			return nil, err
 		}
+	}
+	if c.interrupted.Load() {
+		return nil, os.ErrDeadlineExceeded
 	}
 	if err := c.send(req); err != nil {
 		return nil, err
@@ -84,14 +88,27 @@ func (c *Client) Progress() (sent, began bool) { return c.sent, c.began }
 // it away.
 func (c *Client) SetDeadline(t time.Time) {
 	if c.upload.span == 0 {
-		_ = c.conn.SetDeadline(t) // an error shows at the next read
+		_ = c.bound(t) // an error shows at the next read
 	}
 }
 
-// Interrupt ends the exchange from another goroutine.
+// bound sets the connection's deadline, which must not undo an interruption.
+func (c *Client) bound(t time.Time) error {
+	err := c.conn.SetDeadline(t)
+	if c.interrupted.Load() {
+		return c.conn.SetDeadline(past)
+	}
+	return err
+}
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
+// Interrupt ends the exchange from another goroutine, also one that is only about
+// to begin.
 func (c *Client) Interrupt() {
 	c.interrupted.Store(true)
-	_ = c.conn.SetDeadline(time.Unix(1, 0))
+	_ = c.conn.SetDeadline(past)
 }
 
 // Settle ends an upload that is still under way although the answer is
@@ -192,7 +209,7 @@ func (c *Client) sendBody(req *stream.Request, chunked bool) error {
 			// The client has gone: nobody waits for the answer.
 			c.conn.Close()
 		case err == nil && c.upload.span > 0:
-			_ = c.conn.SetDeadline(time.Now().Add(c.upload.span))
+			_ = c.bound(time.Now().Add(c.upload.span))
 		}
 	})
 	return nil

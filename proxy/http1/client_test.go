@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -192,4 +193,33 @@ func TestLargeBodiesPassWithFewReads(t *testing.T) {
 	if total != len(body) || pieces > len(body)/(16<<10) || !c.Finish() || c.in.buf != nil {
 		t.Errorf("%d bytes in %d pieces; buffer of %d kept", total, pieces, len(c.in.buf))
 	}
+}
+
+// An exchange that is interrupted before it begins does not, and no deadline that
+// is set later undoes that.
+func TestInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, before := range []bool{true, false} {
+			near, far := memnet.Pipe(clientAddress, serverAddress)
+			c := NewClient(near, Limits{})
+			if before {
+				c.Interrupt()
+			} else {
+				time.AfterFunc(time.Second, func() {
+					c.Interrupt()
+					c.SetDeadline(time.Now().Add(time.Hour))
+				})
+			}
+			start := time.Now()
+			req := &stream.Request{Method: "GET", Path: "/", Info: &stream.Info{}}
+			if _, err := c.RoundTrip(req, start.Add(time.Minute)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+			if took := time.Since(start); before && took != 0 || !before && took != time.Second {
+				t.Errorf("ended after %v", took)
+			}
+			near.Close()
+			far.Close()
+		}
+	})
 }

@@ -129,7 +129,7 @@ var ErrEnded = errors.New("http2: the connection has ended")
 func (c *Client) Exchange() *Exchange {
 	e := exchanges.Get().(*Exchange)
 	e.client = c
-	e.sent, e.arrived, e.sending, e.finished, e.failed, e.err = false, false, false, false, nil, nil
+	e.sent, e.arrived, e.sending, e.finished, e.interrupted, e.failed, e.err = false, false, false, false, false, nil, nil
 	return e
 }
 
@@ -152,6 +152,8 @@ type Exchange struct {
 	sending  bool // an upload is under way
 	failed   error
 	finished bool
+	// interrupted is set when somebody else has ended it.
+	interrupted bool
 }
 
 // interim is a 1xx response.
@@ -203,7 +205,11 @@ func (e *Exchange) begin(req *stream.Request, whole bool) (bool, error) {
 	}
 	c := e.client
 	c.mu.Lock()
-	if c.err != nil || c.away && c.closing {
+	switch {
+	case e.interrupted:
+		c.mu.Unlock()
+		return false, os.ErrDeadlineExceeded
+	case c.err != nil, c.away && c.closing:
 		c.mu.Unlock()
 		return false, ErrEnded
 	}
@@ -366,11 +372,13 @@ func (e *Exchange) arm(t time.Time) {
 	})
 }
 
-// Interrupt ends the exchange from another goroutine.
+// Interrupt ends the exchange from another goroutine, also one that is only about
+// to begin.
 func (e *Exchange) Interrupt() {
 	c := e.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	e.interrupted = true
 	if e.sent && !e.finished {
 		c.resetStream(&e.transfer, Cancel, os.ErrDeadlineExceeded)
 	}

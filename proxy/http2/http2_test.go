@@ -175,6 +175,24 @@ func TestStreamsThatAreOverDoNotCount(t *testing.T) {
 	}
 }
 
+// An exchange that is interrupted before it begins does not.
+func TestInterruptedBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := connected(t, Config{}, ours(Config{}, echo))
+		c.Reserve()
+		e := c.Exchange()
+		e.Interrupt()
+		req := &stream.Request{Method: "GET", Authority: "a", Path: "/", Info: &stream.Info{}}
+		if _, err := e.RoundTrip(req, time.Now().Add(time.Second)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		e.Finish()
+		if resp, _, err := send(t, c, &stream.Request{Method: "GET", Authority: "a", Path: "/"}, time.Time{}); err != nil || resp.Status != 200 {
+			t.Errorf("the next one: %v", err)
+		}
+	})
+}
+
 // The time for an answer falls exactly, and the server learns of it.
 func TestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -61,14 +61,15 @@ func (w *Waiting) Off() {
 	w.mu.Unlock()
 }
 
-// Abandon ends the wait. why is DownstreamTermination or StreamIdleTimeout.
+// Abandon ends the wait. why is DownstreamTermination or StreamIdleTimeout; only
+// the first one counts.
 func (w *Waiting) Abandon(why Flags) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.why == 0 {
-		w.why = why
+	if w.why != 0 {
+		return
 	}
-	if w.on != nil {
+	if w.why = why; w.on != nil {
 		w.on.Interrupt()
 	}
 }
