@@ -39,13 +39,28 @@ const (
 	FailedHealthCheck                       // LH
 )
 
-var flagNames = [...]struct{ short, long string }{
-	{"UH", "NoHealthyUpstream"}, {"UF", "UpstreamConnectionFailure"}, {"UO", "UpstreamOverflow"}, {"NR", "NoRouteFound"},
-	{"URX", "UpstreamRetryLimitExceeded"}, {"NC", "NoClusterFound"}, {"DT", "DurationTimeout"}, {"DC", "DownstreamConnectionTermination"},
-	{"LR", "LocalReset"}, {"UR", "UpstreamRemoteReset"}, {"UC", "UpstreamConnectionTermination"}, {"UT", "UpstreamRequestTimeout"},
-	{"SI", "StreamIdleTimeout"}, {"DI", "DelayInjected"}, {"FI", "FaultInjected"}, {"RL", "RateLimited"}, {"UAEX", "UnauthorizedExternalService"},
-	{"DPE", "DownstreamProtocolError"}, {"UPE", "UpstreamProtocolError"}, {"UMSDR", "UpstreamMaxStreamDurationReached"}, {"OM", "OverloadManagerTerminated"},
-	{"DF", "DnsResolutionFailed"}, {"RLSE", "RateLimitServiceError"}, {"IH", "InvalidEnvoyRequestHeaders"}, {"LH", "FailedLocalHealthCheck"},
+// flagNames has for each flag its names, and its number among Envoy's.
+var flagNames = [...]struct {
+	short, long string
+	envoy       uint8
+}{
+	{"UH", "NoHealthyUpstream", 1}, {"UF", "UpstreamConnectionFailure", 5}, {"UO", "UpstreamOverflow", 7}, {"NR", "NoRouteFound", 8},
+	{"URX", "UpstreamRetryLimitExceeded", 15}, {"NC", "NoClusterFound", 24}, {"DT", "DurationTimeout", 22}, {"DC", "DownstreamConnectionTermination", 14},
+	{"LR", "LocalReset", 3}, {"UR", "UpstreamRemoteReset", 4}, {"UC", "UpstreamConnectionTermination", 6}, {"UT", "UpstreamRequestTimeout", 2},
+	{"SI", "StreamIdleTimeout", 16}, {"DI", "DelayInjected", 9}, {"FI", "FaultInjected", 10}, {"RL", "RateLimited", 11}, {"UAEX", "UnauthorizedExternalService", 12},
+	{"DPE", "DownstreamProtocolError", 18}, {"UPE", "UpstreamProtocolError", 23}, {"UMSDR", "UpstreamMaxStreamDurationReached", 19}, {"OM", "OverloadManagerTerminated", 25},
+	{"DF", "DnsResolutionFailed", 26}, {"RLSE", "RateLimitServiceError", 13}, {"IH", "InvalidEnvoyRequestHeaders", 17}, {"LH", "FailedLocalHealthCheck", 0},
+}
+
+// Envoy is the flags as Envoy's own number, a bit for each.
+func (f Flags) Envoy() uint64 {
+	var n uint64
+	for i := range flagNames {
+		if f&(1<<i) != 0 {
+			n |= 1 << flagNames[i].envoy
+		}
+	}
+	return n
 }
 
 // String gives the short names joined by ",", "-" for none. A single flag does
@@ -83,6 +98,8 @@ type Info struct {
 
 	BytesReceived, BytesSent int64 // of bodies
 	HeadReceived, HeadSent   int64 // of heads, as they were on the wire
+	// MessagesReceived and MessagesSent are gRPC's, where somebody counts them.
+	MessagesReceived, MessagesSent int64
 
 	// Client is the address that counts as the client's where it is not the
 	// socket's peer: what trusted hops have told.
@@ -110,9 +127,6 @@ type Info struct {
 	UpstreamURI      string // the peer's SPIFFE ID
 	UpstreamMTLS     bool
 	Attempts         int
-	// GRPC is true when the content type says so; GRPCStatus is its status.
-	GRPC       bool
-	GRPCStatus string
 
 	// Trace is the request's span; the zero value when requests are not traced.
 	Trace Trace

@@ -72,22 +72,16 @@ func (r *rejoined) Complete() bool { return len(r.left) == 0 && r.rest.Complete(
 
 // Last implements [Framed].
 func (r *rejoined) Last() (last, known bool) {
-	f, ok := r.rest.(Framed)
-	switch {
-	case !ok:
-		return false, false
-	case len(r.left) > 0:
-		return r.rest.Complete() && r.rest.Trailers() == nil, true
+	last, known = Wrapped{r.rest}.Last()
+	if known && len(r.left) > 0 {
+		last = r.rest.Complete() && r.rest.Trailers() == nil
 	}
-	return f.Last()
+	return last, known
 }
 
 // Announced implements [Framed].
 func (r *rejoined) Announced() (length int64, known bool) {
-	if f, ok := r.rest.(Framed); ok {
-		return f.Announced()
-	}
-	return Unknown, false
+	return Wrapped{r.rest}.Announced()
 }
 
 // Trailers implements [Body].

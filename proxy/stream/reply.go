@@ -73,6 +73,48 @@ func IsGRPC(h *Header) bool {
 	return len(t) >= len(grpc) && EqualName(t[:len(grpc)], grpc) && (len(t) == len(grpc) || t[len(grpc)] == '+' || t[len(grpc)] == ';')
 }
 
+// GRPCOutcome is a field of a gRPC call's outcome, "grpc-status" or "grpc-message":
+// in the trailers or, when there was no content, in the head. It is empty where
+// there is none.
+func GRPCOutcome(resp *Response, field string) string {
+	if resp == nil {
+		return ""
+	}
+	if value := resp.Header.Get(field); value != "" || resp.Body == nil {
+		return value
+	}
+	if t := resp.Body.Trailers(); t != nil {
+		return t.Get(field)
+	}
+	return ""
+}
+
+// StatusOf is a reply's status: before it is sent, the one that it is going to have;
+// 0 when there is none.
+func StatusOf(req *Request, resp *Response) int {
+	if req.Info.Status == 0 && resp != nil {
+		return resp.Status
+	}
+	return req.Info.Status
+}
+
+// GRPCStatusOf is the gRPC status of a reply, as Envoy sees it: of one that has none
+// it is the one that its HTTP status stands for, which for 200 is unknown.
+func GRPCStatusOf(req *Request, resp *Response) (status int, found bool) {
+	if text := GRPCOutcome(resp, "grpc-status"); text != "" {
+		n, err := strconv.Atoi(text)
+		return n, err == nil
+	}
+	switch s := StatusOf(req, resp); s {
+	case 0:
+		return 0, false
+	case 200:
+		return 2, true
+	default:
+		return (&Refusal{Status: s}).GRPCStatus(), true
+	}
+}
+
 // escapeMessage percent-encodes a grpc-message ("gRPC over HTTP2", Responses).
 func escapeMessage(s string) string {
 	const hex = "0123456789ABCDEF"

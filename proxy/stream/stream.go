@@ -247,13 +247,31 @@ type Framed interface {
 	Announced() (length int64, known bool)
 }
 
+// Wrapped is a body that stands before another one and passes on what that knows
+// of its end.
+type Wrapped struct{ Body }
+
+// Last implements [Framed].
+func (w Wrapped) Last() (last, known bool) {
+	if f, ok := w.Body.(Framed); ok {
+		return f.Last()
+	}
+	return false, false
+}
+
+// Announced implements [Framed].
+func (w Wrapped) Announced() (length int64, known bool) {
+	if f, ok := w.Body.(Framed); ok {
+		return f.Announced()
+	}
+	return Unknown, false
+}
+
 // Last reports whether nothing comes behind what a body has Buffered, when rest of
 // its length is left.
 func Last(b Body, rest int64) bool {
-	if f, ok := b.(Framed); ok {
-		if last, known := f.Last(); known {
-			return last
-		}
+	if last, known := (Wrapped{b}).Last(); known {
+		return last
 	}
 	return int64(len(b.Buffered())) == rest
 }
@@ -262,10 +280,8 @@ func Last(b Body, rest int64) bool {
 // length is known to be so: not one that was only found out because all of the
 // content was there.
 func Announced(b Body, length int64) int64 {
-	if f, ok := b.(Framed); ok {
-		if announced, known := f.Announced(); known {
-			return announced
-		}
+	if announced, known := (Wrapped{b}).Announced(); known {
+		return announced
 	}
 	return length
 }

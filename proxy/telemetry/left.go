@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lateenmesh/lateen/proxy/expr"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -77,6 +78,19 @@ func queryParam(name string) (operator, error) {
 		value, _ := r.req.Param(name)
 		return value
 	}), nil
+}
+
+// expression is an operator for what an expression in the Common Expression
+// Language gives.
+func expression(argument string) (operator, error) {
+	program, err := expr.Compile(argument)
+	if err != nil {
+		return nil, err
+	}
+	return func(b []byte, r *record) ([]byte, bool) {
+		value, found := program.Text(r.req, r.resp)
+		return append(b, value...), found
+	}, nil
 }
 
 // moments are the points between which COMMON_DURATION measures, by Envoy's

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"cmp"
 	"strings"
 	"sync"
 	"time"
@@ -20,19 +19,26 @@ type Metrics struct {
 	// TCPInterval is how often bytes of open connections are counted; default
 	// 5 s.
 	TCPInterval time.Duration
+	// Overrides change metrics and their labels, in order.
+	Overrides []Override
 }
 
 // Metrics makes an observer that counts Istio's standard metrics.
-func (t *Telemetry) Metrics(cfg Metrics) stream.Observer {
+func (t *Telemetry) Metrics(cfg Metrics) (stream.Observer, error) {
 	if cfg.TCPInterval == 0 {
 		cfg.TCPInterval = 5 * time.Second
 	}
-	return &standard{Metrics: cfg, telemetry: t, open: map[*stream.TCP]*opened{}}
+	groups, err := grouped(cfg.Overrides)
+	if err != nil {
+		return nil, err
+	}
+	return &standard{Metrics: cfg, groups: groups, telemetry: t, open: map[*stream.TCP]*opened{}}, nil
 }
 
 // standard counts the requests and byte streams of a listener's chain.
 type standard struct {
 	Metrics
+	groups    []*group // one where no override makes a difference
 	telemetry *Telemetry
 
 	mu   sync.Mutex
@@ -44,25 +50,42 @@ func (m *standard) Request(req *stream.Request, resp *stream.Response) {
 	k := m.key(req.Conn, req.Info)
 	k.code, k.flags = req.Info.Status, req.Info.Flags
 	if strings.HasPrefix(req.Header.Get("content-type"), "application/grpc") {
-		k.protocol, k.grpc = grpc, grpcStatus(&record{req, resp})
+		k.protocol, k.grpc = grpc, stream.GRPCOutcome(resp, "grpc-status")
 	}
 	if k.service == nil && !m.NoHostFallback {
 		k.host = req.Authority
 	}
-	s := m.telemetry.find(k)
-	s.requests.Add(1)
-	s.duration.observe(float64(req.Info.End.Sub(req.Info.Start)) / float64(time.Millisecond))
-	s.requestSize.observe(float64(req.Info.HeadReceived + req.Info.BytesReceived))
-	s.reply.observe(float64(req.Info.HeadSent + req.Info.BytesSent))
+	for _, g := range m.groups {
+		k.group, k.values = g.shape(), g.values(req, resp)
+		in := g.metrics & forRequests
+		if k.protocol == grpc {
+			in |= g.metrics & forMessages
+		}
+		m.telemetry.find(k).request(in, req.Info)
+	}
 }
 
-// grpcStatus is the number that the answer's trailers tell, or, when there was
-// no body, its header.
-func grpcStatus(r *record) string {
-	if r.req.Info.GRPCStatus != "" || r.resp == nil {
-		return r.req.Info.GRPCStatus
+// request counts a request in some of the metrics.
+func (s *series) request(in metrics, info *stream.Info) {
+	s.show(in)
+	if in&requestsTotal != 0 {
+		s.requests.Add(1)
 	}
-	return cmp.Or(r.resp.Header.Get("grpc-status"), trailerField(r, "grpc-status"))
+	if in&requestDuration != 0 {
+		s.duration.observe(float64(info.End.Sub(info.Start)) / float64(time.Millisecond))
+	}
+	if in&requestBytes != 0 {
+		s.requestSize.observe(float64(info.HeadReceived + info.BytesReceived))
+	}
+	if in&responseBytes != 0 {
+		s.reply.observe(float64(info.HeadSent + info.BytesSent))
+	}
+	if in&requestMessages != 0 {
+		s.messagesIn.Add(info.MessagesReceived)
+	}
+	if in&responseMessages != 0 {
+		s.messagesOut.Add(info.MessagesSent)
+	}
 }
 
 // key is what requests and byte streams share.
@@ -90,7 +113,7 @@ func namesItself(cluster string) bool {
 
 // opened is what is known of a byte stream that goes on.
 type opened struct {
-	at             *series   // nil until it has been counted as opened
+	at             []*series // by group; nil until it has been counted as opened
 	next           time.Time // when bytes are counted again
 	received, sent int64     // since then
 }
@@ -118,13 +141,33 @@ func (m *standard) Progress(tcp *stream.TCP, received, sent int64) {
 		return
 	}
 	if o.at == nil {
-		k := m.key(tcp.Conn, tcp.Info)
-		k.protocol = bytestream
-		o.at = m.telemetry.find(k)
-		o.at.opened.Add(1)
+		o.at = m.find(tcp, 0)
+		m.countOpened(o.at)
 	}
 	o.next = now.Add(m.TCPInterval)
-	o.count(o.at)
+	m.count(o, o.at)
+}
+
+// find gives the byte stream's series, by group.
+func (m *standard) find(tcp *stream.TCP, flags stream.Flags) []*series {
+	k := m.key(tcp.Conn, tcp.Info)
+	k.protocol, k.flags = bytestream, flags
+	req := &stream.Request{Conn: tcp.Conn, Info: tcp.Info}
+	found := make([]*series, len(m.groups))
+	for i, g := range m.groups {
+		k.group, k.values = g.shape(), g.values(req, nil)
+		found[i] = m.telemetry.find(k)
+		found[i].show(g.metrics & forStreams)
+	}
+	return found
+}
+
+func (m *standard) countOpened(at []*series) {
+	for i, s := range at {
+		if m.groups[i].metrics&connectionsOpened != 0 {
+			s.opened.Add(1)
+		}
+	}
 }
 
 // Closed implements [stream.Observer].
@@ -136,19 +179,27 @@ func (m *standard) Closed(tcp *stream.TCP) {
 		return
 	}
 	delete(m.open, tcp)
-	k := m.key(tcp.Conn, tcp.Info)
-	k.protocol, k.flags = bytestream, tcp.Info.Flags
-	s := m.telemetry.find(k)
+	at := m.find(tcp, tcp.Info.Flags)
 	if o.at == nil {
-		s.opened.Add(1)
+		m.countOpened(at)
 	}
-	o.count(s)
-	s.closed.Add(1)
+	m.count(o, at)
+	for i, s := range at {
+		if m.groups[i].metrics&connectionsClosed != 0 {
+			s.closed.Add(1)
+		}
+	}
 }
 
 // count adds the bytes since the last time.
-func (o *opened) count(s *series) {
-	s.received.Add(o.received)
-	s.sent.Add(o.sent)
+func (m *standard) count(o *opened, at []*series) {
+	for i, s := range at {
+		if m.groups[i].metrics&receivedBytes != 0 {
+			s.received.Add(o.received)
+		}
+		if m.groups[i].metrics&sentBytes != 0 {
+			s.sent.Add(o.sent)
+		}
+	}
 	o.received, o.sent = 0, 0
 }

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,11 +20,20 @@ func scraped(t *testing.T, tel *Telemetry) string {
 	return out.String()
 }
 
+func metricsOf(t testing.TB, tel *Telemetry, cfg Metrics) stream.Observer {
+	t.Helper()
+	o, err := tel.Metrics(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
 // Two pods of one workload, told by two pointers, are one series: Prometheus
 // refuses a sample that comes twice.
 func TestPeersBecomeOneSeries(t *testing.T) {
 	tel := New(Config{})
-	o := tel.Metrics(Metrics{Source: true})
+	o := metricsOf(t, tel, Metrics{Source: true})
 	for _, pod := range []string{"a", "b"} {
 		req, resp := sample()
 		req.Info.UpstreamPeer = &stream.Peer{Name: pod, Workload: "details-v1", Namespace: "shop"}
@@ -40,7 +50,7 @@ func TestPeersBecomeOneSeries(t *testing.T) {
 // that takes all names itself.
 func TestDestinationWithoutService(t *testing.T) {
 	tel := New(Config{})
-	o := tel.Metrics(Metrics{Source: true})
+	o := metricsOf(t, tel, Metrics{Source: true})
 	req, resp := sample()
 	req.Authority, req.Info.Cluster = `evil"host`, "PassthroughCluster"
 	o.Request(req, resp)
@@ -55,7 +65,7 @@ func TestGRPCStatus(t *testing.T) {
 	req, resp := sample()
 	req.Header.Add("content-type", "application/grpc+proto")
 	resp.Header.Add("grpc-status", "14")
-	tel.Metrics(Metrics{}).Request(req, resp)
+	metricsOf(t, tel, Metrics{}).Request(req, resp)
 	if got, want := scraped(t, tel), `request_protocol="grpc",response_code="200",grpc_response_status="14"`; !strings.Contains(got, want) {
 		t.Errorf("no %s in\n%s", want, got)
 	}
@@ -66,7 +76,7 @@ func TestGRPCStatus(t *testing.T) {
 func TestByteStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tel := New(Config{})
-		o := tel.Metrics(Metrics{})
+		o := metricsOf(t, tel, Metrics{})
 		tcp := &stream.TCP{Conn: &stream.Conn{}, Info: &stream.Info{Destination: &stream.Service{Host: "db", Name: "db"}}}
 		value := func(name string) string {
 			for line := range strings.Lines(scraped(t, tel)) {
@@ -107,7 +117,7 @@ func TestSeriesAreBounded(t *testing.T) {
 		tel.find(key{code: i + 1}).requests.Add(1)
 	}
 	for i := range maxSeries + 10 {
-		tel.book.all[labels{code: -i - 1}] = &series{}
+		tel.book.all[strconv.Itoa(i)] = &series{}
 	}
 	tel.find(key{code: 1000}).requests.Add(1)
 	tel.find(key{code: 1001}).requests.Add(1)
@@ -125,7 +135,7 @@ func BenchmarkRequest(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	metrics := tel.Metrics(Metrics{Source: true})
+	metrics := metricsOf(b, tel, Metrics{Source: true})
 	req, resp := sample()
 	req.Info.UpstreamPeer = &stream.Peer{Workload: "details-v1"}
 	req.Info.UpstreamURI = "spiffe://cluster.local/ns/default/sa/details"

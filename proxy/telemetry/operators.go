@@ -224,6 +224,8 @@ func grpcName(number string) string {
 	return number
 }
 
+func grpcStatus(r *record) string { return stream.GRPCOutcome(r.resp, "grpc-status") }
+
 // hostname is asked once: it does not change while the process runs.
 var hostname = sync.OnceValue(func() string {
 	name, _ := os.Hostname()
@@ -259,6 +261,7 @@ var parameterised = map[string]func(argument string) (operator, error){
 	"FILTER_STATE":     filterState,
 	"QUERY_PARAM":      queryParam,
 	"COMMON_DURATION":  commonDuration,
+	"CEL":              expression,
 }
 
 var errNoHeader = errors.New("want the name of a header field")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"io"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
@@ -14,14 +15,9 @@ func (t *Telemetry) WritePrometheus(w io.Writer) error {
 	all := t.book.sorted()
 	p := page{b: []byte("# TYPE istio_build gauge\nistio_build{component=\"proxy\",tag=")}
 	p.b = append(quoteLabel(p.b, t.cfg.Version), "} 1\n"...)
-	p.family(all, "istio_requests_total", "counter", false, func(s *series) { p.counter(s, s.requests.Load()) })
-	p.family(all, "istio_request_duration_milliseconds", "histogram", false, func(s *series) { p.histogram(s, &s.duration) })
-	p.family(all, "istio_request_bytes", "histogram", false, func(s *series) { p.histogram(s, &s.requestSize) })
-	p.family(all, "istio_response_bytes", "histogram", false, func(s *series) { p.histogram(s, &s.reply) })
-	p.family(all, "istio_tcp_connections_opened_total", "counter", true, func(s *series) { p.counter(s, s.opened.Load()) })
-	p.family(all, "istio_tcp_connections_closed_total", "counter", true, func(s *series) { p.counter(s, s.closed.Load()) })
-	p.family(all, "istio_tcp_received_bytes_total", "counter", true, func(s *series) { p.counter(s, s.received.Load()) })
-	p.family(all, "istio_tcp_sent_bytes_total", "counter", true, func(s *series) { p.counter(s, s.sent.Load()) })
+	for i, name := range metricNames {
+		p.family(all, "istio_"+name, 1<<i)
+	}
 	_, err := w.Write(p.b)
 	return err
 }
@@ -32,24 +28,55 @@ type page struct {
 	name string // of the family
 }
 
-func (p *page) family(all []*series, name, kind string, tcp bool, write func(*series)) {
+// family writes a metric of all series that show it.
+func (p *page) family(all []*series, name string, m metrics) {
 	p.name = name
 	first := true
 	for _, s := range all {
-		if s.tcp != tcp {
+		if metrics(s.shown.Load())&m == 0 {
 			continue
 		}
+		count, spread := s.of(m)
 		if first {
+			kind := "counter"
+			if spread != nil {
+				kind = "histogram"
+			}
 			p.b = append(p.b, "# TYPE "+name+" "+kind+"\n"...)
 			first = false
 		}
-		write(s)
+		if spread != nil {
+			p.histogram(s, spread)
+			continue
+		}
+		p.b = append(p.b, p.name+"{"+s.text+"} "...)
+		p.b = append(strconv.AppendInt(p.b, count.Load(), 10), '\n')
 	}
 }
 
-func (p *page) counter(s *series, v int64) {
-	p.b = append(p.b, p.name+"{"+s.text+"} "...)
-	p.b = append(strconv.AppendInt(p.b, v, 10), '\n')
+// of is where a metric is counted: one of the two.
+func (s *series) of(m metrics) (*atomic.Int64, *histogram) {
+	switch m {
+	case requestDuration:
+		return nil, &s.duration
+	case requestBytes:
+		return nil, &s.requestSize
+	case responseBytes:
+		return nil, &s.reply
+	case requestMessages:
+		return &s.messagesIn, nil
+	case responseMessages:
+		return &s.messagesOut, nil
+	case connectionsOpened:
+		return &s.opened, nil
+	case connectionsClosed:
+		return &s.closed, nil
+	case receivedBytes:
+		return &s.received, nil
+	case sentBytes:
+		return &s.sent, nil
+	}
+	return &s.requests, nil
 }
 
 func (p *page) histogram(s *series, h *histogram) {
@@ -104,13 +131,13 @@ func (t *Telemetry) text(l labels) []byte {
 		}
 	}
 	var b []byte
-	add := func(name, value, missing string) {
+	add, rest := l.group.change(l.values, func(name, value, missing string) {
 		if len(b) > 0 {
 			b = append(b, ',')
 		}
 		b = append(append(b, name...), '=')
 		b = quoteLabel(b, cmp.Or(value, missing))
-	}
+	})
 	add("reporter", reporter, "")
 	add("source_workload", from.Workload, unknown)
 	add("source_canonical_service", from.CanonicalName, unknown)
@@ -128,6 +155,7 @@ func (t *Telemetry) text(l labels) []byte {
 	}
 	add("response_flags", l.flags.String(), "")
 	add("connection_security_policy", security, "")
+	rest()
 	return b
 }
 

@@ -33,6 +33,10 @@ type key struct {
 	// principal is the peer's; grpc the status; host and cluster name the
 	// destination where no service does.
 	principal, grpc, host, cluster string
+	// group is how overrides change the labels, nil not at all; values are those of
+	// its own.
+	group  *group
+	values string
 }
 
 // labels are a series' labels by value, as far as they differ within a proxy.
@@ -45,13 +49,15 @@ type labels struct {
 	service        stream.Service
 	principal      string
 	grpc           string
+	group          *group
+	values         string
 }
 
 // labels says what a key means. Strings are cloned: they may point into a
 // connection's buffer.
 func (k key) labels() labels {
 	l := labels{source: k.source, mutual: k.mutual, protocol: k.protocol, code: k.code, flags: k.flags,
-		principal: strings.Clone(k.principal), grpc: strings.Clone(k.grpc)}
+		principal: strings.Clone(k.principal), grpc: strings.Clone(k.grpc), group: k.group, values: k.values}
 	if k.peer != nil {
 		l.peer = *k.peer
 		l.peer.Name, l.peer.OwnerKind = "", "" // are no labels
@@ -69,11 +75,20 @@ func (k key) labels() labels {
 
 // series is what is counted under one set of labels.
 type series struct {
-	text                           string // the labels, as Prometheus writes them
-	tcp                            bool
-	requests                       atomic.Int64
-	duration, requestSize, reply   histogram
+	text                         string // the labels, as Prometheus writes them
+	requests                     atomic.Int64
+	duration, requestSize, reply histogram
+	messagesIn, messagesOut      atomic.Int64
+	// shown are the metrics that have these labels.
+	shown                          atomic.Uint32
 	opened, closed, received, sent atomic.Int64
+}
+
+// show has some metrics shown.
+func (s *series) show(some metrics) {
+	if m := uint32(some); s.shown.Load()&m != m {
+		s.shown.Or(m)
+	}
 }
 
 // maxSeries bounds what hosts and peers from outside can make us keep. What
@@ -86,7 +101,7 @@ type book struct {
 	known atomic.Pointer[map[key]*series]
 
 	mu  sync.Mutex
-	all map[labels]*series // guarded by mu
+	all map[string]*series // guarded by mu; by the labels as they are written
 }
 
 // find gets the series for a key, or makes it. It allocates only for keys that
@@ -103,14 +118,16 @@ func (t *Telemetry) learn(k key) *series {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := k.labels()
-	s := b.all[l]
+	text := string(t.text(l))
+	s := b.all[text]
 	if s == nil && len(b.all) >= maxSeries {
-		l = labels{source: l.source, protocol: l.protocol}
-		s = b.all[l]
+		l = labels{source: l.source, protocol: l.protocol, group: l.group}
+		text = string(t.text(l))
+		s = b.all[text]
 	}
 	if s == nil {
-		s = &series{text: string(t.text(l)), tcp: l.protocol == bytestream}
-		b.all[l] = s
+		s = &series{text: text}
+		b.all[text] = s
 	}
 	k.principal, k.grpc, k.host, k.cluster = l.principal, l.grpc, strings.Clone(k.host), strings.Clone(k.cluster)
 	old := *b.known.Load()

@@ -45,7 +45,7 @@ func New(cfg Config) *Telemetry {
 		cfg.Stderr = os.Stderr
 	}
 	t := &Telemetry{cfg: cfg, sinks: map[string]*sink{}}
-	t.book.all = map[labels]*series{}
+	t.book.all = map[string]*series{}
 	t.book.known.Store(&map[key]*series{})
 	return t
 }

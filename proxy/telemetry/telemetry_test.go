@@ -91,7 +91,7 @@ func TestFormatMistakesAreNamed(t *testing.T) {
 func TestStandardMetrics(t *testing.T) {
 	page := &stream.Peer{Workload: "productpage-v1", Namespace: "default", CanonicalName: "productpage", CanonicalRevision: "v1", App: "productpage", Version: "v1", KubeCluster: "Kubernetes"}
 	tel := New(Config{Local: stream.Peer{Workload: "details-v1", Namespace: "default", CanonicalName: "details"}, Version: "dev"})
-	o := tel.Metrics(Metrics{})
+	o := metricsOf(t, tel, Metrics{})
 	req, resp := sample()
 	req.Info.DownstreamPeer = page
 	req.Info.Destination = &stream.Service{Host: "details.default.svc.cluster.local", Name: "details", Namespace: "default"}
@@ -116,7 +116,7 @@ func TestObserversAllocateNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	metrics := tel.Metrics(Metrics{Source: true})
+	metrics := metricsOf(t, tel, Metrics{Source: true})
 	req, resp := sample()
 	if n := testing.AllocsPerRun(1000, func() {
 		metrics.Request(req, resp)

@@ -152,6 +152,26 @@ func TestSpansAreReported(t *testing.T) {
 	})
 }
 
+// A gRPC call's outcome is in its span, and an error where it is the upstream's
+// fault.
+func TestSpansOfGRPC(t *testing.T) {
+	tracer := New(Config{MaxPath: 256, Random: 1_000_000, Overall: 1_000_000})
+	for status, failed := range map[string]bool{"0": false, "5": false, "14": true} {
+		req, resp := asked("content-type", "application/grpc", "grpc-timeout", "1S"), &stream.Response{Status: 200}
+		resp.Header.Add("grpc-status", status)
+		resp.Header.Add("grpc-message", "why")
+		req.Info.Status = 200
+		s := tracer.span(req, resp)
+		tags := map[string]string{}
+		for _, tag := range s.Tags {
+			tags[tag[0]] = tag[1]
+		}
+		if s.Error != failed || tags["grpc.status_code"] != status || tags["grpc.message"] != "why" || tags["grpc.timeout"] != "1S" || tags["grpc.content_type"] != "application/grpc" {
+			t.Errorf("status %s: error %v, %v", status, s.Error, tags)
+		}
+	}
+}
+
 // A collector that takes its time costs no more than a bounded queue.
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -147,8 +148,15 @@ func (t *Tracer) span(req *stream.Request, resp *stream.Response) Span {
 	tag("response_flags", i.Flags.String())
 	tag("upstream_cluster", i.Cluster)
 	tag("upstream_cluster.name", i.Cluster)
-	if i.GRPCStatus != "" {
-		tag("grpc.status_code", i.GRPCStatus)
+	if stream.IsGRPC(&req.Header) {
+		status := stream.GRPCOutcome(resp, "grpc-status")
+		tag("grpc.path", path)
+		tag("grpc.authority", req.Authority)
+		tag("grpc.content_type", req.Header.Get("content-type"))
+		tag("grpc.timeout", req.Header.Get("grpc-timeout"))
+		tag("grpc.status_code", status)
+		tag("grpc.message", stream.GRPCOutcome(resp, "grpc-message"))
+		s.Error = s.Error || slices.Contains(grpcErrors, status)
 	}
 	if s.Error {
 		tag("error", "true")
@@ -158,6 +166,11 @@ func (t *Tracer) span(req *stream.Request, resp *stream.Response) Span {
 	}
 	return s
 }
+
+// grpcErrors are the statuses that are the upstream's fault, as Envoy has them:
+// unknown, deadline exceeded, resource exhausted, unimplemented, internal,
+// unavailable, data loss.
+var grpcErrors = []string{"2", "4", "8", "12", "13", "14", "15"}
 
 // Reporter sends spans to a collector, in batches.
 type Reporter struct {

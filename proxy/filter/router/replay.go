@@ -14,11 +14,11 @@ const replayLimit = 1 << 20
 // replay is a request's body that may be sent again: what has been read of it is
 // kept, and read anew by the next try. It replaces the request's body.
 type replay struct {
-	stream.Body // the request's own
-	kept        []byte
-	at          int  // how much of kept this try has read
-	over        bool // more was read than is kept
-	broken      bool // the rest cannot be read any more
+	stream.Wrapped // the request's own
+	kept           []byte
+	at             int  // how much of kept this try has read
+	over           bool // more was read than is kept
+	broken         bool // the rest cannot be read any more
 }
 
 // newReplay prepares for retries; nil where there is nothing to prepare.
@@ -26,7 +26,7 @@ func newReplay(r *route.Retry, req *stream.Request) *replay {
 	if r == nil || r.Max == 0 || req.Body == nil {
 		return nil
 	}
-	b := &replay{Body: req.Body}
+	b := &replay{Wrapped: stream.Wrapped{Body: req.Body}}
 	req.Body = b
 	return b
 }
@@ -93,22 +93,11 @@ func (b *replay) Read(p []byte) (int, error) { return stream.ReadBuffered(b, p) 
 
 // Last implements [stream.Framed].
 func (b *replay) Last() (last, known bool) {
-	f, ok := b.Body.(stream.Framed)
-	switch {
-	case !ok:
-		return false, false
-	case b.at < len(b.kept):
-		return b.Body.Complete() && b.Body.Trailers() == nil, true
+	last, known = b.Wrapped.Last()
+	if known && b.at < len(b.kept) {
+		last = b.Body.Complete() && b.Body.Trailers() == nil
 	}
-	return f.Last()
-}
-
-// Announced implements [stream.Framed].
-func (b *replay) Announced() (length int64, known bool) {
-	if f, ok := b.Body.(stream.Framed); ok {
-		return f.Announced()
-	}
-	return stream.Unknown, false
+	return last, known
 }
 
 var _ stream.Framed = (*replay)(nil)

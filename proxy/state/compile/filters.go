@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/filter/grpcstats"
 	"github.com/lateenmesh/lateen/proxy/filter/router"
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -97,6 +98,12 @@ func (c *Compiler) filter(out *Filters, name string, m proto.Message, inbound bo
 		out.stats = append(out.stats, t)
 		return nil
 	case *grpcstatsv3.FilterConfig:
+		out.list = append(out.list, httpFilter{name: name, build: func(proto.Message, *spot) (stream.Filter, error) {
+			if len(out.stats) == 0 {
+				return nil, nil // nobody asks
+			}
+			return grpcstats.Filter{}, nil
+		}})
 		return nil
 	}
 	kind := m.ProtoReflect().Descriptor().FullName()

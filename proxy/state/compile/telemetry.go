@@ -2,14 +2,19 @@ package compile
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	statsv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/istio_stats/v3"
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	filelogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
+	celfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	streamlogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/expr"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/stream"
 	"github.com/lateenmesh/lateen/proxy/telemetry"
@@ -26,11 +31,11 @@ func (c *Compiler) observers(logs []*accesslogv3.AccessLog, stats []*statsv3.Plu
 		all = append(all, o)
 	}
 	for _, s := range stats {
-		all = append(all, c.Telemetry.Metrics(telemetry.Metrics{
-			Source:         direction != listener.Inbound && s.GetReporter() != statsv3.Reporter_SERVER_GATEWAY,
-			NoHostFallback: s.GetDisableHostHeaderFallback(),
-			TCPInterval:    s.GetTcpReportingDuration().AsDuration(),
-		}))
+		o, err := c.metrics(s, direction)
+		if err != nil {
+			return nil, fieldcheck.At("metrics", err)
+		}
+		all = append(all, o)
 	}
 	switch len(all) {
 	case 0:
@@ -40,6 +45,20 @@ func (c *Compiler) observers(logs []*accesslogv3.AccessLog, stats []*statsv3.Plu
 	default:
 		return all, nil
 	}
+}
+
+func (c *Compiler) metrics(m *statsv3.PluginConfig, direction listener.Direction) (stream.Observer, error) {
+	out := telemetry.Metrics{
+		Source:         direction != listener.Inbound && m.GetReporter() != statsv3.Reporter_SERVER_GATEWAY,
+		NoHostFallback: m.GetDisableHostHeaderFallback(),
+		TCPInterval:    m.GetTcpReportingDuration().AsDuration(),
+	}
+	for _, o := range m.GetMetrics() {
+		out.Overrides = append(out.Overrides, telemetry.Override{
+			Metric: strings.TrimPrefix(o.GetName(), "istio_"), Labels: o.GetDimensions(), Remove: o.GetTagsToRemove(), Drop: o.GetDrop(),
+		})
+	}
+	return c.Telemetry.Metrics(out)
 }
 
 func (c *Compiler) accessLog(m *accesslogv3.AccessLog) (stream.Observer, error) {
@@ -79,8 +98,13 @@ func logFormat(out *telemetry.AccessLog, m *corev3.SubstitutionFormatString) err
 	if m == nil {
 		return nil
 	}
-	if len(m.GetFormatters()) > 0 {
-		return fieldcheck.Refuse("log_format.formatters", "is not supported")
+	for i, f := range m.GetFormatters() {
+		// Their operators are always there.
+		switch url := f.GetTypedConfig().GetTypeUrl(); url[strings.LastIndexByte(url, '/')+1:] {
+		case "envoy.extensions.formatter.cel.v3.Cel", "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery", "envoy.extensions.formatter.metadata.v3.Metadata":
+		default:
+			return fieldcheck.Refuse(fmt.Sprintf("log_format.formatters[%d]", i), "%s is not supported, write cel, req_without_query or metadata", url)
+		}
 	}
 	out.OmitEmpty, out.JSON = m.GetOmitEmptyValues(), m.GetJsonFormat()
 	out.Text = m.GetTextFormat() //nolint:staticcheck // still written
@@ -112,6 +136,18 @@ func logFilter(m *accesslogv3.AccessLogFilter) (logCondition, error) {
 	case *accesslogv3.AccessLogFilter_HeaderFilter:
 		h, err := headerMatch(f.HeaderFilter.GetHeader())
 		return func(req *stream.Request, _ *stream.Response) bool { return h.Holds(req) }, err
+	case *accesslogv3.AccessLogFilter_TraceableFilter:
+		return func(req *stream.Request, _ *stream.Response) bool { return req.Info.Trace.Sampled }, nil
+	case *accesslogv3.AccessLogFilter_RuntimeFilter:
+		share := perMillion(f.RuntimeFilter.GetPercentSampled())
+		return func(*stream.Request, *stream.Response) bool { return stream.Chance(share) }, nil
+	case *accesslogv3.AccessLogFilter_GrpcStatusFilter:
+		return grpcFilter(f.GrpcStatusFilter), nil
+	case *accesslogv3.AccessLogFilter_MetadataFilter:
+		return metadataFilter(f.MetadataFilter)
+	case *accesslogv3.AccessLogFilter_ExtensionFilter:
+		condition, err := expressionFilter(f.ExtensionFilter.GetTypedConfig())
+		return condition, fieldcheck.At("extension_filter.typed_config", err)
 	case *accesslogv3.AccessLogFilter_AndFilter:
 		return logFilters(f.AndFilter.GetFilters(), true)
 	case *accesslogv3.AccessLogFilter_OrFilter:
@@ -119,6 +155,49 @@ func logFilter(m *accesslogv3.AccessLogFilter) (logCondition, error) {
 	default:
 		return nil, fieldcheck.Refuse("", "is of a kind that is not supported")
 	}
+}
+
+// expressionFilter reads a condition in the Common Expression Language.
+func expressionFilter(packed *anypb.Any) (logCondition, error) {
+	opened, err := unpack(packed)
+	if err != nil {
+		return nil, err
+	}
+	m, ok := opened.(*celfilterv3.ExpressionFilter)
+	if !ok {
+		return nil, fieldcheck.Refuse("", "%s is not supported, write ExpressionFilter", opened.ProtoReflect().Descriptor().FullName())
+	}
+	condition, err := expr.Condition(m.GetExpression())
+	if err != nil {
+		return nil, fieldcheck.Refuse("expression", "%v", err)
+	}
+	return condition.Holds, nil
+}
+
+func grpcFilter(m *accesslogv3.GrpcStatusFilter) logCondition {
+	return func(req *stream.Request, resp *stream.Response) bool {
+		n, found := stream.GRPCStatusOf(req, resp)
+		return (found && slices.Contains(m.GetStatuses(), accesslogv3.GrpcStatusFilter_Status(n))) != m.GetExclude()
+	}
+}
+
+func metadataFilter(m *accesslogv3.MetadataFilter) (logCondition, error) {
+	otherwise := m.GetMatchIfKeyNotFound() == nil || m.GetMatchIfKeyNotFound().GetValue()
+	matcher := m.GetMatcher()
+	if matcher == nil {
+		return func(*stream.Request, *stream.Response) bool { return otherwise }, nil
+	}
+	holds, err := metadataHolds(matcher)
+	var path []string
+	for _, s := range matcher.GetPath() {
+		path = append(path, s.GetKey())
+	}
+	return func(req *stream.Request, _ *stream.Response) bool {
+		if _, found := req.Info.Metadata.Get(matcher.GetFilter(), path...); !found {
+			return otherwise
+		}
+		return holds(&req.Info.Metadata)
+	}, fieldcheck.At("metadata_filter.matcher", err)
 }
 
 func logFilters(list []*accesslogv3.AccessLogFilter, all bool) (logCondition, error) {
