@@ -166,6 +166,13 @@ type Trace struct {
 // Service is what a cluster stands for, from its metadata.
 type Service struct{ Host, Name, Namespace string }
 
+// Tag is one further fact about a request, for spans and logs.
+type Tag struct {
+	Name string
+	// Value gives it; empty leaves it out.
+	Value func(*Request, *Response) string
+}
+
 // Observer is told what happened. Its methods must not keep what they get.
 type Observer interface {
 	// Request is called when a request has been answered, or has failed to be.

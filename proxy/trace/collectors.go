@@ -2,7 +2,6 @@ package trace
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	collectorv1 "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -11,7 +10,6 @@ import (
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/lateenmesh/lateen/proxy/stream"
 	"github.com/lateenmesh/lateen/proxy/upcall"
 )
 
@@ -26,19 +24,8 @@ func Zipkin(c *upcall.Caller, path, service string) func([]Span) error {
 		if err != nil {
 			return err
 		}
-		return post(c, path, "application/json", body)
+		return c.Post(path, "application/json", body)
 	}
-}
-
-func post(c *upcall.Caller, path, kind string, body []byte) error {
-	reply, err := c.Do(nil, upcall.Call{Method: "POST", Path: path, Body: body, Header: []stream.Field{{Name: "content-type", Value: kind}}})
-	if err != nil {
-		return err
-	}
-	if reply.Status/100 != 2 {
-		return fmt.Errorf("the collector answered %d", reply.Status)
-	}
-	return nil
 }
 
 type zipkinSpan struct {
@@ -90,7 +77,7 @@ func OTLPHTTP(c *upcall.Caller, path, service string) func([]Span) error {
 		if err != nil {
 			return err
 		}
-		return post(c, path, "application/x-protobuf", body)
+		return c.Post(path, "application/x-protobuf", body)
 	}
 }
 

@@ -120,7 +120,7 @@ func TestSpansAreReported(t *testing.T) {
 		var c collector
 		call := &upcall.Caller{Handler: &c, Authority: "zipkin"}
 		report := func(send func([]Span) error, cfg Config) {
-			cfg.Random, cfg.Overall, cfg.Reporter = 1_000_000, 1_000_000, &Reporter{Send: send, Failed: func(err error) { t.Error(err) }}
+			cfg.Random, cfg.Overall, cfg.Reporter = 1_000_000, 1_000_000, &upcall.Reporter[Span]{Send: send, Failed: func(err error) { t.Error(err) }}
 			tracer := New(cfg)
 			for range 3 {
 				req := asked("x-request-id", "r1")
@@ -128,10 +128,10 @@ func TestSpansAreReported(t *testing.T) {
 				req.Info.Status, req.Info.Cluster, req.Info.Operation, req.Info.End = 503, "up", "shop:80/*", time.Now().Add(time.Second)
 				tracer.Request(req, nil)
 			}
-			time.Sleep(2 * batchTime)
+			time.Sleep(2 * time.Second)
 			synctest.Wait()
 		}
-		report(Zipkin(call, "/api/v2/spans", "cart.shop"), Config{Tags: []Tag{{"own", func(*stream.Request, *stream.Response) string { return "tag" }}}})
+		report(Zipkin(call, "/api/v2/spans", "cart.shop"), Config{Tags: []stream.Tag{{Name: "own", Value: func(*stream.Request, *stream.Response) string { return "tag" }}}})
 		var spans []zipkinSpan
 		if len(c.bodies) != 1 || c.paths[0] != "/api/v2/spans" || json.Unmarshal(c.bodies[0], &spans) != nil || len(spans) != 3 {
 			t.Fatalf("%d reports, %d spans", len(c.bodies), len(spans))
@@ -170,22 +170,4 @@ func TestSpansOfGRPC(t *testing.T) {
 			t.Errorf("status %s: error %v, %v", status, s.Error, tags)
 		}
 	}
-}
-
-// A collector that takes its time costs no more than a bounded queue.
-func TestQueueIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		wait := make(chan struct{})
-		sent := 0
-		r := &Reporter{Send: func(s []Span) error { <-wait; sent += len(s); return nil }}
-		for range 2 * mostQueued {
-			r.add(Span{})
-		}
-		close(wait)
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if sent != mostQueued {
-			t.Errorf("%d sent; want %d", sent, mostQueued)
-		}
-	})
 }

@@ -4,10 +4,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
+	"github.com/lateenmesh/lateen/proxy/upcall"
 )
 
 // Config says which requests are traced and how.
@@ -27,17 +27,10 @@ type Config struct {
 	MaxPath int
 	// Silent tells the upstream nothing.
 	Silent bool
-	Tags   []Tag
-	// NodeID and Cluster are the proxy's, for every span.
-	NodeID, Cluster string
-	Reporter        *Reporter
-}
-
-// Tag is one further fact of a span.
-type Tag struct {
-	Name string
-	// Value gives it; empty leaves it out.
-	Value func(*stream.Request, *stream.Response) string
+	Tags   []stream.Tag
+	// NodeID is the proxy's, for every span.
+	NodeID   string
+	Reporter *upcall.Reporter[Span]
 }
 
 // Tracer is what one listener does. It observes requests, too.
@@ -103,7 +96,7 @@ func (t *Tracer) Request(req *stream.Request, resp *stream.Response) {
 	if !req.Info.Trace.Sampled {
 		return
 	}
-	t.cfg.Reporter.add(t.span(req, resp))
+	t.cfg.Reporter.Add(t.span(req, resp))
 }
 
 // Opened implements [stream.Observer].
@@ -171,62 +164,3 @@ func (t *Tracer) span(req *stream.Request, resp *stream.Response) Span {
 // unknown, deadline exceeded, resource exhausted, unimplemented, internal,
 // unavailable, data loss.
 var grpcErrors = []string{"2", "4", "8", "12", "13", "14", "15"}
-
-// Reporter sends spans to a collector, in batches.
-type Reporter struct {
-	// Send hands a batch to the collector.
-	Send func([]Span) error
-	// Failed is told why a batch was lost; may be nil.
-	Failed func(error)
-
-	mu      sync.Mutex
-	spans   []Span      // guarded by mu
-	lost    int         // guarded by mu
-	timer   *time.Timer // guarded by mu; nil while nothing waits
-	sending bool        // guarded by mu
-}
-
-const (
-	batchSize  = 200
-	batchTime  = time.Second
-	mostQueued = 5000 // while the collector takes its time
-)
-
-// add queues a span. A request never waits for the collector.
-func (r *Reporter) add(s Span) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.spans) >= mostQueued {
-		r.lost++
-		return
-	}
-	r.spans = append(r.spans, s)
-	switch {
-	case r.timer == nil:
-		r.timer = time.AfterFunc(batchTime, r.flush)
-	case len(r.spans) == batchSize && !r.sending:
-		r.timer.Reset(0)
-	}
-}
-
-// flush sends what waits, batch by batch. It is called by the timer.
-func (r *Reporter) flush() {
-	r.mu.Lock()
-	if r.sending {
-		r.mu.Unlock()
-		return
-	}
-	r.sending = true
-	for len(r.spans) > 0 {
-		batch := r.spans[:min(len(r.spans), batchSize)]
-		r.spans = r.spans[len(batch):]
-		r.mu.Unlock()
-		err := r.Send(batch)
-		if err != nil && r.Failed != nil {
-			r.Failed(err)
-		}
-		r.mu.Lock()
-	}
-	r.spans, r.timer, r.sending = nil, nil, false
-	r.mu.Unlock()
-}

@@ -25,7 +25,8 @@ func (e *StatusError) Error() string { return fmt.Sprintf("gRPC status %d: %s", 
 const prefix = 5
 
 // Unary makes a gRPC call with one message each way. method is
-// "/package.Service/Method".
+// "/package.Service/Method"; out is nil where the reply's message does not matter,
+// if there is one at all.
 func (c *Caller) Unary(on *stream.Request, method string, in, out proto.Message) error {
 	body, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, prefix, 512), in)
 	if err != nil {
@@ -38,6 +39,9 @@ func (c *Caller) Unary(on *stream.Request, method string, in, out proto.Message)
 	}
 	if err := reply.status(); err != nil {
 		return err
+	}
+	if out == nil {
+		return nil
 	}
 	if len(reply.Body) < prefix || reply.Body[0] != 0 || int(binary.BigEndian.Uint32(reply.Body[1:])) != len(reply.Body)-prefix {
 		return &StatusError{13, "the reply to " + method + " is not one plain message"}

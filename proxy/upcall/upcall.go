@@ -85,6 +85,18 @@ func (c *Caller) Do(on *stream.Request, call Call) (*Reply, error) {
 	return reply, err
 }
 
+// Post sends a body whose reply does not matter, as long as it is a success.
+func (c *Caller) Post(path, kind string, body []byte) error {
+	reply, err := c.Do(nil, Call{Method: "POST", Path: path, Body: body, Header: []stream.Field{{Name: "content-type", Value: kind}}})
+	if err != nil {
+		return err
+	}
+	if reply.Status/100 != 2 {
+		return fmt.Errorf("the collector answered %d", reply.Status)
+	}
+	return nil
+}
+
 // abandon ends a call when what it is made for is given up.
 type abandon struct{ call *stream.Request }
 

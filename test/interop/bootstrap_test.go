@@ -8,9 +8,10 @@ import (
 
 // upstreams are what both proxies forward to and ask.
 type upstreams struct {
-	v1, v2 *backend
-	// services is the port of the gRPC services.
-	services string
+	v1, v2   *backend
+	services services
+	// loggers are further access loggers, as YAML.
+	loggers string
 }
 
 // bootstrapText is the bootstrap that both proxies run.
@@ -42,6 +43,7 @@ static_resources:
               "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
               path: %s
               log_format: {text_format_source: {inline_string: "%%RESPONSE_CODE%% %%RESPONSE_FLAGS%% %%RESPONSE_CODE_DETAILS%% %%UPSTREAM_CLUSTER%% %%ROUTE_NAME%% %%UPSTREAM_REQUEST_ATTEMPT_COUNT%%\n"}}
+%s
           http_filters:
 %s
           - name: envoy.filters.http.router
@@ -52,12 +54,12 @@ static_resources:
             virtual_hosts:
 %s
   clusters:
-%s`, host, port, p.log.file, indent(filters(), "          "), indent(hosts.String(), "            "), clusters(up))
+%s`, host, port, p.log.file, indent(up.loggers, "          "), indent(filters(), "          "), indent(hosts.String(), "            "), clusters(up))
 }
 
 func clusters(up upstreams) string {
 	var out strings.Builder
-	for _, c := range []struct{ name, port string }{{"v1", up.v1.port}, {"v2", up.v2.port}, {"none", "1"}, {"empty", ""}, {"services", up.services}} {
+	for _, c := range []struct{ name, port string }{{"v1", up.v1.port}, {"v2", up.v2.port}, {"none", "1"}, {"empty", ""}, {"services", up.services.port}} {
 		fmt.Fprintf(&out, "  - name: %s\n    type: STATIC\n    connect_timeout: 1s\n", c.name)
 		if c.name == "services" {
 			out.WriteString(indent(speakHTTP2, "    ") + "\n")

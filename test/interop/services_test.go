@@ -9,17 +9,25 @@ import (
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	logsv1 "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// newServices serves the gRPC services that proxies ask, and gives their port.
-func newServices(t *testing.T) string {
+// services are the gRPC services that proxies ask.
+type services struct {
+	port string
+	logs *logService
+}
+
+// newServices serves them.
+func newServices(t *testing.T) services {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -28,10 +36,42 @@ func newServices(t *testing.T) string {
 	s := grpc.NewServer()
 	authv3.RegisterAuthorizationServer(s, authorization{})
 	rlsv3.RegisterRateLimitServiceServer(s, limiting{})
+	logs := &logService{http: make(chan *alsv3.StreamAccessLogsMessage, 100), otlp: make(chan *logsv1.ExportLogsServiceRequest, 100)}
+	alsv3.RegisterAccessLogServiceServer(s, logs)
+	logsv1.RegisterLogsServiceServer(s, otlpService{logs: logs})
 	go func() { _ = s.Serve(l) }() // ends with Stop
 	t.Cleanup(s.Stop)
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	return services{port, logs}
+}
+
+// logService keeps what it is sent.
+type logService struct {
+	alsv3.UnimplementedAccessLogServiceServer
+	http chan *alsv3.StreamAccessLogsMessage
+	otlp chan *logsv1.ExportLogsServiceRequest
+}
+
+// StreamAccessLogs takes entries of a proxy.
+func (s *logService) StreamAccessLogs(in alsv3.AccessLogService_StreamAccessLogsServer) error {
+	for {
+		m, err := in.Recv()
+		if err != nil {
+			return nil // the proxy has gone, or has said all
+		}
+		s.http <- m
+	}
+}
+
+type otlpService struct {
+	logsv1.UnimplementedLogsServiceServer
+	logs *logService
+}
+
+// Export takes records of a proxy.
+func (s otlpService) Export(_ context.Context, in *logsv1.ExportLogsServiceRequest) (*logsv1.ExportLogsServiceResponse, error) {
+	s.logs.otlp <- in
+	return &logsv1.ExportLogsServiceResponse{}, nil
 }
 
 // authorization answers by the last word of the path, and tells the upstream what

@@ -1,13 +1,11 @@
 package extauthz
 
 import (
-	"net/netip"
 	"strconv"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -110,39 +108,21 @@ func (s *GRPC) request(q *Question) *authv3.CheckRequest {
 		http.Body = strings.ToValidUTF8(string(q.Body), "!")
 	}
 	attributes := &authv3.AttributeContext{
-		Source:      s.peer(req.Conn.Remote),
-		Destination: s.peer(req.Conn.Local),
+		Source:      &authv3.AttributeContext_Peer{Address: upcall.Address(req.Conn.Remote)},
+		Destination: &authv3.AttributeContext_Peer{Address: upcall.Address(req.Conn.Local)},
 		Request:     &authv3.AttributeContext_Request{Time: timestamppb.New(req.Info.Start), Http: http}, ContextExtensions: q.Extensions,
-		MetadataContext: s.metadata(req),
+		MetadataContext: &corev3.Metadata{},
+	}
+	if len(s.Namespaces) > 0 {
+		if told := upcall.Metadata(&req.Info.Metadata, s.Namespaces); told != nil {
+			attributes.MetadataContext = told
+		}
 	}
 	if t := req.Conn.TLS; t != nil {
 		attributes.Source.Principal, attributes.Destination.Principal = t.Principal(), t.LocalURI
 		attributes.TlsSession = &authv3.AttributeContext_TLSSession{Sni: t.SNI}
 	}
 	return &authv3.CheckRequest{Attributes: attributes}
-}
-
-func (s *GRPC) peer(a netip.AddrPort) *authv3.AttributeContext_Peer {
-	return &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
-		Address: a.Addr().String(), PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(a.Port())},
-	}}}}
-}
-
-func (s *GRPC) metadata(req *stream.Request) *corev3.Metadata {
-	out := &corev3.Metadata{}
-	for _, name := range s.Namespaces {
-		space := req.Info.Metadata.Namespace(name)
-		if space == nil {
-			continue
-		}
-		if v, err := structpb.NewStruct(space); err == nil {
-			if out.FilterMetadata == nil {
-				out.FilterMetadata = map[string]*structpb.Struct{}
-			}
-			out.FilterMetadata[name] = v
-		}
-	}
-	return out
 }
 
 var _ Service = (*GRPC)(nil)

@@ -3,7 +3,6 @@ package compile
 import (
 	"encoding/hex"
 	"fmt"
-	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -68,8 +67,8 @@ func httpCheck(m *corev3.HealthCheck_HttpHealthCheck, name string) (*check.HTTP,
 		out.Host = name
 	}
 	for i, o := range m.GetRequestHeadersToAdd() {
-		if strings.Contains(o.GetHeader().GetValue(), "%") {
-			return nil, fieldcheck.Refuse(fmt.Sprintf("request_headers_to_add[%d].header.value", i), "%q has a place holder: probes have no request to fill it from", o.GetHeader().GetValue())
+		if err := noPlaceHolder(o.GetHeader().GetValue()); err != nil {
+			return nil, fieldcheck.At(fmt.Sprintf("request_headers_to_add[%d].header.value", i), err)
 		}
 		out.Header = append(out.Header, stream.Field{Name: o.GetHeader().GetKey(), Value: o.GetHeader().GetValue()})
 	}

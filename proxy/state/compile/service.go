@@ -1,7 +1,9 @@
 package compile
 
 import (
+	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -58,6 +60,30 @@ func (c *Compiler) httpCaller(u *corev3.HttpUri) (*upcall.Caller, *url.URL, erro
 		return nil, nil, fieldcheck.Refuse("cluster", "is missing: calls go through a cluster")
 	}
 	return c.caller(u.GetCluster(), at.Host, u.GetTimeout().AsDuration()), at, nil
+}
+
+// httpService reads an HTTP service that is told something.
+func (c *Compiler) httpService(m *corev3.HttpService) (*upcall.Caller, string, error) {
+	caller, at, err := c.httpCaller(m.GetHttpUri())
+	if err != nil {
+		return nil, "", fieldcheck.At("http_uri", err)
+	}
+	for i, o := range m.GetRequestHeadersToAdd() {
+		if err := noPlaceHolder(o.GetHeader().GetValue()); err != nil {
+			return nil, "", fieldcheck.At(fmt.Sprintf("request_headers_to_add[%d].header.value", i), err)
+		}
+		caller.Header = append(caller.Header, stream.Field{Name: o.GetHeader().GetKey(), Value: o.GetHeader().GetValue()})
+	}
+	return caller, at.RequestURI(), nil
+}
+
+// noPlaceHolder refuses operators in fields of calls that the proxy makes on its
+// own account.
+func noPlaceHolder(value string) error {
+	if strings.Contains(value, "%") {
+		return fieldcheck.Refuse("", "%q has a place holder: there is no request to fill it from", value)
+	}
+	return nil
 }
 
 // names compiles a list of comparisons.

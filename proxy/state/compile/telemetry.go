@@ -10,7 +10,10 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	filelogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	celfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
+	grpclogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
+	otellogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/open_telemetry/v3"
 	streamlogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
@@ -66,10 +69,26 @@ func (c *Compiler) accessLog(m *accesslogv3.AccessLog) (stream.Observer, error) 
 	if err != nil {
 		return nil, fieldcheck.At("typed_config", err)
 	}
-	var out telemetry.AccessLog
+	filter, err := logFilter(m.GetFilter())
+	if err != nil {
+		return nil, fieldcheck.At("filter", err)
+	}
+	o, err := c.logger(opened, filter)
+	return o, fieldcheck.At("typed_config", err)
+}
+
+func (c *Compiler) logger(opened proto.Message, filter logCondition) (stream.Observer, error) {
+	out := telemetry.AccessLog{Filter: filter}
+	var err error
 	switch t := opened.(type) {
+	case *grpclogv3.HttpGrpcAccessLogConfig:
+		return c.httpGRPCLog(t, filter)
+	case *grpclogv3.TcpGrpcAccessLogConfig:
+		return c.tcpGRPCLog(t, filter)
+	case *otellogv3.OpenTelemetryAccessLogConfig:
+		return c.otlpLog(t, filter)
 	case *filelogv3.FileAccessLog:
-		out, err = fileLog(t)
+		err = fileLog(&out, t)
 	case *streamlogv3.StdoutAccessLog:
 		out.Path = "/dev/stdout"
 		err = logFormat(&out, t.GetLogFormat())
@@ -80,31 +99,23 @@ func (c *Compiler) accessLog(m *accesslogv3.AccessLog) (stream.Observer, error) 
 		err = fieldcheck.Refuse("", "%s is not an access logger that is supported", opened.ProtoReflect().Descriptor().FullName())
 	}
 	if err != nil {
-		return nil, fieldcheck.At("typed_config", err)
-	}
-	if out.Filter, err = logFilter(m.GetFilter()); err != nil {
-		return nil, fieldcheck.At("filter", err)
+		return nil, err
 	}
 	return c.Telemetry.AccessLog(out)
 }
 
 //nolint:staticcheck // the deprecated forms are still written
-func fileLog(m *filelogv3.FileAccessLog) (telemetry.AccessLog, error) {
-	out := telemetry.AccessLog{Path: m.GetPath(), Text: m.GetFormat(), JSON: m.GetJsonFormat()}
-	return out, logFormat(&out, m.GetLogFormat())
+func fileLog(out *telemetry.AccessLog, m *filelogv3.FileAccessLog) error {
+	out.Path, out.Text, out.JSON = m.GetPath(), m.GetFormat(), m.GetJsonFormat()
+	return logFormat(out, m.GetLogFormat())
 }
 
 func logFormat(out *telemetry.AccessLog, m *corev3.SubstitutionFormatString) error {
 	if m == nil {
 		return nil
 	}
-	for i, f := range m.GetFormatters() {
-		// Their operators are always there.
-		switch url := f.GetTypedConfig().GetTypeUrl(); url[strings.LastIndexByte(url, '/')+1:] {
-		case "envoy.extensions.formatter.cel.v3.Cel", "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery", "envoy.extensions.formatter.metadata.v3.Metadata":
-		default:
-			return fieldcheck.Refuse(fmt.Sprintf("log_format.formatters[%d]", i), "%s is not supported, write cel, req_without_query or metadata", url)
-		}
+	if err := formatters(m.GetFormatters()); err != nil {
+		return fieldcheck.At("log_format.formatters", err)
 	}
 	out.OmitEmpty, out.JSON = m.GetOmitEmptyValues(), m.GetJsonFormat()
 	out.Text = m.GetTextFormat() //nolint:staticcheck // still written
@@ -112,6 +123,19 @@ func logFormat(out *telemetry.AccessLog, m *corev3.SubstitutionFormatString) err
 		var err error
 		if out.Text, err = text(s); err != nil {
 			return fieldcheck.At("log_format.text_format_source", err)
+		}
+	}
+	return nil
+}
+
+// formatters are extensions with further operators. Those of the ones that are
+// known are always there.
+func formatters(list []*corev3.TypedExtensionConfig) error {
+	for i, f := range list {
+		switch kind := short(f.GetTypedConfig().GetTypeUrl()); kind {
+		case "envoy.extensions.formatter.cel.v3.Cel", "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery", "envoy.extensions.formatter.metadata.v3.Metadata":
+		default:
+			return fieldcheck.Refuse(fmt.Sprintf("[%d]", i), "%s is not supported, write cel, req_without_query or metadata", kind)
 		}
 	}
 	return nil

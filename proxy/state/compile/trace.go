@@ -13,6 +13,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/stream"
 	"github.com/lateenmesh/lateen/proxy/trace"
+	"github.com/lateenmesh/lateen/proxy/upcall"
 )
 
 // collectorTime is how long a collector may take for a batch.
@@ -83,14 +84,11 @@ func (c *Compiler) openTelemetry(m *tracev3.OpenTelemetryConfig, config *trace.C
 		service = c.serviceName()
 	}
 	if h := m.GetHttpService(); h != nil {
-		caller, at, err := c.httpCaller(h.GetHttpUri())
+		caller, path, err := c.httpService(h)
 		if err != nil {
-			return fieldcheck.At("http_service.http_uri", err)
+			return fieldcheck.At("http_service", err)
 		}
-		for _, o := range h.GetRequestHeadersToAdd() {
-			caller.Header = append(caller.Header, stream.Field{Name: o.GetHeader().GetKey(), Value: o.GetHeader().GetValue()})
-		}
-		config.Reporter = c.reporter(trace.OTLPHTTP(caller, at.RequestURI(), service))
+		config.Reporter = c.reporter(trace.OTLPHTTP(caller, path, service))
 		return nil
 	}
 	caller, err := c.grpcCaller(m.GetGrpcService(), collectorTime)
@@ -101,8 +99,8 @@ func (c *Compiler) openTelemetry(m *tracev3.OpenTelemetryConfig, config *trace.C
 	return nil
 }
 
-func (c *Compiler) reporter(send func([]trace.Span) error) *trace.Reporter {
-	return &trace.Reporter{Send: send, Failed: func(err error) { c.Log.Warn("spans lost", "error", err) }}
+func (c *Compiler) reporter(send func([]trace.Span) error) *upcall.Reporter[trace.Span] {
+	return &upcall.Reporter[trace.Span]{Send: send, Failed: func(err error) { c.Log.Warn("spans lost", "error", err) }}
 }
 
 // serviceName is what collectors call this proxy's workload.
@@ -116,10 +114,10 @@ func (c *Compiler) serviceName() string {
 	return "lateen-proxy"
 }
 
-func (c *Compiler) tags(list []*tracingv3.CustomTag) ([]trace.Tag, error) {
-	var out []trace.Tag
+func (c *Compiler) tags(list []*tracingv3.CustomTag) ([]stream.Tag, error) {
+	var out []stream.Tag
 	for i, m := range list {
-		t := trace.Tag{Name: m.GetTag()}
+		t := stream.Tag{Name: m.GetTag()}
 		switch v := m.GetType().(type) {
 		case *tracingv3.CustomTag_Literal_:
 			t.Value = func(*stream.Request, *stream.Response) string { return v.Literal.GetValue() }
