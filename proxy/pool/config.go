@@ -4,6 +4,7 @@ package pool
 
 import (
 	"crypto/tls"
+	"net"
 	"net/netip"
 	"time"
 )
@@ -40,6 +41,9 @@ type Config struct {
 	Source netip.Addr
 	// Keepalive of TCP; the zero value leaves the kernel's.
 	Keepalive Keepalive
+	// Agreed is given connections whose handshake has agreed on a protocol, and gives
+	// what carries the bytes on them; nil leaves them as they are.
+	Agreed func(protocol string, conn net.Conn) net.Conn
 }
 
 // Keepalive are TCP's probes on idle connections.

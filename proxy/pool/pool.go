@@ -169,6 +169,9 @@ func (p *Pool) connect(ctx context.Context, req TLSRequest) (*Conn, error) {
 			raw.Close()
 			return nil, err
 		}
+		if p.cfg.Agreed != nil && c.TLS.NegotiatedProtocol != "" {
+			c.Conn = p.cfg.Agreed(c.TLS.NegotiatedProtocol, c.Conn)
+		}
 	}
 	return c, nil
 }

@@ -189,4 +189,7 @@ type Observer interface {
 type TCP struct {
 	Conn *Conn
 	Info *Info
+	// Told is who the upstream's proxy said that it stands for, as Conn's is for the
+	// downstream's.
+	Told func() *Peer
 }

@@ -305,6 +305,10 @@ type Conn struct {
 	Listener, Chain string
 	// Parking tells a drain whether the connection waits for a request.
 	Parking Parking
+	// Told is who the peer's proxy said that it stands for, before the connection's
+	// first bytes: nil before those, and when it did not say. It is nil itself where
+	// that is not asked.
+	Told func() *Peer
 }
 
 // Ends are the two ends of a socket.

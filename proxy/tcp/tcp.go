@@ -57,6 +57,9 @@ func (p *Proxy) Serve(conn net.Conn, facts *stream.Conn, _ <-chan struct{}) {
 	if up == nil {
 		return
 	}
+	if t, ok := up.Conn.(interface{ Told() *stream.Peer }); ok {
+		noted.Told = t.Told
+	}
 	host.Active.Add(1)
 	defer func() {
 		host.Active.Add(-1)

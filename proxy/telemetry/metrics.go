@@ -152,6 +152,15 @@ func (m *standard) Progress(tcp *stream.TCP, received, sent int64) {
 func (m *standard) find(tcp *stream.TCP, flags stream.Flags) []*series {
 	k := m.key(tcp.Conn, tcp.Info)
 	k.protocol, k.flags = bytestream, flags
+	told := tcp.Conn.Told
+	if m.Source {
+		told = tcp.Told
+	}
+	if told != nil {
+		if peer := told(); peer != nil {
+			k.peer = peer
+		}
+	}
 	req := &stream.Request{Conn: tcp.Conn, Info: tcp.Info}
 	found := make([]*series, len(m.groups))
 	for i, g := range m.groups {

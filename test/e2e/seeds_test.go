@@ -197,3 +197,31 @@ func TestMetricsCarryIstiosLabels(t *testing.T) {
 		`source_principal="spiffe://cluster.local/ns/default/sa/bookinfo-productpage"`, `request_protocol="http"`, `response_code="200"`,
 		"istio_request_duration_milliseconds_bucket", "istio_request_bytes_sum", "istio_response_bytes_count")
 }
+
+// The two ends of a byte stream know each other, though nothing in it says who
+// they are.
+func TestByteStreamsKnowTheirPeers(t *testing.T) {
+	ns := namespace(t, "streams")
+	for _, sample := range []string{"tcpecho/tcp-echo.yaml", "curl/curl.yaml"} {
+		manifest, err := os.ReadFile("../../samples/" + sample)
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(t, ns, string(manifest))
+	}
+	must(t, "wait", "-n", ns, "--for=condition=Ready", "pod", "--all", "--timeout=60s")
+	eventually(t, "tcp-echo's sidecar knows curl", func() error {
+		// curl ends with a timeout, because the server goes on waiting for lines.
+		out, _ := kubectl("world\n", "exec", "-i", "-n", ns, "deploy/curl", "--", "curl", "-s", "--max-time", "1", "telnet://tcp-echo:9000")
+		if !strings.Contains(out, "hello world") {
+			return fmt.Errorf("got %q", out)
+		}
+		stats := metrics(t, ns, "app=tcp-echo")
+		for line := range strings.Lines(stats) {
+			if strings.HasPrefix(line, "istio_tcp_connections_closed_total{") && strings.Contains(line, `source_workload="curl"`) && strings.Contains(line, `connection_security_policy="mutual_tls"`) {
+				return nil
+			}
+		}
+		return fmt.Errorf("no connection from curl among\n%s", stats)
+	})
+}

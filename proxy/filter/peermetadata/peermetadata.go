@@ -85,13 +85,18 @@ const maxPeers = 4096
 // Decode gives the peer that a header value describes, nil when it describes
 // none.
 func (p *Peers) Decode(value string) *stream.Peer {
+	return p.learn(value, func() (stream.Peer, error) { return Decode(value) })
+}
+
+// learn gives the peer that a key stands for, nil for none.
+func (p *Peers) learn(key string, decode func() (stream.Peer, error)) *stream.Peer {
 	p.mu.RLock()
-	peer, found := p.known[value]
+	peer, found := p.known[key]
 	p.mu.RUnlock()
 	if found {
 		return peer
 	}
-	if decoded, err := Decode(value); err == nil {
+	if decoded, err := decode(); err == nil {
 		peer = &decoded
 	}
 	p.mu.Lock()
@@ -99,7 +104,7 @@ func (p *Peers) Decode(value string) *stream.Peer {
 	if p.known == nil || len(p.known) >= maxPeers {
 		p.known = map[string]*stream.Peer{}
 	}
-	p.known[strings.Clone(value)] = peer
+	p.known[strings.Clone(key)] = peer
 	return peer
 }
 

@@ -80,6 +80,14 @@ func ownerKind(owner, workload string) string {
 // Encode is the header x-envoy-peer-metadata of a workload: a Struct with its
 // keys in order, in base64.
 func Encode(p stream.Peer) (string, error) {
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(structOf(p))
+	if err != nil {
+		return "", fmt.Errorf("encode peer metadata: %w", err)
+	}
+	return base64.StdEncoding.EncodeToString(body), nil
+}
+
+func structOf(p stream.Peer) *structpb.Struct {
 	labels := map[string]*structpb.Value{}
 	put(labels, labelCanonicalName, p.CanonicalName)
 	put(labels, labelCanonicalRevision, p.CanonicalRevision)
@@ -93,11 +101,7 @@ func Encode(p stream.Peer) (string, error) {
 	if p.OwnerKind != "" {
 		put(fields, keyOwner, ownerPrefix+p.Namespace+"/"+p.OwnerKind+"s/"+p.Workload)
 	}
-	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(&structpb.Struct{Fields: fields})
-	if err != nil {
-		return "", fmt.Errorf("encode peer metadata: %w", err)
-	}
-	return base64.StdEncoding.EncodeToString(body), nil
+	return &structpb.Struct{Fields: fields}
 }
 
 func put(m map[string]*structpb.Value, key, value string) {

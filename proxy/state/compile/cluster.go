@@ -16,6 +16,7 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
 	"github.com/lateenmesh/lateen/proxy/pool"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -30,7 +31,8 @@ type Cluster struct {
 	// Secrets names the secrets that it waits for.
 	Secrets []string
 
-	sockets []socketMatch
+	sockets  []socketMatch
+	exchange *peermetadata.Exchange // nil where no filter makes it
 }
 
 // Cluster compiles a cluster.
@@ -55,7 +57,7 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 		{"outlier_detection", out.outlier},
 		{"health_checks", out.health},
 		{"upstream_bind_config", out.bind},
-		{"filters", networkFilters},
+		{"filters", func(m *clusterv3.Cluster) error { return out.networkFilters(c, m) }},
 		{"typed_extension_protocol_options", out.protocol},
 		{"", func(m *clusterv3.Cluster) error { return out.transport(c, m) }},
 	}
@@ -168,18 +170,24 @@ func (c *Cluster) outlier(m *clusterv3.Cluster) error {
 	return nil
 }
 
-// networkFilters are those on the connections to endpoints. Istio's metadata
-// exchange is one, and does nothing unless its ALPN was chosen.
-func networkFilters(m *clusterv3.Cluster) error {
+// networkFilters are those on the connections to endpoints: only Istio's metadata
+// exchange, which does nothing unless its ALPN was chosen.
+func (c *Cluster) networkFilters(compiler *Compiler, m *clusterv3.Cluster) error {
 	for i, f := range m.GetFilters() {
 		at := fmt.Sprintf("[%d].typed_config", i)
 		opened, err := unpack(f.GetTypedConfig())
 		if err != nil {
 			return fieldcheck.At(at, err)
 		}
-		if _, ok := opened.(*mxv3.MetadataExchange); !ok {
+		mx, ok := opened.(*mxv3.MetadataExchange)
+		if !ok {
 			return fieldcheck.Refuse(at, "%s is not a filter for clusters that is supported", opened.ProtoReflect().Descriptor().FullName())
 		}
+		exchange, err := compiler.exchangeOf(mx)
+		if err != nil {
+			return fieldcheck.At(at, err)
+		}
+		c.exchange, c.Config.Pool.Agreed = exchange, exchange.Agreed
 	}
 	return nil
 }
@@ -247,7 +255,7 @@ func (c *Cluster) socket(compiler *Compiler, s *corev3.TransportSocket) (pool.TL
 	case *rawv3.RawBuffer:
 		return nil, nil
 	case *tlsv3.UpstreamTlsContext:
-		client, err := credential.NewClient(compiler.Secrets, t)
+		client, err := credential.NewClient(compiler.Secrets, t, unspoken(c.exchange)...)
 		if err != nil {
 			return nil, fieldcheck.At("typed_config", err)
 		}

@@ -8,6 +8,7 @@ package compile
 
 import (
 	"log/slog"
+	"sync"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
@@ -39,4 +40,11 @@ type Compiler struct {
 	Log       *slog.Logger
 
 	peers peermetadata.Peers
+	// told is what this proxy tells of its workload on connections whose ends have
+	// agreed to; made by exchangeOf.
+	told struct {
+		sync.Once
+		exchange *peermetadata.Exchange
+		err      error
+	}
 }

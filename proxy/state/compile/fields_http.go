@@ -80,9 +80,7 @@ var extensionFields = fieldcheck.Table{
 		Ignored: map[string]string{"rotation_interval": "unused series are kept", "graceful_deletion_interval": "unused series are kept"},
 	},
 	"stats.MetricConfig": {Read: "name dimensions tags_to_remove drop"},
-	"envoy.tcp.metadataexchange.config.MetadataExchange": {Ignored: map[string]string{
-		"protocol": "bytes are not exchanged: this proxy does not offer istio-peer-exchange", "enable_discovery": "the endpoint's metadata says who it is", "additional_labels": "the standard labels are told",
-	}},
+	"envoy.tcp.metadataexchange.config.MetadataExchange":              {Read: "protocol", Ignored: map[string]string{"enable_discovery": "the endpoint's metadata says who it is", "additional_labels": "the standard labels are told"}},
 	"envoy.config.accesslog.v3.AccessLog":                             {Read: "name filter typed_config"},
 	"envoy.config.accesslog.v3.AccessLogFilter":                       {Read: "status_code_filter duration_filter not_health_check_filter and_filter or_filter response_flag_filter header_filter traceable_filter runtime_filter grpc_status_filter metadata_filter extension_filter"},
 	"envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig": {Read: "common_config additional_request_headers_to_log additional_response_headers_to_log additional_response_trailers_to_log"},

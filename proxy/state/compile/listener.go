@@ -17,6 +17,7 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
 	"github.com/lateenmesh/lateen/proxy/filter/rbac"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
@@ -128,20 +129,28 @@ func (c *Compiler) chains(m *listenerv3.Listener, out *Listener) error {
 
 func (c *Compiler) chain(m *listenerv3.FilterChain, out *Listener) (*listener.Chain, error) {
 	chain := &listener.Chain{Name: m.GetName(), HandshakeTimeout: m.GetTransportSocketConnectTimeout().AsDuration()}
-	var err error
+	exchange, err := c.exchangeIn(m.GetFilters())
+	if err != nil {
+		return nil, fieldcheck.At("filters", err)
+	}
 	if chain.Match, err = chainMatch(m.GetFilterChainMatch()); err != nil {
 		return nil, fieldcheck.At("filter_chain_match", err)
 	}
 	if s := m.GetTransportSocket(); s != nil {
-		if chain.TLS, err = c.downstream(s, out); err != nil {
+		if chain.TLS, err = c.downstream(s, exchange, out); err != nil {
 			return nil, fieldcheck.At("transport_socket", err)
 		}
 	}
-	chain.Handler, err = c.network(m.GetFilters(), out)
-	return chain, fieldcheck.At("filters", err)
+	if chain.Handler, err = c.network(m.GetFilters(), out); err != nil {
+		return nil, fieldcheck.At("filters", err)
+	}
+	if exchange != nil {
+		chain.Handler = &introduced{exchange, chain.Handler}
+	}
+	return chain, nil
 }
 
-func (c *Compiler) downstream(s *corev3.TransportSocket, out *Listener) (listener.TLS, error) {
+func (c *Compiler) downstream(s *corev3.TransportSocket, exchange *peermetadata.Exchange, out *Listener) (listener.TLS, error) {
 	m, err := unpack(s.GetTypedConfig())
 	if err != nil {
 		return nil, fieldcheck.At("typed_config", err)
@@ -150,7 +159,7 @@ func (c *Compiler) downstream(s *corev3.TransportSocket, out *Listener) (listene
 	case *rawv3.RawBuffer:
 		return nil, nil
 	case *tlsv3.DownstreamTlsContext:
-		server, err := credential.NewServer(c.Secrets, t)
+		server, err := credential.NewServer(c.Secrets, t, unspoken(exchange)...)
 		if err != nil {
 			return nil, fieldcheck.At("typed_config", err)
 		}
@@ -174,7 +183,7 @@ func (c *Compiler) network(list []*listenerv3.Filter, out *Listener) (listener.H
 		}
 		var handler listener.Handler
 		switch t := m.(type) {
-		case *mxv3.MetadataExchange:
+		case *mxv3.MetadataExchange: // by exchangeIn
 			continue
 		case *statsv3.PluginConfig:
 			stats = append(stats, t)

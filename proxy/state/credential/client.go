@@ -34,13 +34,13 @@ type dialled struct {
 	byKey map[string]*tls.Config
 }
 
-// NewClient compiles a cluster's TLS context. Paths in errors start at the
-// context.
-func NewClient(store *Store, t *tlsv3.UpstreamTlsContext) (*Client, error) {
+// NewClient compiles a cluster's TLS context, without the protocols that are not
+// spoken. Paths in errors start at the context.
+func NewClient(store *Store, t *tlsv3.UpstreamTlsContext, unspoken ...string) (*Client, error) {
 	if err := Fields.Check(t); err != nil {
 		return nil, err
 	}
-	c, err := newCommon(store, t.GetCommonTlsContext())
+	c, err := newCommon(store, t.GetCommonTlsContext(), unspoken)
 	if err != nil {
 		return nil, fieldcheck.At("common_tls_context", err)
 	}

@@ -30,13 +30,9 @@ type common struct {
 	suites   []uint16
 }
 
-// unspoken are protocols that nobody may agree on with us: what they announce is
-// not spoken here, neither by servers nor by clients.
-var unspoken = []string{"istio-peer-exchange"}
-
-func newCommon(store *Store, c *tlsv3.CommonTlsContext) (*common, error) {
-	// Who agrees on istio-peer-exchange tells the other side about itself before
-	// the first byte, which this proxy does not do: it must not be agreed on.
+// newCommon compiles a context. unspoken are protocols that must not be agreed on,
+// because what they announce is not spoken.
+func newCommon(store *Store, c *tlsv3.CommonTlsContext, unspoken []string) (*common, error) {
 	alpn := slices.DeleteFunc(slices.Clone(c.GetAlpnProtocols()), func(p string) bool { return slices.Contains(unspoken, p) })
 	out := &common{store: store, alpn: alpn}
 	for i, cert := range c.GetTlsCertificates() {

@@ -29,13 +29,13 @@ type served struct {
 	byALPN map[string]*tls.Config
 }
 
-// NewServer compiles a filter chain's TLS context. Paths in errors start at
-// the context.
-func NewServer(store *Store, t *tlsv3.DownstreamTlsContext) (*Server, error) {
+// NewServer compiles a filter chain's TLS context, without the protocols that are
+// not spoken. Paths in errors start at the context.
+func NewServer(store *Store, t *tlsv3.DownstreamTlsContext, unspoken ...string) (*Server, error) {
 	if err := Fields.Check(t); err != nil {
 		return nil, err
 	}
-	c, err := newCommon(store, t.GetCommonTlsContext())
+	c, err := newCommon(store, t.GetCommonTlsContext(), unspoken)
 	if err != nil {
 		return nil, fieldcheck.At("common_tls_context", err)
 	}
