@@ -12,7 +12,6 @@ import (
 var unforced = map[string]map[string]string{
 	"DestinationRule": {
 		"trafficPolicy.tunnel":               "connect to the target itself",
-		"trafficPolicy.proxyProtocol":        "the upstream sees no PROXY header",
 		"loadBalancer.zoneAwareLbSetting":    "use localityLbSetting",
 		"localityLbSetting.failoverPriority": "use localityLbSetting.failover",
 		"outlierDetectionHttpErrorCodes":     "5xx are errors; see consecutive5xxErrors and consecutiveGatewayErrors",

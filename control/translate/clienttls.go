@@ -3,6 +3,7 @@ package translate
 import (
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	proxyprotocol "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
 	raw "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcher "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -40,13 +41,43 @@ func (b *clusterBuild) autoMTLS(in ServiceInput, port model.Port, subset string)
 			TransportSocket: clientSocket(b.mutual(in, port, subset, nil)),
 		},
 		{
-			Name:  "tlsMode-disabled",
-			Match: &structpb.Struct{},
-			TransportSocket: &core.TransportSocket{Name: "envoy.transport_sockets.raw_buffer",
-				ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: packed(&raw.RawBuffer{})}},
+			Name:            "tlsMode-disabled",
+			Match:           &structpb.Struct{},
+			TransportSocket: plainSocket(),
 		},
 	}
 	b.metadataExchange(in.Istio)
+}
+
+func plainSocket() *core.TransportSocket {
+	return &core.TransportSocket{Name: "envoy.transport_sockets.raw_buffer", ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: packed(&raw.RawBuffer{})}}
+}
+
+// proxyProtocol has connections begin with a PROXY header, before whatever secures
+// them.
+func (b *clusterBuild) proxyProtocol(p *networking.TrafficPolicy_ProxyProtocol) {
+	if p == nil {
+		return
+	}
+	version := core.ProxyProtocolConfig_V1
+	if p.GetVersion() == networking.TrafficPolicy_ProxyProtocol_V2 {
+		version = core.ProxyProtocolConfig_V2
+	}
+	behind := func(s *core.TransportSocket) *core.TransportSocket {
+		return &core.TransportSocket{Name: "envoy.transport_sockets.upstream_proxy_protocol", ConfigType: &core.TransportSocket_TypedConfig{TypedConfig: packed(
+			&proxyprotocol.ProxyProtocolUpstreamTransport{Config: &core.ProxyProtocolConfig{Version: version}, TransportSocket: s},
+		)}}
+	}
+	c := b.cluster
+	for _, m := range c.TransportSocketMatches {
+		m.TransportSocket = behind(m.TransportSocket)
+	}
+	switch {
+	case c.TransportSocket != nil:
+		c.TransportSocket = behind(c.TransportSocket)
+	case len(c.TransportSocketMatches) == 0:
+		c.TransportSocket = behind(plainSocket())
+	}
 }
 
 // mutual is the mesh's own mutual TLS. The server must show one of the

@@ -51,6 +51,7 @@ func outboundCluster(in ServiceInput, port model.Port, subset *networking.Subset
 	b.outlierDetection(policy.GetOutlierDetection())
 	b.loadBalancer(policy.GetLoadBalancer(), in.Mesh)
 	b.clientTLS(in, port, subset.GetName(), policy.GetTls())
+	b.proxyProtocol(policy.GetProxyProtocol())
 	b.finish()
 	return c
 }

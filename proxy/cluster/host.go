@@ -108,7 +108,7 @@ func (h *Host) Ejected(now time.Time) bool {
 }
 
 // Secured reports whether connections to it are encrypted.
-func (h *Host) Secured() bool { return h.tls != nil }
+func (h *Host) Secured() bool { return pool.Secured(h.tls) }
 
 // Text is the host as logs show it.
 func (h *Host) Text() string { return strings.TrimPrefix(h.id(), "unix://") }

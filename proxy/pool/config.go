@@ -25,6 +25,9 @@ type TLSRequest struct {
 	VerifyName string // a name that the certificate has to show, empty for none
 	// Shared asks for a connection that several requests use at once.
 	Shared bool
+	// Ends are whom the connection is for: told where it begins with a PROXY header,
+	// and it is for nobody else then.
+	Ends Ends
 }
 
 // Config says how connections to one cluster's endpoints are made and kept.

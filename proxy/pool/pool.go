@@ -44,13 +44,15 @@ type Conn struct {
 type key struct {
 	sni, alpn, verify string
 	shared            bool
+	ends              Ends // only where they are told
 }
 
 // Pool keeps the connections to one endpoint.
 type Pool struct {
 	network, address string
 	cfg              *Config
-	tls              TLS // nil: plain text
+	tls              TLS      // nil: plain text
+	proxied          *Proxied // nil: no PROXY header
 	dial             Dial
 	onClose          func() // told of every connection that ends; may be nil
 
@@ -75,7 +77,11 @@ type Pool struct {
 // change. closed, which may
 // be nil, is called for every connection that ends.
 func New(network, address string, cfg *Config, t TLS, dial Dial, closed func()) *Pool {
-	return &Pool{network: network, address: address, cfg: cfg, tls: t, dial: dial, onClose: closed}
+	p := &Pool{network: network, address: address, cfg: cfg, tls: t, dial: dial, onClose: closed}
+	if proxied, ok := t.(*Proxied); ok {
+		p.tls, p.proxied = proxied.TLS, proxied
+	}
+	return p
 }
 
 // defaultTimeout is how long a connection may take to open where nothing is
@@ -93,7 +99,7 @@ const quiet = 20 * time.Millisecond
 // now is the caller's clock reading.
 func (p *Pool) Idle(req TLSRequest, now time.Time) *Conn {
 	for {
-		c := p.pop(keyOf(req))
+		c := p.pop(p.keyOf(&req))
 		if c == nil {
 			return nil
 		}
@@ -107,8 +113,11 @@ func (p *Pool) Idle(req TLSRequest, now time.Time) *Conn {
 	}
 }
 
-func keyOf(req TLSRequest) key {
+func (p *Pool) keyOf(req *TLSRequest) key {
 	k := key{sni: req.SNI, verify: req.VerifyName, shared: req.Shared}
+	if p.proxied != nil {
+		k.ends = req.Ends
+	}
 	switch len(req.ALPN) {
 	case 0:
 	case 1:
@@ -117,6 +126,21 @@ func keyOf(req TLSRequest) key {
 		k.alpn = strings.Join(req.ALPN, ",")
 	}
 	return k
+}
+
+// DropIdle closes the connection that has been idle longest, and reports whether
+// there was one: room for one that fits when no more may be opened.
+func (p *Pool) DropIdle() bool {
+	p.mu.Lock()
+	if len(p.idle) == 0 {
+		p.mu.Unlock()
+		return false
+	}
+	c := p.idle[0]
+	p.idle = slices.Delete(p.idle, 0, 1)
+	p.mu.Unlock()
+	p.Close(c)
+	return true
 }
 
 func (p *Pool) pop(k key) *Conn {
@@ -163,7 +187,13 @@ func (p *Pool) connect(ctx context.Context, req TLSRequest) (*Conn, error) {
 		return nil, err
 	}
 	p.keepalive(raw)
-	c := &Conn{Conn: raw, Fresh: true, key: keyOf(req), created: time.Now()}
+	c := &Conn{Conn: raw, Fresh: true, key: p.keyOf(&req), created: time.Now()}
+	if p.proxied != nil {
+		if err := p.introduce(ctx, raw, req.Ends); err != nil {
+			raw.Close()
+			return nil, err
+		}
+	}
 	if p.tls != nil {
 		if err := c.handshake(ctx, p.tls, req); err != nil {
 			raw.Close()
@@ -174,6 +204,23 @@ func (p *Pool) connect(ctx context.Context, req TLSRequest) (*Conn, error) {
 		}
 	}
 	return c, nil
+}
+
+// introduce writes the PROXY header.
+func (p *Pool) introduce(ctx context.Context, conn net.Conn, ends Ends) error {
+	header, err := p.proxied.header(ends, conn)
+	if err != nil {
+		return fmt.Errorf("make the PROXY header: %w", err)
+	}
+	if deadline, set := ctx.Deadline(); set {
+		if err := conn.SetWriteDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	if _, err := conn.Write(header); err != nil {
+		return err
+	}
+	return conn.SetWriteDeadline(time.Time{})
 }
 
 func (p *Pool) keepalive(conn net.Conn) {

@@ -25,7 +25,7 @@ type Carrier interface {
 // nil when there is none. Connections are filled in the order in which they were
 // opened, so that those that are not needed become idle.
 func (p *Pool) Place(req TLSRequest) *Conn {
-	k := keyOf(req)
+	k := p.keyOf(&req)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.shared {
@@ -87,7 +87,7 @@ type opening struct {
 // otherwise it reports that the caller is to open one, and to tell with Opened.
 // late is true when the deadline, unless it is zero, came first.
 func (p *Pool) Join(req TLSRequest, deadline time.Time) (lead, late bool, err error) {
-	k := keyOf(req)
+	k := p.keyOf(&req)
 	p.mu.Lock()
 	o := p.opening[k]
 	if o == nil {
@@ -107,7 +107,7 @@ func (p *Pool) Join(req TLSRequest, deadline time.Time) (lead, late bool, err er
 
 // Opened tells those who have joined how it went.
 func (p *Pool) Opened(req TLSRequest, err error) {
-	k := keyOf(req)
+	k := p.keyOf(&req)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	o := p.opening[k]

@@ -16,7 +16,7 @@ type waiter struct {
 // ended, or there was none to wait for; and false when the deadline, unless it
 // is zero, came first.
 func (p *Pool) Wait(req TLSRequest, deadline time.Time) (*Conn, bool) {
-	w := &waiter{keyOf(req), make(chan *Conn, 1)}
+	w := &waiter{p.keyOf(&req), make(chan *Conn, 1)}
 	p.mu.Lock()
 	if p.closed || p.open.Load() == 0 {
 		p.mu.Unlock()

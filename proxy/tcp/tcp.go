@@ -93,7 +93,7 @@ func (p *Proxy) connect(facts *stream.Conn, info *stream.Info) (*cluster.Cluster
 		}
 		host.Total.Add(1)
 		info.Upstream, info.UpstreamMTLS, info.UpstreamPeer = host.Address, host.MTLS, host.Peer
-		up, err := host.Pool().Connect(context.Background(), pool.TLSRequest{})
+		up, err := host.Pool().Connect(context.Background(), pool.TLSRequest{Ends: pool.Ends{From: facts.Remote, To: facts.Original}})
 		if err == nil {
 			info.Flags &^= stream.UpstreamFailure
 			if local, ok := up.LocalAddr().(*net.TCPAddr); ok {

@@ -10,6 +10,8 @@ import (
 type upstreams struct {
 	v1, v2   *backend
 	services services
+	// proxied is the port of a backend that expects PROXY headers.
+	proxied string
 	// loggers are further access loggers, as YAML.
 	loggers string
 }
@@ -59,10 +61,13 @@ static_resources:
 
 func clusters(up upstreams) string {
 	var out strings.Builder
-	for _, c := range []struct{ name, port string }{{"v1", up.v1.port}, {"v2", up.v2.port}, {"none", "1"}, {"empty", ""}, {"services", up.services.port}} {
+	for _, c := range []struct{ name, port string }{{"v1", up.v1.port}, {"v2", up.v2.port}, {"none", "1"}, {"empty", ""}, {"services", up.services.port}, {"pp1", up.proxied}, {"pp2", up.proxied}} {
 		fmt.Fprintf(&out, "  - name: %s\n    type: STATIC\n    connect_timeout: 1s\n", c.name)
 		if c.name == "services" {
 			out.WriteString(indent(speakHTTP2, "    ") + "\n")
+		}
+		if version, found := strings.CutPrefix(c.name, "pp"); found {
+			fmt.Fprintf(&out, "    transport_socket:\n      name: pp\n      typed_config: {\"@type\": type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport, config: {version: V%s}, transport_socket: {name: raw, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer}}}\n", version)
 		}
 		fmt.Fprintf(&out, "    load_assignment:\n      cluster_name: %s\n", c.name)
 		if c.port != "" {

@@ -50,7 +50,7 @@ func envoyBinary(t *testing.T) string {
 // the upstream, and response flags agree with Envoy's.
 func TestSameAsEnvoy(t *testing.T) {
 	binary := envoyBinary(t)
-	up := upstreams{v1: newBackend(t, "v1"), v2: newBackend(t, "v2"), services: newServices(t)}
+	up := upstreams{v1: newBackend(t, "v1"), v2: newBackend(t, "v2"), services: newServices(t), proxied: newProxied(t)}
 	theirs := startEnvoy(t, binary, up)
 	ours := startOurs(t, up)
 	for _, s := range stories {

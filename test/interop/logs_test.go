@@ -42,7 +42,7 @@ func TestLogsSameAsEnvoy(t *testing.T) {
 		{"query", get("/?v=2")},
 	}
 	tell := func(start func(up upstreams) *peer) (entries, records []string) {
-		up := upstreams{v1: newBackend(t, "v1"), v2: newBackend(t, "v2"), services: newServices(t), loggers: collected}
+		up := upstreams{v1: newBackend(t, "v1"), v2: newBackend(t, "v2"), services: newServices(t), proxied: newProxied(t), loggers: collected}
 		p := start(up)
 		for _, r := range requests {
 			p.ask(t, r.story, r.ask)

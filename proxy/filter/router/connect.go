@@ -56,6 +56,9 @@ func (a *attempt) own(req *stream.Request, ask pool.TLSRequest) (failure, error)
 		if a.mayOpen() {
 			return a.open(req, ask)
 		}
+		if a.host.Pool().DropIdle() {
+			continue
+		}
 		if !a.cluster.AcquirePending() {
 			return failedOverflow, nil
 		}
@@ -157,7 +160,7 @@ func (a *attempt) dial(ask pool.TLSRequest) (*pool.Conn, error) {
 
 // tlsRequest is what the request wants of a connection.
 func (a *attempt) tlsRequest(req *stream.Request) pool.TLSRequest {
-	ask := pool.TLSRequest{Fallback: offerHTTP1}
+	ask := pool.TLSRequest{Fallback: offerHTTP1, Ends: pool.Ends{From: req.Conn.Remote, To: req.Conn.Original}}
 	override := req.ALPN
 	if a.cluster.KeepALPN {
 		override = nil

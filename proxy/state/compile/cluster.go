@@ -10,6 +10,7 @@ import (
 	mxv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/network/metadata_exchange/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	proxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
 	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -263,6 +264,16 @@ func (c *Cluster) socket(compiler *Compiler, s *corev3.TransportSocket) (pool.TL
 		slices.Sort(c.Secrets)
 		c.Secrets = slices.Compact(c.Secrets)
 		return client, nil
+	case *proxyv3.ProxyProtocolUpstreamTransport:
+		behind, err := c.socket(compiler, t.GetTransportSocket())
+		if err != nil {
+			return nil, fieldcheck.At("typed_config.transport_socket", err)
+		}
+		version := byte(1)
+		if t.GetConfig().GetVersion() == corev3.ProxyProtocolConfig_V2 {
+			version = 2
+		}
+		return &pool.Proxied{Version: version, TLS: behind}, nil
 	default:
 		return nil, fieldcheck.Refuse("typed_config", "%s is not a transport socket for clusters", m.ProtoReflect().Descriptor().FullName())
 	}

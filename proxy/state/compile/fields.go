@@ -108,8 +108,10 @@ var listenerFields = fieldcheck.Table{
 		Read:    "allow_requests_without_proxy_protocol disallowed_versions",
 		Ignored: map[string]string{"stat_prefix": "only a name in statistics", "tlv_location": "no TLV is kept"},
 	},
-	"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector": {},
-	"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer":        {},
+	"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector":                   {},
+	"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer":                          {},
+	"envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport": {Read: "config transport_socket"},
+	"envoy.config.core.v3.ProxyProtocolConfig":                                            {Read: "version"},
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": {
 		Read:    "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts max_downstream_connection_duration",
 		Ignored: map[string]string{"hash_policy": "only consistent hashing would read it, which is refused"},

@@ -1,0 +1,93 @@
+package pool
+
+import (
+	"bufio"
+	"context"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"github.com/lateenmesh/lateen/internal/memnet"
+)
+
+func ends(from, to string) Ends {
+	return Ends{netip.MustParseAddrPort(from), netip.MustParseAddrPort(to)}
+}
+
+// A connection begins with whom it is for, and is for nobody else.
+func TestProxied(t *testing.T) {
+	for version := range byte(2) {
+		version++
+		synctest.Test(t, func(t *testing.T) {
+			n := memnet.New()
+			l, err := n.Listen("10.0.0.1:80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := New("tcp", "10.0.0.1:80", &Config{}, &Proxied{Version: version}, n.Dial, nil)
+			defer func() {
+				p.Shut()
+				l.Close()
+			}()
+			for who, want := range map[Ends]string{
+				ends("192.0.2.1:5000", "198.51.100.1:443"):       "192.0.2.1:5000 198.51.100.1:443",
+				ends("[2001:db8::1]:5000", "[2001:db8::2]:443"):  "[2001:db8::1]:5000 [2001:db8::2]:443",
+				ends("[::ffff:192.0.2.9]:5000", "192.0.2.10:80"): "192.0.2.9:5000 192.0.2.10:80",
+				{}: "",
+			} {
+				c, err := p.Connect(context.Background(), TLSRequest{Ends: who})
+				if err != nil {
+					t.Fatal(err)
+				}
+				far, err := l.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				h, err := proxyproto.Read(bufio.NewReader(far))
+				switch {
+				case err != nil || h.Version != version:
+					t.Fatalf("version %d: got %+v, %v", version, h, err)
+				case want == "" && version == 2:
+					if h.Command != proxyproto.LOCAL {
+						t.Errorf("for nobody: %+v", h)
+					}
+				case want == "":
+					want = c.LocalAddr().String() + " " + c.RemoteAddr().String()
+					fallthrough
+				default:
+					if got := h.SourceAddr.String() + " " + h.DestinationAddr.String(); got != want {
+						t.Errorf("version %d: got %s, want %s", version, got, want)
+					}
+				}
+				p.Put(c)
+				if p.Idle(TLSRequest{Ends: ends("192.0.2.77:1", "192.0.2.78:1")}, time.Now()) != nil {
+					t.Error("used for somebody else")
+				}
+				if p.Idle(TLSRequest{Ends: who}, time.Now()) != c {
+					t.Error("not used for whom it is for")
+				}
+				p.Close(c)
+			}
+		})
+	}
+}
+
+// Where no more may be opened, a connection that nobody uses makes room.
+func TestDropIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := pooled(t, Config{})
+		if p.DropIdle() {
+			t.Error("nothing was dropped")
+		}
+		a, b := connect(t, p), connect(t, p)
+		p.Put(a)
+		p.Put(b)
+		if !p.DropIdle() || p.Open() != 1 || p.Idle(TLSRequest{}, time.Now()) != b {
+			t.Error("not the one that was idle longest was dropped")
+		}
+		p.Close(b)
+	})
+}
