@@ -107,10 +107,10 @@ func (s *GRPC) request(q *Question) *authv3.CheckRequest {
 	} else {
 		http.Body = strings.ToValidUTF8(string(q.Body), "!")
 	}
+	source, destination := ends(req.Conn)
 	attributes := &authv3.AttributeContext{
-		Source:      &authv3.AttributeContext_Peer{Address: upcall.Address(req.Conn.Remote)},
-		Destination: &authv3.AttributeContext_Peer{Address: upcall.Address(req.Conn.Local)},
-		Request:     &authv3.AttributeContext_Request{Time: timestamppb.New(req.Info.Start), Http: http}, ContextExtensions: q.Extensions,
+		Source: source, Destination: destination,
+		Request: &authv3.AttributeContext_Request{Time: timestamppb.New(req.Info.Start), Http: http}, ContextExtensions: q.Extensions,
 		MetadataContext: &corev3.Metadata{},
 	}
 	if len(s.Namespaces) > 0 {
@@ -119,7 +119,6 @@ func (s *GRPC) request(q *Question) *authv3.CheckRequest {
 		}
 	}
 	if t := req.Conn.TLS; t != nil {
-		attributes.Source.Principal, attributes.Destination.Principal = t.Principal(), t.LocalURI
 		attributes.TlsSession = &authv3.AttributeContext_TLSSession{Sni: t.SNI}
 	}
 	return &authv3.CheckRequest{Attributes: attributes}

@@ -105,7 +105,7 @@ const Namespace = "envoy.filters.http.rbac"
 func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
 	s := Subject{req.Conn, req}
 	if f.Shadow != nil {
-		note(&req.Info.Metadata, f.ShadowPrefix+"shadow", f.Shadow.Judge(s))
+		note(&req.Info.Metadata, Namespace, f.ShadowPrefix+"shadow", f.Shadow.Judge(s))
 	}
 	if f.Rules == nil {
 		return next.Handle(req)
@@ -117,32 +117,39 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	if v.Allowed {
 		return next.Handle(req)
 	}
-	note(&req.Info.Metadata, f.Prefix+"enforced", v)
+	note(&req.Info.Metadata, Namespace, f.Prefix+"enforced", v)
 	return nil, stream.Refuse(403, v.details(), "RBAC: access denied")
 }
 
 // note leaves a verdict for the log and for later filters.
-func note(m *stream.Metadata, name string, v Verdict) {
+func note(m *stream.Metadata, namespace, name string, v Verdict) {
 	result := "denied"
 	if v.Allowed {
 		result = "allowed"
 	}
-	m.Set(Namespace, name+"_engine_result", result)
+	m.Set(namespace, name+"_engine_result", result)
 	if v.Policy != "" {
-		m.Set(Namespace, name+"_effective_policy_id", v.Policy)
+		m.Set(namespace, name+"_effective_policy_id", v.Policy)
 	}
 }
 
 var _ stream.Filter = (*Filter)(nil)
 
 // Gate judges a connection before a byte of it is carried on.
-type Gate struct{ Rules, Shadow *Rules }
+type Gate struct {
+	Rules, Shadow *Rules
+	// ShadowPrefix stands before the names of what is noted.
+	ShadowPrefix string
+}
+
+// GateNamespace is where gates leave their verdicts in a connection's metadata.
+const GateNamespace = "envoy.filters.network.rbac"
 
 // Admit reports whether the connection may go on and, where it may not, why.
 func (g *Gate) Admit(conn *stream.Conn, info *stream.Info) (bool, string) {
 	s := Subject{Conn: conn}
 	if g.Shadow != nil {
-		note(&info.Metadata, "shadow", g.Shadow.Judge(s))
+		note(&info.Metadata, GateNamespace, g.ShadowPrefix+"shadow", g.Shadow.Judge(s))
 	}
 	v := g.Rules.Judge(s)
 	return v.Allowed, v.details()

@@ -113,6 +113,18 @@ func TestActions(t *testing.T) {
 	}
 }
 
+// A gate's shadow rules are noted where later filters of the connection look.
+func TestShadowOfGates(t *testing.T) {
+	var info stream.Info
+	g := &Gate{Shadow: &Rules{Deny, []Policy{policy("p", Anything{})}}, ShadowPrefix: "istio_ext_authz_"}
+	if admitted, _ := g.Admit(caller().Conn, &info); !admitted {
+		t.Fatal("shadow rules refuse")
+	}
+	if id, _ := info.Metadata.Get("envoy.filters.network.rbac", "istio_ext_authz_shadow_effective_policy_id"); id != "p" {
+		t.Errorf("noted %v", info.Metadata.Namespaces())
+	}
+}
+
 // Shadow rules change nothing but what is noted.
 func TestShadow(t *testing.T) {
 	req := caller()

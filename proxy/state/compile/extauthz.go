@@ -4,6 +4,7 @@ import (
 	"time"
 
 	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	networkauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ext_authz/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -66,6 +67,19 @@ func extAuthzFilter(c *Compiler, m *authzv3.ExtAuthz) (builder, error) {
 		}
 		return &f, nil
 	}, nil
+}
+
+// authzGate compiles the question that each connection asks.
+func (c *Compiler) authzGate(m *networkauthzv3.ExtAuthz) (*extauthz.Gate, error) {
+	caller, err := c.grpcCaller(m.GetGrpcService(), authTimeout)
+	if err != nil {
+		return nil, fieldcheck.At("grpc_service", err)
+	}
+	g := &extauthz.Gate{Caller: caller, FailOpen: m.GetFailureModeAllow(), Certificate: m.GetIncludePeerCertificate(), TLS: m.GetIncludeTlsSession()}
+	if w := m.GetFilterEnabledMetadata(); w != nil {
+		g.When, err = metadataHolds(w)
+	}
+	return g, fieldcheck.At("filter_enabled_metadata", err)
 }
 
 func authBody(f *extauthz.Filter, m *authzv3.BufferSettings) {

@@ -10,12 +10,11 @@ var policyFields = fieldcheck.Table{
 	},
 	"envoy.extensions.filters.http.rbac.v3.RBACPerRoute": {Read: "rbac"},
 	"envoy.extensions.filters.network.rbac.v3.RBAC": {
-		Read: "rules shadow_rules",
+		Read: "rules shadow_rules shadow_rules_stat_prefix",
 		Ignored: map[string]string{
-			"stat_prefix":              "only a name in statistics",
-			"shadow_rules_stat_prefix": "only a name in statistics",
-			"enforcement_type":         "a connection is judged once, before its first byte",
-			"delay_deny":               "a refused connection is closed at once",
+			"stat_prefix":      "only a name in statistics",
+			"enforcement_type": "a connection is judged once, before its first byte",
+			"delay_deny":       "a refused connection is closed at once",
 		},
 	},
 	"envoy.config.rbac.v3.RBAC":                                              {Read: "action policies", Ignored: map[string]string{"audit_logging_options": "the access log tells of refusals"}},
@@ -82,6 +81,10 @@ var policyFields = fieldcheck.Table{
 			"include_peer_certificate":      "the principal is told, the certificate is not",
 			"bootstrap_metadata_labels_key": "a workload's labels are not told",
 		},
+	},
+	"envoy.extensions.filters.network.ext_authz.v3.ExtAuthz": {
+		Read:    "grpc_service failure_mode_allow include_peer_certificate transport_api_version filter_enabled_metadata include_tls_session",
+		Ignored: map[string]string{"stat_prefix": "only statistics", "send_tls_alert_on_denial": "the connection is closed", "bootstrap_metadata_labels_key": "labels are not told"},
 	},
 	"envoy.extensions.filters.http.ext_authz.v3.BufferSettings":       {Read: "max_request_bytes allow_partial_message pack_as_bytes"},
 	"envoy.extensions.filters.http.ext_authz.v3.HttpService":          {Read: "server_uri path_prefix authorization_request authorization_response"},

@@ -32,6 +32,7 @@ var structural = map[string]string{
 	"envoy.config.core.v3.ConfigSource.ads":                                         "the only source there is",
 	"envoy.config.ratelimit.v3.RateLimitServiceConfig.transport_api_version":        "only v3 exists",
 	"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz.transport_api_version":     "only v3 exists",
+	"envoy.extensions.filters.network.ext_authz.v3.ExtAuthz.transport_api_version":  "only v3 exists",
 	"envoy.extensions.filters.http.compressor.v3.CompressorPerRoute.overrides":      "an empty one wakes the filter",
 }
 

@@ -4,20 +4,25 @@ import (
 	"net"
 	"time"
 
-	"github.com/lateenmesh/lateen/proxy/filter/rbac"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
+// gate decides about connections.
+type gate interface {
+	// Admit reports whether a connection may go on and, where it may not, why.
+	Admit(conn *stream.Conn, info *stream.Info) (bool, string)
+}
+
 // guarded asks its gates before it lets a handler have a connection.
 type guarded struct {
-	gates    []*rbac.Gate
+	gates    []gate
 	next     listener.Handler
 	observer stream.Observer // of refused connections; may be nil
 }
 
 // gated puts gates before a handler.
-func gated(gates []*rbac.Gate, next listener.Handler, observer stream.Observer) listener.Handler {
+func gated(gates []gate, next listener.Handler, observer stream.Observer) listener.Handler {
 	if len(gates) == 0 {
 		return next
 	}

@@ -10,6 +10,7 @@ import (
 	mxv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/network/metadata_exchange/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	networkauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ext_authz/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	networkrbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
@@ -18,7 +19,6 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
-	"github.com/lateenmesh/lateen/proxy/filter/rbac"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -174,7 +174,7 @@ func (c *Compiler) downstream(s *corev3.TransportSocket, exchange *peermetadata.
 // connection.
 func (c *Compiler) network(list []*listenerv3.Filter, out *Listener) (listener.Handler, error) {
 	var stats []*statsv3.PluginConfig
-	var gates []*rbac.Gate
+	var gates []gate
 	for i, f := range list {
 		at := fmt.Sprintf("[%d].typed_config", i)
 		m, err := unpack(f.GetTypedConfig())
@@ -189,7 +189,14 @@ func (c *Compiler) network(list []*listenerv3.Filter, out *Listener) (listener.H
 			stats = append(stats, t)
 			continue
 		case *networkrbacv3.RBAC:
-			g, err := gate(t)
+			g, err := rbacGate(t)
+			if err != nil {
+				return nil, fieldcheck.At(at, err)
+			}
+			gates = append(gates, g)
+			continue
+		case *networkauthzv3.ExtAuthz:
+			g, err := c.authzGate(t)
 			if err != nil {
 				return nil, fieldcheck.At(at, err)
 			}
@@ -214,7 +221,7 @@ func (c *Compiler) network(list []*listenerv3.Filter, out *Listener) (listener.H
 	return nil, fieldcheck.Refuse("", "has no filter that carries the connection (http_connection_manager or tcp_proxy)")
 }
 
-func (c *Compiler) tcp(m *tcpv3.TcpProxy, stats []*statsv3.PluginConfig, gates []*rbac.Gate, out *Listener) (listener.Handler, error) {
+func (c *Compiler) tcp(m *tcpv3.TcpProxy, stats []*statsv3.PluginConfig, gates []gate, out *Listener) (listener.Handler, error) {
 	observer, err := c.observers(m.GetAccessLog(), stats, out.Config.Direction)
 	if err != nil {
 		return nil, err

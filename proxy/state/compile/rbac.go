@@ -53,8 +53,8 @@ func rbacRules(m *rbacv3.RBAC) (*rbac.Filter, error) {
 }
 
 // gate compiles the access rules of a byte stream.
-func gate(m *networkrbacv3.RBAC) (*rbac.Gate, error) {
-	g := &rbac.Gate{}
+func rbacGate(m *networkrbacv3.RBAC) (*rbac.Gate, error) {
+	g := &rbac.Gate{ShadowPrefix: m.GetShadowRulesStatPrefix()}
 	var err error
 	if g.Rules, err = rules(m.GetRules()); err != nil {
 		return nil, fieldcheck.At("rules", err)
