@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +19,7 @@ import (
 // A contender is one proxy process under measurement.
 type contender struct {
 	name, program, address string
+	admin                  string // where it is asked for profiles
 	config, text           string // a file and what is written to it
 	args                   []string
 
@@ -46,6 +51,34 @@ func (c *contender) start(ctx context.Context) error {
 		time.Sleep(50 * time.Millisecond)
 	}
 	return fmt.Errorf("start %s: nothing accepts on %s", c.name, c.address)
+}
+
+// profileTime is how long a profile is.
+const profileTime = 8 * time.Second
+
+// profile loads the process and writes its CPU profile to a file.
+func (c *contender) profile(file string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	loaded := make(chan error, 1)
+	go func() {
+		_, err := c.loader.run(profileTime + time.Second)
+		loaded <- err
+	}()
+	resp, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", c.admin, int(profileTime.Seconds())))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	out, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, resp.Body); err != nil {
+		return err
+	}
+	return errors.Join(out.Close(), <-loaded)
 }
 
 func (c *contender) stop() {

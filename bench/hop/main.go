@@ -26,6 +26,9 @@ type settings struct {
 	slice                         time.Duration
 	conns                         int
 	only                          string
+	// base is another build of lateen-proxy to compare with, profiles a folder for CPU
+	// profiles of the loaded proxy; empty is none.
+	base, profiles string
 }
 
 func main() {
@@ -38,6 +41,8 @@ func main() {
 	flag.DurationVar(&s.slice, "slice", time.Second, "load per contender and round")
 	flag.IntVar(&s.conns, "conns", 16, "connections")
 	flag.StringVar(&s.only, "only", "", "one scenario by its name")
+	flag.StringVar(&s.base, "base", "", "another build of lateen-proxy, to compare with")
+	flag.StringVar(&s.profiles, "profiles", "", "a folder for CPU profiles of lateen-proxy under load, by scenario")
 	flag.Parse()
 	if err := run(context.Background(), s); err != nil {
 		fmt.Fprintln(os.Stderr, "hop:", err)
@@ -131,6 +136,11 @@ func compare(s settings, sc scenario, contenders []*contender, certs certificate
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
+	if s.profiles != "" {
+		if err := contenders[0].profile(filepath.Join(s.profiles, sc.name+".pprof")); err != nil {
+			return err
+		}
+	}
 	for range s.rounds {
 		for _, c := range contenders {
 			before := c.cpu()
@@ -179,14 +189,19 @@ func contendersOf(s settings, sc scenario, dir, backend string, certs certificat
 		}
 		file := filepath.Join(dir, name+"-"+config)
 		c := &contender{name: name, program: path, config: file, text: text, args: args}
+		c.admin = fmt.Sprintf("127.0.0.1:%d", port+9)
 		found = append(found, c)
 	}
-	for i := range 3 {
+	lateen := envoyConfig(port, backend, certs, sc)
+	if s.profiles != "" {
+		lateen += fmt.Sprintf("admin: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}\n", port+9)
+	}
+	for i := range 4 {
 		address := fmt.Sprintf("127.0.0.1:%d", port+i)
 		before := len(found)
 		switch i {
 		case 0:
-			add("lateen-proxy", s.lateen, "static.yaml", envoyConfig(port, backend, certs, sc), "static", "--concurrency", "1", "-l", "warning", "-c")
+			add("lateen-proxy", s.lateen, "static.yaml", lateen, "static", "--concurrency", "1", "-l", "warning", "-c")
 		case 1:
 			if sc.tcp {
 				add("haproxy", s.haproxy, "haproxy.cfg", haproxyConfig(port+1, backend), "-f")
@@ -197,6 +212,9 @@ func contendersOf(s settings, sc scenario, dir, backend string, certs certificat
 			add("nginx", s.nginx, "nginx.conf", nginxConfig(dir, port+1, backend, certs, sc), "-c")
 		case 2:
 			add("envoy", s.envoy, "envoy.yaml", envoyConfig(port+2, backend, certs, sc), "--concurrency", "1", "-l", "warning", "--disable-hot-restart", "-c")
+		}
+		if i == 3 && s.base != "" {
+			add("base", s.base, "static.yaml", envoyConfig(port+3, backend, certs, sc), "static", "--concurrency", "1", "-l", "warning", "-c")
 		}
 		if len(found) > before {
 			found[before].address = address

@@ -119,7 +119,7 @@ func (s *Server) clusterSamples() []sample {
 			{"upstream_rq_tx_reset", false, st.RqTxReset.Load()}, {"upstream_cx_none_healthy", false, st.NoneHealthy.Load()},
 			{"upstream_rq_1xx", false, st.Rq1xx.Load()}, {"upstream_rq_2xx", false, st.Rq2xx.Load()}, {"upstream_rq_3xx", false, st.Rq3xx.Load()},
 			{"upstream_rq_4xx", false, st.Rq4xx.Load()}, {"upstream_rq_5xx", false, st.Rq5xx.Load()},
-			{"outlier_detection.ejections_active", true, st.EjectionsActive.Load()}, {"outlier_detection.ejections_enforced_total", false, st.EjectionsTotal.Load()},
+			{"outlier_detection.ejections_active", true, int64(c.Ejected(time.Now()))}, {"outlier_detection.ejections_enforced_total", false, st.EjectionsTotal.Load()}, {"outlier_detection.ejections_overflow", false, st.EjectionsOverflow.Load()},
 			{"membership_total", true, st.MembershipTotal.Load()}, {"update_success", false, st.UpdateSuccess.Load()},
 		} {
 			add(each.name, each.gauge, each.value)

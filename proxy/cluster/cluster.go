@@ -48,17 +48,20 @@ type Cluster struct {
 	// ejectedUntil is when the last ejection so far ends, Unix nanoseconds: after
 	// it nobody is out, and picking need not look.
 	ejectedUntil atomic.Int64
+	// swept is when outlier detection last compared the hosts, Unix nanoseconds.
+	swept atomic.Int64
 }
 
 // Stats are the cluster's counters under Envoy's names.
 type Stats struct {
-	CxTotal, CxActive, CxConnectFail, CxOverflow                    atomic.Int64
-	RqTotal, RqActive, RqTimeout, RqPerTryTimeout                   atomic.Int64
-	RqRetry, RqRetrySuccess, RqRetryOverflow, RqRetryLimit          atomic.Int64
-	RqPendingOverflow, RqRxReset, RqTxReset, NoneHealthy            atomic.Int64
-	Rq1xx, Rq2xx, Rq3xx, Rq4xx, Rq5xx                               atomic.Int64
-	EjectionsActive, EjectionsTotal, UpdateSuccess, MembershipTotal atomic.Int64
-	CxRxBytes, CxTxBytes                                            atomic.Int64
+	CxTotal, CxActive, CxConnectFail, CxOverflow           atomic.Int64
+	RqTotal, RqActive, RqTimeout, RqPerTryTimeout          atomic.Int64
+	RqRetry, RqRetrySuccess, RqRetryOverflow, RqRetryLimit atomic.Int64
+	RqPendingOverflow, RqRxReset, RqTxReset, NoneHealthy   atomic.Int64
+	Rq1xx, Rq2xx, Rq3xx, Rq4xx, Rq5xx                      atomic.Int64
+	EjectionsTotal, EjectionsOverflow, UpdateSuccess       atomic.Int64
+	MembershipTotal                                        atomic.Int64
+	CxRxBytes, CxTxBytes                                   atomic.Int64
 }
 
 // Count notes a response's status class.

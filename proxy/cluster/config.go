@@ -102,16 +102,6 @@ type Limits struct {
 	RetryMin     uint32
 }
 
-// Outlier says when an endpoint is taken out for misbehaving. Percentages of 0
-// for Enforce switch a detector off.
-type Outlier struct {
-	Consecutive5xx, ConsecutiveGateway, ConsecutiveLocal uint32
-	Enforce5xx, EnforceGateway, EnforceLocal             uint32
-	Interval, BaseEjection, MaxEjection                  time.Duration
-	MaxEjectionPercent                                   uint32
-	SplitLocal                                           bool // count failures to connect apart
-}
-
 // Endpoint is one address of a cluster.
 type Endpoint struct {
 	Address netip.AddrPort

@@ -87,6 +87,10 @@ func (c *Cluster) follow(ctx context.Context, h *Host) {
 			if good++; good >= check.Successes || first {
 				c.judge(h, true, nil)
 			}
+			if c.Outlier != nil && c.Outlier.HealthUnejects {
+				h.outlier.until.Store(0)
+				h.outlier.clear()
+			}
 		default:
 			good = 0
 			if bad++; bad >= check.Failures || first || errors.As(err, &unwell) {

@@ -14,6 +14,7 @@ import (
 	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/cluster"
@@ -164,7 +165,29 @@ func (c *Cluster) outlier(m *clusterv3.Cluster) error {
 		MaxEjectionPercent: or(o.GetMaxEjectionPercent(), o.GetMaxEjectionPercent() == nil, 10),
 		Interval:           duration(o.GetInterval().AsDuration(), 10*time.Second),
 		BaseEjection:       duration(o.GetBaseEjectionTime().AsDuration(), 30*time.Second),
+		AlwaysOne:          o.GetAlwaysEjectOneHost().GetValue(),
 		SplitLocal:         o.GetSplitExternalLocalOriginErrors(),
+		Jitter:             o.GetMaxEjectionTimeJitter().AsDuration(),
+		HealthUnejects:     o.GetSuccessfulActiveHealthCheckUnejectHost() == nil || o.GetSuccessfulActiveHealthCheckUnejectHost().GetValue(),
+	}
+	rate := func(enforce, hosts, volume *wrapperspb.UInt32Value, unset [3]uint32) cluster.Rate {
+		return cluster.Rate{Enforce: or(enforce, enforce == nil, unset[0]), Hosts: or(hosts, hosts == nil, unset[1]), Volume: or(volume, volume == nil, unset[2])}
+	}
+	factor := o.GetSuccessRateStdevFactor()
+	deviation := float64(or(factor, factor == nil, 1900)) / 1000
+	byRate, byPercentage := [3]uint32{100, 5, 100}, [3]uint32{0, 5, 50}
+	out.SuccessRate = rate(o.GetEnforcingSuccessRate(), o.GetSuccessRateMinimumHosts(), o.GetSuccessRateRequestVolume(), byRate)
+	out.LocalRate = rate(o.GetEnforcingLocalOriginSuccessRate(), o.GetSuccessRateMinimumHosts(), o.GetSuccessRateRequestVolume(), byRate)
+	out.SuccessRate.Deviation, out.LocalRate.Deviation = deviation, deviation
+	out.FailurePercentage = rate(o.GetEnforcingFailurePercentage(), o.GetFailurePercentageMinimumHosts(), o.GetFailurePercentageRequestVolume(), byPercentage)
+	out.LocalPercentage = rate(o.GetEnforcingFailurePercentageLocalOrigin(), o.GetFailurePercentageMinimumHosts(), o.GetFailurePercentageRequestVolume(), byPercentage)
+	threshold := or(o.GetFailurePercentageThreshold(), o.GetFailurePercentageThreshold() == nil, 85)
+	if threshold == 0 && o.GetEnforcingFailurePercentage().GetValue()+o.GetEnforcingFailurePercentageLocalOrigin().GetValue() > 0 {
+		return fieldcheck.Refuse("failure_percentage_threshold", "0 would take every endpoint out")
+	}
+	out.FailurePercentage.Threshold, out.LocalPercentage.Threshold = threshold, threshold
+	if !out.SplitLocal {
+		out.LocalRate, out.LocalPercentage = cluster.Rate{}, cluster.Rate{}
 	}
 	out.MaxEjection = duration(o.GetMaxEjectionTime().AsDuration(), max(out.BaseEjection, 300*time.Second))
 	c.Config.Outlier = out

@@ -101,15 +101,10 @@ var clusterFields = fieldcheck.Table{
 	"envoy.config.cluster.v3.Filter":                                 {Read: "name typed_config"},
 	"envoy.config.cluster.v3.OutlierDetection": {
 		Read: "consecutive_5xx consecutive_gateway_failure consecutive_local_origin_failure enforcing_consecutive_5xx enforcing_consecutive_gateway_failure " +
-			"enforcing_consecutive_local_origin_failure interval base_ejection_time max_ejection_time max_ejection_percent split_external_local_origin_errors",
-		Ignored: map[string]string{
-			"enforcing_success_rate":              "success rates are not compared",
-			"success_rate_minimum_hosts":          "success rates are not compared",
-			"success_rate_request_volume":         "success rates are not compared",
-			"success_rate_stdev_factor":           "success rates are not compared",
-			"enforcing_local_origin_success_rate": "success rates are not compared",
-			"enforcing_failure_percentage":        "failure percentages are not compared",
-		},
+			"enforcing_consecutive_local_origin_failure interval base_ejection_time max_ejection_time max_ejection_time_jitter max_ejection_percent always_eject_one_host split_external_local_origin_errors " +
+			"enforcing_success_rate success_rate_minimum_hosts success_rate_request_volume success_rate_stdev_factor enforcing_local_origin_success_rate " +
+			"enforcing_failure_percentage enforcing_failure_percentage_local_origin failure_percentage_threshold failure_percentage_minimum_hosts failure_percentage_request_volume " +
+			"successful_active_health_check_uneject_host",
 	},
 	"envoy.config.cluster.v3.UpstreamConnectionOptions": {
 		Read:    "tcp_keepalive",
