@@ -318,3 +318,27 @@ func BenchmarkPick(b *testing.B) {
 		})
 	}
 }
+
+// A host that is asked for is taken while it is well; another one if it is not,
+// unless no other is wanted.
+func TestWanted(t *testing.T) {
+	eps := endpointsOf(4, nil)
+	eps[1].Health, eps[2].Health = model.Unhealthy, model.Draining
+	for _, draining := range []bool{false, true} {
+		c := New(Config{Endpoints: eps, OverrideDraining: draining}, Deps{})
+		for i, well := range []bool{true, false, draining, true} {
+			name := c.Hosts()[i].Text()
+			for range 20 {
+				if h := c.Pick(Choice{Wanted: name, Only: true}); well != (h != nil) || h != nil && h.Text() != name {
+					t.Errorf("host %d, draining ones too %v: got %v", i, draining, h)
+				}
+				if h := c.Pick(Choice{Wanted: name}); h == nil || (h.Text() == name) != well && well {
+					t.Errorf("host %d or another: got %v", i, h)
+				}
+			}
+		}
+		if h := c.Pick(Choice{Wanted: "10.9.9.9:80"}); h == nil {
+			t.Error("an unknown host leaves none")
+		}
+	}
+}

@@ -50,6 +50,9 @@ type Config struct {
 	// Panic is the percentage of healthy endpoints below which all are used;
 	// negative is Envoy's default of 50, 0 never.
 	Panic float64
+	// OverrideDraining lets requests that ask for an endpoint go there while it
+	// drains.
+	OverrideDraining bool
 	// LocalityWeighted balances over localities by their weights first.
 	LocalityWeighted bool
 	Limits           Limits

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 type endpoints struct {
 	hosts    []*Host
 	priority []level // most wanted first
+
+	naming sync.Once
+	byName map[string]*Host // set by naming
 }
 
 // level is the hosts of one priority.
@@ -143,6 +147,21 @@ type Choice struct {
 	Avoid   []*Host // hosts that were tried; avoided while there are others
 	// Attempts is how often Avoid is given a chance; default 1.
 	Attempts int
+	// Wanted is the address of the host that is taken if it is well; empty for any.
+	// Only takes no other.
+	Wanted string
+	Only   bool
+}
+
+// named finds a host by its address; nil when there is none.
+func (e *endpoints) named(address string) *Host {
+	e.naming.Do(func() {
+		e.byName = make(map[string]*Host, len(e.hosts))
+		for _, h := range e.hosts {
+			e.byName[h.id()] = h
+		}
+	})
+	return e.byName[address]
 }
 
 // Pick chooses a host, nil when there is none to choose.
@@ -153,6 +172,14 @@ func (c *Cluster) Pick(choice Choice) *Host {
 		return nil
 	}
 	now := time.Now()
+	if choice.Wanted != "" {
+		if h := e.named(choice.Wanted); h != nil && c.mayOverride(h, now) {
+			return h
+		}
+		if choice.Only {
+			return nil
+		}
+	}
 	attempts := 1
 	if len(choice.Avoid) > 0 {
 		attempts += max(1, choice.Attempts)
@@ -170,6 +197,11 @@ func (c *Cluster) Pick(choice Choice) *Host {
 		c.Stats.NoneHealthy.Add(1)
 	}
 	return host
+}
+
+// mayOverride reports whether a host that is asked for may be taken.
+func (c *Cluster) mayOverride(h *Host, now time.Time) bool {
+	return h.Usable(now) || h.Health == model.Draining && c.OverrideDraining && !h.Failing() && !h.Ejected(now)
 }
 
 func (c *Cluster) pickOnce(e *endpoints, choice Choice, now time.Time, salt uint64) *Host {

@@ -128,6 +128,10 @@ type Info struct {
 	UpstreamMTLS     bool
 	Attempts         int
 
+	// Wanted is the endpoint that the request should go to; the zero value leaves it
+	// to the balancer.
+	Wanted Wanted
+
 	// Trace is the request's span; the zero value when requests are not traced.
 	Trace Trace
 
@@ -165,6 +169,14 @@ type Trace struct {
 
 // Service is what a cluster stands for, from its metadata.
 type Service struct{ Host, Name, Namespace string }
+
+// Wanted is an endpoint by its address. If it is not well, another one is chosen,
+// unless Only is set: then the request is answered by Status (503 when zero).
+type Wanted struct {
+	Endpoint string
+	Only     bool
+	Status   int
+}
 
 // Tag is one further fact about a request, for spans and logs.
 type Tag struct {

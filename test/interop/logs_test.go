@@ -29,7 +29,7 @@ const collected = `
 `
 
 // What log services are told is what Envoy tells them.
-func TestLogsSameAsEnvoy(t *testing.T) {
+func TestLogsAsEnvoySendsThem(t *testing.T) {
 	binary := envoyBinary(t)
 	requests := []struct {
 		story string

@@ -257,6 +257,9 @@ func (a *attempt) pick(req *stream.Request) *cluster.Host {
 	if r := a.router.Retry; r != nil && r.AvoidPrevious && a.tries > 0 {
 		choice.Avoid, choice.Attempts = a.tried[:min(a.tries, len(a.tried))], r.HostAttempts
 	}
+	if w := &req.Info.Wanted; a.tries == 0 {
+		choice.Wanted, choice.Only = w.Endpoint, w.Only
+	}
 	if len(a.router.Hash) > 0 {
 		choice.Hash, choice.HasHash = hash(a.router.Hash, req)
 	}

@@ -240,6 +240,9 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 		reset("overflow", "overflow")
 	case failedNoHost:
 		r.Flags, r.Details, r.Body = stream.NoHealthyUpstream, "no_healthy_upstream", "no healthy upstream"
+		if w := &req.Info.Wanted; a.tries == 0 && w.Endpoint != "" && w.Only && w.Status != 0 {
+			r.Status = w.Status
+		}
 	case failedConnect, failedTLS:
 		r.Flags = stream.UpstreamFailure
 		reason := "remote connection failure"

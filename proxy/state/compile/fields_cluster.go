@@ -31,7 +31,7 @@ var clusterFields = fieldcheck.Table{
 	},
 	"envoy.config.cluster.v3.Cluster.EdsClusterConfig": {Read: "eds_config service_name"},
 	"envoy.config.cluster.v3.Cluster.CommonLbConfig": {
-		Read: "healthy_panic_threshold locality_weighted_lb_config",
+		Read: "healthy_panic_threshold locality_weighted_lb_config override_host_status",
 		Ignored: map[string]string{
 			"update_merge_window":                  "an endpoint change costs one picker",
 			"zone_aware_lb_config":                 "needs a local cluster; without one it does nothing in Envoy either",
@@ -40,6 +40,7 @@ var clusterFields = fieldcheck.Table{
 		},
 	},
 	"envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig": {},
+	"envoy.config.core.v3.HealthStatusSet":                                    {Read: "statuses"},
 	"envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig":        {Read: "*"},
 	"envoy.config.cluster.v3.Cluster.LeastRequestLbConfig": {
 		Read:    "choice_count slow_start_config",

@@ -43,4 +43,12 @@ var smallFields = fieldcheck.Table{
 			"chunk_size":           "content is sent as it comes",
 		},
 	},
+	"envoy.extensions.filters.http.stateful_session.v3.StatefulSession": {
+		Read: "session_state strict status_on_strict_destination_not_found", Ignored: map[string]string{"stat_prefix": "only statistics"},
+	},
+	"envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute": {Read: "disabled stateful_session"},
+	"envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState":  {Read: "cookie"},
+	"envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState":  {Read: "name"},
+	"envoy.type.http.v3.Cookie":          {Read: "name ttl path attributes"},
+	"envoy.type.http.v3.CookieAttribute": {Read: "name value"},
 }

@@ -27,6 +27,9 @@ func (c *Cluster) policy(m *clusterv3.Cluster) error {
 	if t := m.GetCommonLbConfig().GetHealthyPanicThreshold(); t != nil {
 		c.Config.Panic = t.GetValue()
 	}
+	for _, s := range m.GetCommonLbConfig().GetOverrideHostStatus().GetStatuses() {
+		c.Config.OverrideDraining = c.Config.OverrideDraining || s == corev3.HealthStatus_DRAINING
+	}
 	if list := m.GetLoadBalancingPolicy(); list != nil {
 		return fieldcheck.At("load_balancing_policy", c.extensionPolicy(list))
 	}
