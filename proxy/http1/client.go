@@ -1,6 +1,8 @@
 package http1
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"io"
 	"net"
 	"os"
@@ -144,13 +146,20 @@ func (c *Client) send(req *stream.Request) error {
 	w.buf = w.buf[:0]
 	w.text(req.Method)
 	w.text(" ")
-	w.text(req.Path)
+	if req.Upgrade == stream.Connect {
+		w.text(req.Authority)
+	} else {
+		w.text(req.Path)
+	}
 	w.text(" HTTP/1.1\r\n")
 	w.field("host", req.Authority)
 	w.fields(&req.Header)
-	if req.Upgrade != "" {
+	if req.Upgrade != "" && req.Upgrade != stream.Connect {
 		w.field("connection", "Upgrade")
 		w.field("upgrade", req.Upgrade)
+		if stream.EqualName(req.Upgrade, "websocket") && !req.Header.Has("sec-websocket-key") {
+			w.field("sec-websocket-key", websocketKey()) // HTTP/2 has none (RFC 8441 section 5)
+		}
 	}
 	chunked := false
 	switch {
@@ -171,6 +180,13 @@ func (c *Client) send(req *stream.Request) error {
 		return c.flush()
 	}
 	return c.sendBody(req, chunked)
+}
+
+// websocketKey is a fresh nonce (RFC 6455 section 4.1).
+func websocketKey() string {
+	var nonce [16]byte
+	rand.Read(nonce[:])
+	return base64.StdEncoding.EncodeToString(nonce[:])
 }
 
 // flush writes what has been gathered and notes that something was.
@@ -232,6 +248,11 @@ func (c *Client) receive(req *stream.Request) (*stream.Response, error) {
 		}
 		if c.resp.Status == 101 && req.Upgrade != "" {
 			c.resp.Upgrade, c.resp.Upgraded = f.upgrade, upgraded{c}
+			c.framed = framing{close: true}
+			return &c.resp, nil
+		}
+		if req.Upgrade == stream.Connect && c.resp.Status/100 == 2 {
+			c.resp.Upgrade, c.resp.Upgraded = stream.Connect, upgraded{c}
 			c.framed = framing{close: true}
 			return &c.resp, nil
 		}

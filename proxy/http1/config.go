@@ -38,8 +38,6 @@ type Config struct {
 	StreamIdleTimeout time.Duration
 	// MaxDuration ends a connection that is older, between requests; 0 never.
 	MaxDuration time.Duration
-	// Upgrades are the protocols that may be changed to, such as "websocket".
-	Upgrades []string
 	// HTTP2 serves a connection that turns out to begin with HTTP/2's preface; read
 	// is what has been read of it. nil refuses such connections.
 	HTTP2 func(conn net.Conn, read []byte, facts *stream.Conn, drain <-chan struct{})

@@ -8,6 +8,7 @@ package http1
 
 import (
 	"bytes"
+	"net"
 	"strings"
 	"unsafe"
 
@@ -111,7 +112,10 @@ func requestLine(line []byte, req *stream.Request) error {
 func requestTarget(target string, req *stream.Request) error {
 	req.Scheme, req.Authority = "", ""
 	switch {
-	case req.Method == "CONNECT":
+	case req.Method == stream.Connect:
+		if _, port, err := net.SplitHostPort(target); err != nil || port == "" || !stream.ValidHost(target) {
+			return bad("CONNECT names no host and port")
+		}
 		req.Authority, req.Path = target, ""
 	case target[0] == '/', target == "*" && req.Method == "OPTIONS":
 		req.Path = target

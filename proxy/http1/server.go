@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -160,8 +159,8 @@ func (c *serving) one() bool {
 	if c.req.Protocol == stream.HTTP10 && !c.cfg.AcceptHTTP10 {
 		return c.refuseSyntax(&syntaxError{426, "low_version", "HTTP/1.0 is not accepted here"})
 	}
-	if c.req.Method == "CONNECT" {
-		return c.refuseSyntax(&syntaxError{501, "http1.connect_not_supported", "CONNECT is not supported here"})
+	if c.req.Method == stream.Connect && (f.chunked || f.length > 0) {
+		return c.refuseSyntax(bad("CONNECT with content"))
 	}
 	c.frame(f)
 	c.watch.begin()
@@ -169,6 +168,9 @@ func (c *serving) one() bool {
 	if err != nil {
 		resp = stream.Reply(&c.req, stream.AsRefusal(err), &c.local)
 		f.close = f.close || stream.AsRefusal(err).Close
+	}
+	if c.req.Method == stream.Connect && resp.Upgraded == nil {
+		f.close, c.unread = true, true // what follows may be meant for the tunnel
 	}
 	return c.answer(resp, f)
 }
@@ -273,7 +275,10 @@ func (c *serving) refuseSyntax(err error) bool {
 
 // frame prepares the request's body.
 func (c *serving) frame(f framing) {
-	if f.upgrade != "" && slices.ContainsFunc(c.cfg.Upgrades, func(u string) bool { return strings.EqualFold(u, f.upgrade) }) {
+	switch {
+	case c.req.Method == stream.Connect:
+		c.req.Upgrade = stream.Connect
+	case !stream.EqualName(f.upgrade, "h2c"): // an invitation that nobody has to take up (RFC 9113 section 3.1)
 		c.req.Upgrade = f.upgrade
 	}
 	if !f.chunked && f.length == 0 {
@@ -440,15 +445,17 @@ func (c *serving) write(resp *stream.Response, closing bool) error {
 	return err
 }
 
-// upgrade answers 101 and then carries bytes both ways until both sides have
+// upgrade answers an upgrade or a CONNECT and then carries bytes both ways until both sides have
 // ended.
 func (c *serving) upgrade(resp *stream.Response) error {
 	w := &c.out
 	w.buf = w.buf[:0]
 	w.text(statusLine(resp.Status))
 	w.fields(&resp.Header)
-	w.field("connection", "Upgrade")
-	w.field("upgrade", resp.Upgrade)
+	if resp.Upgrade != stream.Connect {
+		w.field("connection", "Upgrade")
+		w.field("upgrade", resp.Upgrade)
+	}
 	w.text("\r\n")
 	c.info.HeadSent = int64(len(w.buf))
 	if err := w.flush(); err != nil {

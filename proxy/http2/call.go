@@ -68,7 +68,11 @@ func (k *call) begin(s *serving, h *head, end bool) {
 // connect turns an extended CONNECT (RFC 8441) into the upgrade that it stands
 // for.
 func (k *call) connect(protocol string) {
-	if protocol == "" || !slices.ContainsFunc(k.s.cfg.Upgrades, func(u string) bool { return strings.EqualFold(u, protocol) }) {
+	if protocol == "" {
+		k.tunnel, k.req.Upgrade = true, stream.Connect
+		return
+	}
+	if !slices.ContainsFunc(k.s.cfg.Upgrades, func(u string) bool { return strings.EqualFold(u, protocol) }) {
 		k.refusal = &stream.Refusal{Status: 501, Details: "http2.connect_not_supported", Flags: stream.DownstreamProtocol, Body: "CONNECT is not supported here"}
 		return
 	}
@@ -126,6 +130,9 @@ func (k *call) malformed() *stream.Response {
 // frame prepares the request's body. One that has come as a whole has a length,
 // whether it was announced or not.
 func (k *call) frame() {
+	if k.tunnel {
+		return // what comes is no content
+	}
 	whole := len(k.Buffered())
 	if k.final && whole == 0 && k.trailers.Len() == 0 {
 		k.info.RequestDone = k.info.Start

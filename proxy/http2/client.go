@@ -239,15 +239,17 @@ func (e *Exchange) head(req *stream.Request) {
 	c.beginSection()
 	method := req.Method
 	if req.Upgrade != "" {
-		method = "CONNECT"
+		method = stream.Connect
 	}
 	c.field(":method", method)
-	if req.Upgrade != "" {
+	if req.Upgrade != "" && req.Upgrade != stream.Connect {
 		c.field(":protocol", req.Upgrade)
 	}
-	c.field(":scheme", cmp.Or(req.Scheme, "http"))
 	c.field(":authority", req.Authority)
-	c.field(":path", req.Path)
+	if req.Upgrade != stream.Connect {
+		c.field(":scheme", cmp.Or(req.Scheme, "http"))
+		c.field(":path", req.Path)
+	}
 	c.fields(&req.Header)
 	switch n := stream.Announced(req.Body, req.Length); {
 	case n > 0, n == 0 && req.Body != nil:
@@ -312,7 +314,10 @@ func (e *Exchange) response(req *stream.Request) *stream.Response {
 	req.Info.UpstreamRecv = time.Now()
 	r.Body, r.Length, r.Upgraded, r.Upgrade, r.Done = nil, e.declared, nil, "", nil
 	if req.Upgrade != "" && r.Status >= 200 && r.Status < 300 {
-		r.Status, r.Upgrade, r.Upgraded = 101, req.Upgrade, tunnel{&e.transfer}
+		r.Upgrade, r.Upgraded = req.Upgrade, tunnel{&e.transfer}
+		if req.Upgrade != stream.Connect {
+			r.Status = 101
+		}
 		return r
 	}
 	switch {

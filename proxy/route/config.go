@@ -48,6 +48,9 @@ type Route struct {
 	Cluster *cluster.Handle
 	// Operation names the request in traces.
 	Operation string
+	// Upgrades says which protocols, in lower case, may be changed to or not; what it
+	// does not name is as everywhere.
+	Upgrades  map[string]bool
 	Mutations Mutations
 
 	// Set by New from what encloses the route.
@@ -164,6 +167,9 @@ type Forward struct {
 	// ClusterHeader names the field that names the cluster, resolved by Lookup.
 	ClusterHeader string
 	Lookup        func(string) *cluster.Handle
+	// Terminate ends a CONNECT here: its bytes go to an endpoint as they are, instead
+	// of the CONNECT going to another proxy.
+	Terminate bool
 	// NotFound is the status when the cluster does not exist; default 503.
 	NotFound int
 

@@ -12,7 +12,7 @@ import (
 func (m *Match) path(req *stream.Request, path string) bool {
 	switch m.Path {
 	case AnyConnect:
-		return req.Method == "CONNECT"
+		return req.Method == stream.Connect
 	case Regex:
 		return m.Regex.MatchString(path)
 	case Exact:

@@ -65,6 +65,9 @@ func (p Protocol) String() string {
 	return "HTTP/1.1"
 }
 
+// Connect is the method that asks for a tunnel, and the protocol in it.
+const Connect = "CONNECT"
+
 // Unknown is a body's length when its framing does not tell it ahead.
 const Unknown = -1
 
@@ -81,7 +84,7 @@ type Request struct {
 	// Length of the body in bytes, or Unknown.
 	Length int64
 	// Upgrade is the protocol that the client asks to change to ("websocket"),
-	// or empty.
+	// [Connect] for a CONNECT, or empty.
 	Upgrade string
 	// Scratch is memory of the connection for field values that are made on the
 	// way: they live as long as the request. Whoever is first to use it empties
@@ -197,8 +200,8 @@ type Response struct {
 	Body Body
 	// Length of the body in bytes, or Unknown.
 	Length int64
-	// Upgraded is set with status 101: the upstream's bytes from there on, in the
-	// protocol that Upgrade names.
+	// Upgraded is set with status 101, or 2xx for a CONNECT: the upstream's bytes from
+	// there on, in the protocol that Upgrade names.
 	Upgraded io.ReadWriteCloser
 	Upgrade  string
 	// Done releases what the response holds, such as the upstream connection.

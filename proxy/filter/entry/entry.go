@@ -5,6 +5,7 @@ package entry
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +46,10 @@ type Config struct {
 	KeepRequestID bool
 	// EchoRequestID puts it on the reply.
 	EchoRequestID bool
+
+	// Upgrades are the protocols that may be changed to, where a route does not say
+	// otherwise; [stream.Connect] allows CONNECT.
+	Upgrades []string
 
 	ClientCert ClientCert
 	Path       PathRules
@@ -112,8 +117,18 @@ func (h *Handler) answer(req *stream.Request) (*stream.Response, error) {
 		return nil, err
 	case r == nil:
 		return h.config.NotFound.Handle(req)
+	case req.Upgrade != "" && !h.mayUpgrade(r, req.Upgrade):
+		return nil, &stream.Refusal{Status: 403, Details: "upgrade_failed"}
 	}
 	return r.Handler.Handle(req)
+}
+
+// mayUpgrade reports whether requests of a route may change to a protocol.
+func (h *Handler) mayUpgrade(r *route.Route, protocol string) bool {
+	if enabled, set := r.Upgrades[strings.ToLower(protocol)]; set {
+		return enabled
+	}
+	return slices.ContainsFunc(h.config.Upgrades, func(u string) bool { return strings.EqualFold(u, protocol) })
 }
 
 // admit checks and completes a request's head.

@@ -108,7 +108,7 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	req.Info.Cluster, req.Info.Destination = handle.Name(), c.Service
 	r.rewrite(req, weighed)
 	limit := r.tellTime(req)
-	if len(r.Mirrors) > 0 {
+	if len(r.Mirrors) > 0 && req.Upgrade == "" {
 		r.mirror(req)
 	}
 	var cookies []string
@@ -117,6 +117,9 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	}
 	a := attempts.Get().(*attempt)
 	*a = attempt{router: r, cluster: c, weighed: weighed, began: time.Now(), limit: limit}
+	if r.Terminate && req.Upgrade == stream.Connect {
+		return a.terminate(req)
+	}
 	resp, err := a.run(req)
 	if err != nil {
 		attempts.Put(a)
@@ -125,7 +128,7 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	if weighed != nil {
 		weighed.Mutations.ApplyResponse(req, resp)
 	}
-	if !r.suppress && resp.Upgraded == nil {
+	if !r.suppress && req.Upgrade == "" {
 		resp.Header.Set("x-envoy-upstream-service-time", milliseconds(req.Info.UpstreamRecv.Sub(a.began)))
 	}
 	for _, field := range cookies {

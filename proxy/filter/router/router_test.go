@@ -57,7 +57,7 @@ func proxyToCluster(t testing.TB, f route.Forward, observer stream.Observer, lim
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := http1.NewServer(http1.Config{Upgrades: []string{"websocket"}}, routed{table}, observer)
+	server := http1.NewServer(http1.Config{}, routed{table}, observer)
 	set := listener.NewSet(listener.Deps{})
 	address := netip.MustParseAddrPort("127.0.0.1:0")
 	if failed := set.Update([]*listener.Config{{Name: "test", Address: address, Bind: true, Default: &listener.Chain{Handler: server}}}); len(failed) > 0 {

@@ -39,7 +39,7 @@ const (
 
 // run tries until there is a response to give or no try is left.
 func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
-	if a.limit > 0 {
+	if a.limit > 0 && req.Upgrade == "" { // what is changed to has no end to wait for
 		a.deadline = a.began.Add(a.limit)
 	}
 	a.body = newReplay(a.router.Retry, req)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // defaultTimeout is Envoy's when a route says nothing.
@@ -39,6 +40,9 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 		f.Timeout = d
 	}
 	f.GRPCTimeout = grpcTimeout(a)
+	for _, u := range a.GetUpgradeConfigs() {
+		f.Terminate = f.Terminate || u.GetConnectConfig() != nil && strings.EqualFold(u.GetUpgradeType(), stream.Connect)
+	}
 	for _, step := range []func(*route.Forward, *routev3.RouteAction) error{c.targets, c.mirrors, rewrite, hashing} {
 		if err := step(f, a); err != nil {
 			return nil, err

@@ -71,17 +71,23 @@ func codecConfigs(m *hcmv3.HttpConnectionManager) (http1.Config, http2.Config) {
 	if d := m.GetStreamIdleTimeout(); d != nil {
 		first.StreamIdleTimeout = d.AsDuration()
 	}
-	for _, u := range m.GetUpgradeConfigs() {
-		if u.GetEnabled() == nil || u.GetEnabled().GetValue() {
-			first.Upgrades = append(first.Upgrades, u.GetUpgradeType())
-		}
-	}
 	second := http2Config(m.GetHttp2ProtocolOptions())
 	second.MaxHead, second.MaxHeaders = first.Limits.MaxHead, first.Limits.MaxHeaders
 	second.IdleTimeout, second.HeadTimeout = first.IdleTimeout, first.HeadTimeout
 	second.StreamIdleTimeout, second.MaxDuration = first.StreamIdleTimeout, first.MaxDuration
-	second.Upgrades = first.Upgrades
+	second.Upgrades = upgrades(m)
 	return first, second
+}
+
+// upgrades are the protocols that may be changed to.
+func upgrades(m *hcmv3.HttpConnectionManager) []string {
+	var out []string
+	for _, u := range m.GetUpgradeConfigs() {
+		if u.GetEnabled() == nil || u.GetEnabled().GetValue() {
+			out = append(out, u.GetUpgradeType())
+		}
+	}
+	return out
 }
 
 // http2Config reads what is said of HTTP/2, either side. Upgrades by extended

@@ -46,8 +46,9 @@ var routeFields = fieldcheck.Table{
 			"priority": "there is one pool per cluster",
 		},
 	},
-	"envoy.config.route.v3.RouteAction.MaxStreamDuration": {Read: "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset"},
-	"envoy.config.route.v3.RouteAction.UpgradeConfig":     {Read: "upgrade_type enabled"},
+	"envoy.config.route.v3.RouteAction.MaxStreamDuration":           {Read: "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset"},
+	"envoy.config.route.v3.RouteAction.UpgradeConfig":               {Read: "upgrade_type enabled connect_config"},
+	"envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig": {},
 	"envoy.config.route.v3.WeightedCluster": {
 		Read: "clusters",
 		Ignored: map[string]string{

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -130,9 +131,10 @@ func entryConfig(m *hcmv3.HttpConnectionManager) (entry.Config, error) {
 		return out, fieldcheck.Refuse("request_timeout", "is not supported: request_headers_timeout bounds heads, stream_idle_timeout bodies that stall")
 	}
 	for i, u := range m.GetUpgradeConfigs() {
-		if t := u.GetUpgradeType(); t != "websocket" && t != "CONNECT" {
-			return out, fieldcheck.Refuse(fmt.Sprintf("upgrade_configs[%d].upgrade_type", i), "%q is not supported", t)
+		if strings.EqualFold(u.GetUpgradeType(), "connect-udp") {
+			return out, fieldcheck.Refuse(fmt.Sprintf("upgrade_configs[%d].upgrade_type", i), "%q is not supported: there is no HTTP/3", u.GetUpgradeType())
 		}
 	}
+	out.Upgrades = upgrades(m)
 	return out, nil
 }

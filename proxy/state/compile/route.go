@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
@@ -86,6 +87,12 @@ func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Fil
 	on.bothLimits = a.GetIncludeVhRateLimits().GetValue() //nolint:staticcheck // still written
 	if on.forward != nil && len(on.forward.Clusters) == 1 {
 		out.Cluster = on.forward.Clusters[0].Cluster
+	}
+	for _, u := range a.GetUpgradeConfigs() {
+		if out.Upgrades == nil {
+			out.Upgrades = map[string]bool{}
+		}
+		out.Upgrades[strings.ToLower(u.GetUpgradeType())] = u.GetEnabled() == nil || u.GetEnabled().GetValue()
 	}
 	out.Handler, out.Behind, err = filters.chain(out.Mutating(last), inner, on)
 	return out, err
