@@ -115,6 +115,7 @@ func New(c Config) (*Proxy, error) {
 		p.control = ads.New(ads.Config{Node: node, SotW: a.SotW, Server: controlServer(a, c.DialControl), Sink: sink{p}, Log: c.Log})
 	}
 	p.sources(&sc)
+	sc.Failing = func() bool { return p.admin.Failing() }
 	p.state = state.New(sc)
 	if err := p.state.Static(c.Bootstrap.Listeners, c.Bootstrap.Clusters, c.Bootstrap.Secrets); err != nil {
 		return nil, err

@@ -96,6 +96,9 @@ func (s *Server) handle(pattern, help string, h http.HandlerFunc) {
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
+// Failing reports whether somebody wants health checks to fail.
+func (s *Server) Failing() bool { return s.failed.Load() }
+
 func (s *Server) printHelp(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "admin commands are:")
 	for _, path := range slices.Sorted(maps.Keys(s.help)) {

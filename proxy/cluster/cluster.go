@@ -200,6 +200,17 @@ func (c *Cluster) Original(dst netip.AddrPort) *Host {
 // Hosts are the endpoints as they are now.
 func (c *Cluster) Hosts() []*Host { return c.endpoints.Load().hosts }
 
+// Usable counts the hosts that requests should go to, and all of them.
+func (c *Cluster) Usable(now time.Time) (usable, all int) {
+	hosts := c.Hosts()
+	for _, h := range hosts {
+		if h.Usable(now) {
+			usable++
+		}
+	}
+	return usable, len(hosts)
+}
+
 // Close lets go of all connections: those in use end with their requests.
 func (c *Cluster) Close() {
 	for _, h := range c.Hosts() {

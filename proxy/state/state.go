@@ -69,6 +69,8 @@ type Config struct {
 	NodeID string
 	// Service is the node's cluster.
 	Service string
+	// Failing is true while health checks are to fail; nil is never.
+	Failing func() bool
 	Log     *slog.Logger
 }
 
@@ -119,7 +121,7 @@ func New(c Config) *State {
 		listeners: map[string]*listenerEntry{}, routes: map[string]*raw{}, bodies: map[string]*raw{}, absent: map[string]bool{},
 	}
 	s.compiler = &compile.Compiler{
-		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, Service: c.Service, Telemetry: c.Telemetry, OwnSource: c.OwnSource, Log: c.Log,
+		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, Service: c.Service, Telemetry: c.Telemetry, OwnSource: c.OwnSource, Failing: c.Failing, Log: c.Log,
 	}
 	s.takeOwn()
 	return s

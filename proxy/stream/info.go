@@ -128,6 +128,9 @@ type Info struct {
 	UpstreamMTLS     bool
 	Attempts         int
 
+	// HealthCheck is true for a request that only asks whether the proxy is well.
+	HealthCheck bool
+
 	// Wanted is the endpoint that the request should go to; the zero value leaves it
 	// to the balancer.
 	Wanted Wanted

@@ -12,7 +12,12 @@ func smallFilters() string {
 	filter := func(name, message, more string) string {
 		return fmt.Sprintf("- {name: %s, disabled: true, typed_config: {\"@type\": %s%s%s}}\n", name, httpFilters, message, more)
 	}
-	return "- {name: fault, typed_config: {\"@type\": " + httpFilters + "fault.v3.HTTPFault}}\n" + filter("buffer", "buffer.v3.Buffer", ", max_request_bytes: 10") +
+	return filter("hc", "health_check.v3.HealthCheck", `, pass_through_mode: false, headers: [{name: ":path", string_match: {exact: /health}}], cluster_min_healthy_percentages: {v1: {value: 50}}`) +
+		filter("hc.empty", "health_check.v3.HealthCheck", `, pass_through_mode: false, headers: [{name: ":path", string_match: {prefix: /empty}}], cluster_min_healthy_percentages: {v1: {value: 50}, empty: {value: 1}}`) +
+		filter("hc.nothing", "health_check.v3.HealthCheck", `, pass_through_mode: false, headers: [{name: ":path", string_match: {prefix: /nothing}}], cluster_min_healthy_percentages: {empty: {value: 0}}`) +
+		filter("hc.absent", "health_check.v3.HealthCheck", `, pass_through_mode: false, headers: [{name: ":path", string_match: {prefix: /absent}}], cluster_min_healthy_percentages: {absent: {value: 0}}`) +
+		filter("hc.through", "health_check.v3.HealthCheck", `, pass_through_mode: true, cache_time: 60s, headers: [{name: ":path", string_match: {prefix: /through}}]`) +
+		"- {name: fault, typed_config: {\"@type\": " + httpFilters + "fault.v3.HTTPFault}}\n" + filter("buffer", "buffer.v3.Buffer", ", max_request_bytes: 10") +
 		filter("csrf", "csrf.v3.CsrfPolicy", ", filter_enabled: {default_value: {numerator: 100}}, additional_origins: [{exact: friend.example}, {suffix: .family.example}]") +
 		filter("set", "set_metadata.v3.Config", ", metadata: [{metadata_namespace: fixed, value: {a: one, nested: {deep: two}, l: [1]}}]") +
 		filter("to", "header_to_metadata.v3.Config", `, request_rules: [
@@ -42,6 +47,8 @@ func smallStories() []story {
 				{method: "POST", path: "/short", headers: []string{"transfer-encoding: chunked"}, body: "5\r\nhello\r\n0\r\n\r\n"},
 				{method: "POST", path: "/more", body: strings.Repeat("x", 100)}, {method: "POST", path: "/more", body: strings.Repeat("x", 101)},
 			}},
+		{name: "health", routes: "routes:\n" + on("/health", awake("hc")) + on("/empty", awake("hc.empty")) + on("/nothing", awake("hc.nothing")) + on("/absent", awake("hc.absent")) + on("/through", awake("hc.through")),
+			asks: []ask{get("/health"), get("/healthy"), {method: "HEAD", path: "/health"}, get("/empty"), get("/nothing"), get("/absent"), get("/through"), get("/through"), {method: "POST", path: "/health", body: "x"}}},
 		{name: "csrf", routes: "routes:\n" + on("/", awake("csrf")),
 			asks: []ask{
 				get("/", "origin: http://evil.example"), {method: "POST", path: "/", body: "x"}, {method: "POST", path: "/", body: "x", headers: []string{"origin: http://csrf"}},

@@ -35,6 +35,8 @@ type Compiler struct {
 	// Service is the node's cluster: what the proxy is called where its workload is
 	// not known.
 	Service string
+	// Failing is true while health checks are to fail; nil is never.
+	Failing func() bool
 	// Telemetry makes observers of access logs and metrics.
 	Telemetry *telemetry.Telemetry
 	Log       *slog.Logger

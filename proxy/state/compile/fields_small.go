@@ -49,6 +49,7 @@ var smallFields = fieldcheck.Table{
 	"envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute": {Read: "disabled stateful_session"},
 	"envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState":  {Read: "cookie"},
 	"envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState":  {Read: "name"},
-	"envoy.type.http.v3.Cookie":          {Read: "name ttl path attributes"},
-	"envoy.type.http.v3.CookieAttribute": {Read: "name value"},
+	"envoy.type.http.v3.Cookie":                                 {Read: "name ttl path attributes"},
+	"envoy.type.http.v3.CookieAttribute":                        {Read: "name value"},
+	"envoy.extensions.filters.http.health_check.v3.HealthCheck": {Read: "pass_through_mode cache_time cluster_min_healthy_percentages headers"},
 }

@@ -46,6 +46,7 @@ var filterKinds = map[protoreflect.FullName]func(c *Compiler, m proto.Message, i
 	"envoy.extensions.filters.http.header_to_metadata.v3.Config":        kind(toMetadataFilter),
 	"envoy.extensions.filters.http.set_metadata.v3.Config":              kind(setMetadataFilter),
 	"envoy.extensions.filters.http.stateful_session.v3.StatefulSession": kind(sessionFilter),
+	"envoy.extensions.filters.http.health_check.v3.HealthCheck":         kind(healthFilter),
 	"envoy.extensions.filters.http.cors.v3.Cors":                        kind(func(*Compiler, *corsv3.Cors) (builder, error) { return corsFilter, nil }),
 }
 

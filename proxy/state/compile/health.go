@@ -3,16 +3,56 @@ package compile
 import (
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	healthv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/check"
 	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/filter/healthcheck"
+	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
+
+// healthFilter compiles answers to those who ask whether the proxy is well.
+func healthFilter(c *Compiler, m *healthv3.HealthCheck) (builder, error) {
+	f := &healthcheck.Filter{PassThrough: m.GetPassThroughMode().GetValue(), Keep: m.GetCacheTime().AsDuration(), Failing: c.Failing, Name: c.Service}
+	if m.GetPassThroughMode() == nil {
+		return nil, fieldcheck.Refuse("pass_through_mode", "is missing")
+	}
+	if !f.PassThrough && f.Keep > 0 {
+		return nil, fieldcheck.Refuse("cache_time", "is for pass_through_mode only")
+	}
+	var matches []route.HeaderMatch
+	for i, h := range m.GetHeaders() {
+		hm, err := headerMatch(h)
+		if err != nil {
+			return nil, fieldcheck.At(fmt.Sprintf("headers[%d]", i), err)
+		}
+		matches = append(matches, hm)
+	}
+	f.Matches = func(req *stream.Request) bool {
+		return !slices.ContainsFunc(matches, func(h route.HeaderMatch) bool { return !h.Holds(req) })
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.GetClusterMinHealthyPercentages())) {
+		handle := c.Handle(name)
+		f.Clusters = append(f.Clusters, healthcheck.Least{Percent: int(m.GetClusterMinHealthyPercentages()[name].GetValue()), Usable: func() (usable, all int, found bool) {
+			live := handle.Load()
+			if live == nil {
+				return 0, 0, false
+			}
+			usable, all = live.Usable(time.Now())
+			return usable, all, true
+		}})
+	}
+	return always(f), nil
+}
 
 // health compiles an active health check.
 func (c *Cluster) health(m *clusterv3.Cluster) error {

@@ -145,8 +145,10 @@ type logCondition = func(*stream.Request, *stream.Response) bool
 
 func logFilter(m *accesslogv3.AccessLogFilter) (logCondition, error) {
 	switch f := m.GetFilterSpecifier().(type) {
-	case nil, *accesslogv3.AccessLogFilter_NotHealthCheckFilter:
+	case nil:
 		return nil, nil
+	case *accesslogv3.AccessLogFilter_NotHealthCheckFilter:
+		return func(req *stream.Request, _ *stream.Response) bool { return !req.Info.HealthCheck }, nil
 	case *accesslogv3.AccessLogFilter_ResponseFlagFilter:
 		return flagFilter(f.ResponseFlagFilter.GetFlags()), nil
 	case *accesslogv3.AccessLogFilter_StatusCodeFilter:
