@@ -25,6 +25,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
 	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/overload"
 	"github.com/lateenmesh/lateen/proxy/pool"
 	"github.com/lateenmesh/lateen/proxy/state"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
@@ -81,6 +82,7 @@ type Proxy struct {
 	endpoints map[*bootstrap.ADS]*ads.Client
 	telemetry *telemetry.Telemetry
 	admin     *admin.Server
+	pressure  *overload.Manager // nil where nothing is watched
 	tidy      tidy
 	// static is true when there are static listeners.
 	static bool
@@ -101,15 +103,23 @@ func New(c Config) (*Proxy, error) {
 	}
 	node := c.Bootstrap.Node
 	self := peermetadata.Self(node.GetMetadata())
+	deps := listener.Deps{Bind: c.Bind, Listen: c.Listen, Original: c.Original, MaxConnections: c.Bootstrap.MaxConnections, Log: c.Log}
+	var pressure *overload.Manager
+	if o := c.Bootstrap.Overload; o != nil {
+		o.Log = c.Log
+		pressure = overload.New(*o)
+		deps.Pause, deps.Reject = func() bool { return pressure.Asks(overload.StopConnections) }, func() bool { return pressure.Asks(overload.RejectConnections) }
+	}
 	p := &Proxy{
 		config:    c,
-		listeners: listener.NewSet(listener.Deps{Bind: c.Bind, Listen: c.Listen, Original: c.Original, MaxConnections: c.Bootstrap.MaxConnections, Log: c.Log}),
+		pressure:  pressure,
+		listeners: listener.NewSet(deps),
 		telemetry: telemetry.New(telemetry.Config{Local: self, Principal: principal(node), Version: c.Version, FlushInterval: c.LogFlush}),
 	}
 	sc := state.Config{
 		Listeners: p.listeners,
 		Clusters:  cluster.Deps{Dial: c.Dial, Resolve: c.Resolve, Log: c.Log},
-		Telemetry: p.telemetry, Secrets: c.Secrets, Self: self, NodeID: node.GetId(), Service: node.GetCluster(), Log: c.Log,
+		Telemetry: p.telemetry, Secrets: c.Secrets, Self: self, NodeID: node.GetId(), Service: node.GetCluster(), Overload: pressure, Log: c.Log,
 	}
 	if a := c.Bootstrap.ADS; a != nil {
 		p.control = ads.New(ads.Config{Node: node, SotW: a.SotW, Server: controlServer(a, c.DialControl), Sink: sink{p}, Log: c.Log})
@@ -123,7 +133,7 @@ func New(c Config) (*Proxy, error) {
 	p.release()
 	p.admin = admin.New(admin.Config{
 		State: p.state, Listeners: p.listeners, Control: p.Control, Metrics: p.telemetry.WritePrometheus, Node: node, Bootstrap: c.Bootstrap.Source,
-		Version: c.Version, Ready: p.Ready, Drain: p.Drain, Quit: c.Quit, Level: c.Level, Include: c.Include,
+		Version: c.Version, Ready: p.Ready, Drain: p.Drain, Quit: c.Quit, Level: c.Level, Include: c.Include, Overload: pressure,
 	})
 	return p, nil
 }
@@ -209,6 +219,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 			p.control.Want(ads.ListenerType, nil)
 		}
 		g.Go(func() error { return p.control.Run(running) })
+	}
+	if p.pressure != nil {
+		g.Go(func() error { p.pressure.Run(running); return nil })
 	}
 	for _, c := range p.endpoints {
 		g.Go(func() error { return c.Run(running) })

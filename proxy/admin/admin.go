@@ -23,6 +23,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
 	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/overload"
 	"github.com/lateenmesh/lateen/proxy/state"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
@@ -42,8 +43,10 @@ type Config struct {
 	Drain     func(inboundOnly bool)
 	// Include says which statistics are kept, by Envoy's name; nil is all.
 	Include func(name string) bool
-	Quit    func()         // nil: /quitquitquit is refused
-	Level   *slog.LevelVar // nil: /logging is refused
+	// Overload tells of pressure; nil where nothing is watched.
+	Overload *overload.Manager
+	Quit     func()         // nil: /quitquitquit is refused
+	Level    *slog.LevelVar // nil: /logging is refused
 }
 
 // Server is the admin API.

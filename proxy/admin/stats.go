@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lateenmesh/lateen/proxy/overload"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
 
@@ -91,6 +92,11 @@ func (s *Server) everything() []sample {
 		plain(kinds[url]+".update_success", false, int64(t.Accepted))
 		plain(kinds[url]+".update_rejected", false, int64(t.Rejected))
 	}
+	s.config.Overload.Each(func(resource string, percent int64) { plain("overload."+resource+".pressure", true, percent) }, func(a overload.Action, percent int64) {
+		name := "overload.envoy.overload_actions." + a.String()
+		plain(name+".active", true, min(1, percent/100))
+		plain(name+".scale_percent", true, percent)
+	})
 	return append(append(out, s.clusterSamples()...), s.listenerSamples()...)
 }
 

@@ -15,6 +15,8 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"github.com/lateenmesh/lateen/proxy/overload"
 )
 
 // Config is what a proxy starts from.
@@ -36,6 +38,8 @@ type Config struct {
 	// MaxConnections is how many connections all listeners together may have open;
 	// 0 is no limit.
 	MaxConnections int64
+	// Overload is what is watched beside; nil for nothing.
+	Overload *overload.Config
 	// Notes are old spellings that the file should no longer use.
 	Notes []string
 	// Drain is how long connections are let finish on shutdown; 0 means the

@@ -46,8 +46,11 @@ func TestParse(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
 		{"a field that does not exist", "nodes: {}", `unknown field "nodes"`},
-		{"a field that is not supported", "overload_manager: {actions: [{name: a}]}", "overload_manager.actions: is not supported"},
-		{"a monitor that is not there", `overload_manager: {resource_monitors: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig}}]}`, "FixedHeapConfig is not supported"},
+		{"a field that is not supported", "overload_manager: {actions: [{name: a}]}", `overload_manager.actions[0].name: "a" is not supported`},
+		{"a monitor that is not there", `overload_manager: {resource_monitors: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig}}]}`, "max_heap_size_bytes: must be positive"},
+		{"a monitor of another kind", `overload_manager: {resource_monitors: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig}}]}`, "InjectedResourceConfig is not supported"},
+		{"a trigger without its monitor", `overload_manager: {actions: [{name: envoy.overload_actions.shrink_heap, triggers: [{name: x, threshold: {value: 0.9}}]}]}`, `overload_manager.actions[0].triggers[0].name: "x" is no resource monitor`},
+		{"an action that is not supported", `overload_manager: {actions: [{name: envoy.overload_actions.reset_high_memory_stream}]}`, "is not supported, write stop_accepting_requests"},
 		{"a limit of nothing", `overload_manager: {resource_monitors: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig}}]}`, "max_active_downstream_connections: must be positive"},
 		{"a filesystem subscription", "dynamic_resources: {cds_config: {path_config_source: {path: /a}}}", "dynamic_resources.cds_config.path_config_source: is not supported"},
 		{"an extension that is not there", `static_resources: {listeners: [{filter_chains: [{filters: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}}]}]}]}`,

@@ -2,42 +2,117 @@ package bootstrap
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
+	groupv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/cgroup_memory/v3"
+	cpuv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/cpu_utilization/v3"
 	downstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
+	heapv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/fixed_heap/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/overload"
 )
 
-// maxConnections reads how many connections may be open at once, over all
-// listeners: from the overload manager, else from the runtime key that did the same
-// before. 0 is no limit.
-func maxConnections(b *bootstrapv3.Bootstrap) (int64, error) {
+// readOverload reads what is watched and what follows: how many connections may be
+// open at once, over all listeners, and the pressure on memory and processors. The
+// limit is 0 where there is none, the rest nil where nothing is watched.
+func readOverload(b *bootstrapv3.Bootstrap) (int64, *overload.Config, error) {
+	m := b.GetOverloadManager()
 	var limit int64
-	for i, m := range b.GetOverloadManager().GetResourceMonitors() {
+	out := &overload.Config{Every: m.GetRefreshInterval().AsDuration()}
+	for i, r := range m.GetResourceMonitors() {
 		at := fmt.Sprintf("overload_manager.resource_monitors[%d].typed_config", i)
-		opened, err := m.GetTypedConfig().UnmarshalNew()
+		opened, err := r.GetTypedConfig().UnmarshalNew()
 		if err != nil {
-			return 0, fieldcheck.At(at, err)
+			return 0, nil, fieldcheck.At(at, err)
 		}
-		d, ok := opened.(*downstreamv3.DownstreamConnectionsConfig)
-		if !ok {
-			return 0, fieldcheck.Refuse(at, "%s is not supported, write a DownstreamConnectionsConfig", opened.ProtoReflect().Descriptor().FullName())
+		if d, ok := opened.(*downstreamv3.DownstreamConnectionsConfig); ok {
+			if limit = d.GetMaxActiveDownstreamConnections(); limit <= 0 {
+				return 0, nil, fieldcheck.Refuse(at+".max_active_downstream_connections", "must be positive")
+			}
+			continue
 		}
-		if limit = d.GetMaxActiveDownstreamConnections(); limit <= 0 {
-			return 0, fieldcheck.Refuse(at+".max_active_downstream_connections", "must be positive")
+		measure, err := monitor(opened)
+		if err != nil {
+			return 0, nil, fieldcheck.At(at, err)
+		}
+		out.Monitors = append(out.Monitors, overload.Monitor{Name: r.GetName(), Pressure: measure})
+	}
+	for i, a := range m.GetActions() {
+		if err := triggers(out, a); err != nil {
+			return 0, nil, fieldcheck.At(fmt.Sprintf("overload_manager.actions[%d]", i), err)
 		}
 	}
-	if limit > 0 {
-		return limit, nil
+	if len(out.Monitors) == 0 {
+		out = nil
 	}
+	if limit == 0 {
+		limit = runtimeLimit(b)
+	}
+	return limit, out, nil
+}
+
+// monitor is what a resource monitor measures.
+func monitor(m proto.Message) (func() (float64, error), error) {
+	if err := fields.Check(m); err != nil {
+		return nil, err
+	}
+	switch t := m.(type) {
+	case *heapv3.FixedHeapConfig:
+		if t.GetMaxHeapSizeBytes() == 0 {
+			return nil, fieldcheck.Refuse("max_heap_size_bytes", "must be positive")
+		}
+		return overload.Heap(t.GetMaxHeapSizeBytes()), nil
+	case *groupv3.CgroupMemoryConfig:
+		return overload.Group(groupRoot, t.GetMaxMemoryBytes()), nil
+	case *cpuv3.CpuUtilizationConfig:
+		if t.GetMode() == cpuv3.CpuUtilizationConfig_CONTAINER {
+			return overload.GroupCPU(groupRoot), nil
+		}
+		return overload.HostCPU("/proc"), nil
+	default:
+		return nil, fieldcheck.Refuse("", "%s is not supported, write DownstreamConnectionsConfig, FixedHeapConfig, CgroupMemoryConfig or CpuUtilizationConfig", m.ProtoReflect().Descriptor().FullName())
+	}
+}
+
+const (
+	groupRoot    = "/sys/fs/cgroup"
+	actionPrefix = "envoy.overload_actions."
+)
+
+// triggers reads when an action is taken.
+func triggers(out *overload.Config, a *overloadv3.OverloadAction) error {
+	action, known := overload.Named(strings.TrimPrefix(a.GetName(), actionPrefix))
+	if !known || !strings.HasPrefix(a.GetName(), actionPrefix) {
+		return fieldcheck.Refuse("name", "%q is not supported, write stop_accepting_requests, disable_http_keepalive, stop_accepting_connections, reject_incoming_connections or shrink_heap behind %s", a.GetName(), actionPrefix)
+	}
+	for i, t := range a.GetTriggers() {
+		if !slices.ContainsFunc(out.Monitors, func(m overload.Monitor) bool { return m.Name == t.GetName() }) {
+			return fieldcheck.Refuse(fmt.Sprintf("triggers[%d].name", i), "%q is no resource monitor whose pressure is measured", t.GetName())
+		}
+		trigger := overload.Trigger{Action: action, Monitor: t.GetName(), From: t.GetThreshold().GetValue()}
+		if s := t.GetScaled(); s != nil {
+			trigger.From, trigger.Full = s.GetScalingThreshold(), s.GetSaturationThreshold()
+		}
+		out.Triggers = append(out.Triggers, trigger)
+	}
+	return nil
+}
+
+// runtimeLimit is the runtime key that limited connections before the overload
+// manager did.
+func runtimeLimit(b *bootstrapv3.Bootstrap) (limit int64) {
 	for _, l := range b.GetLayeredRuntime().GetLayers() {
 		if n := runtimeNumber(l.GetStaticLayer(), "overload", "global_downstream_max_connections"); n > 0 {
 			limit = n // the last layer counts
 		}
 	}
-	return limit, nil
+	return limit
 }
 
 // runtimeNumber looks up a key of two words, written with a dot or as nested maps.

@@ -105,7 +105,7 @@ func From(b *bootstrapv3.Bootstrap) (*Config, error) {
 	if c.ADS, err = controlPlane(b); err != nil {
 		return nil, fieldcheck.At("dynamic_resources", err)
 	}
-	if c.MaxConnections, err = maxConnections(b); err != nil {
+	if c.MaxConnections, c.Overload, err = readOverload(b); err != nil {
 		return nil, err
 	}
 	if c.Endpoints, err = endpointSources(b); err != nil {

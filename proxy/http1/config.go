@@ -38,6 +38,8 @@ type Config struct {
 	StreamIdleTimeout time.Duration
 	// MaxDuration ends a connection that is older, between requests; 0 never.
 	MaxDuration time.Duration
+	// Last reports whether a connection is to end with its request; nil is never.
+	Last func() bool
 	// HTTP2 serves a connection that turns out to begin with HTTP/2's preface; read
 	// is what has been read of it. nil refuses such connections.
 	HTTP2 func(conn net.Conn, read []byte, facts *stream.Conn, drain <-chan struct{})

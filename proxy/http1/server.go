@@ -310,7 +310,7 @@ func (c *serving) sendContinue() error {
 // answer writes resp and ends the request. It reports whether the connection
 // goes on.
 func (c *serving) answer(resp *stream.Response, f framing) bool {
-	closing, err := c.deliver(resp, f.close || c.draining())
+	closing, err := c.deliver(resp, f.close || c.draining() || c.cfg.Last != nil && c.cfg.Last())
 	if err != nil {
 		closing = true
 		c.failed(err)

@@ -256,3 +256,11 @@ func TestGoneSeesTheEndBehindData(t *testing.T) {
 		}
 	}
 }
+
+// Under pressure a connection ends with its request, and says so.
+func TestLast(t *testing.T) {
+	answer, _ := exchange(t, Config{Last: func() bool { return true }}, echo, crlf("GET /a HTTP/1.1\nHost: a\n\nGET /b HTTP/1.1\nHost: a\n\n"))
+	if strings.Count(answer, "HTTP/1.1 200") != 1 || !strings.Contains(answer, "connection: close\r\n") {
+		t.Errorf("got %q", answer)
+	}
+}

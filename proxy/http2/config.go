@@ -29,6 +29,9 @@ type Config struct {
 	// MaxDuration ends a connection that is older, when its streams are over; 0
 	// never.
 	MaxDuration time.Duration
+	// Last reports whether a connection is to take no more streams than it has; nil is
+	// never.
+	Last func() bool
 	// Upgrades are the protocols that an extended CONNECT may ask for, such as
 	// "websocket".
 	Upgrades []string

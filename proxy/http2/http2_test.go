@@ -542,3 +542,28 @@ func TestTrailersBehindAnnouncedContent(t *testing.T) {
 		})
 	}
 }
+
+// Under pressure a connection takes no streams beyond those that it has.
+func TestLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, _, _ := serve(t, Config{Last: func() bool { return true }}, ok)
+		r := newRaw(t, conn)
+		r.headers(1, true, get...)
+		away := false
+		for f := r.next(); f != nil; f = r.next() {
+			switch f := f.(type) {
+			case *oracle.GoAwayFrame:
+				away = true
+			case *oracle.PingFrame:
+				r.must(r.framer.WritePing(true, f.Data))
+			case *oracle.MetaHeadersFrame:
+				if !away {
+					t.Error("answered before the client was told to go away")
+				}
+			}
+		}
+		if !away {
+			t.Error("the connection goes on")
+		}
+	})
+}

@@ -115,6 +115,9 @@ func (s *serving) section(id uint32, h *head, end bool) error {
 		return errors.Join(s.guard.wasted(), s.guard.owes())
 	}
 	s.taken = id
+	if s.cfg.Last != nil && s.cfg.Last() {
+		s.startDrain()
+	}
 	s.guard.useful++
 	s.idleSince = time.Time{}
 	k := calls.Get().(*call)

@@ -45,6 +45,8 @@ type Config struct {
 	// destination, if there is one.
 	UseOriginalDst bool
 	Direction      Direction
+	// Exempt listeners accept connections under any pressure.
+	Exempt bool
 	// Unlimited connections do not count against [Deps.MaxConnections].
 	Unlimited bool
 	// ProxyProtocol is what is asked of a PROXY header; nil expects none.

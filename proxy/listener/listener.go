@@ -48,7 +48,10 @@ type Deps struct {
 	// MaxConnections is how many connections all listeners together may have open;
 	// further ones are closed at once. 0 is no limit.
 	MaxConnections int64
-	Log            *slog.Logger
+	// Pause reports whether no connection is to be accepted, Reject whether one that
+	// was is to be closed; nil is never. Listeners that are exempt go on.
+	Pause, Reject func() bool
+	Log           *slog.Logger
 }
 
 // table is one generation of the listeners.
@@ -113,6 +116,13 @@ func (e *entry) remove(facts *stream.Conn) {
 type socket struct {
 	net.Listener
 	address netip.AddrPort
+	closed  chan struct{}
+}
+
+// Close closes it, once.
+func (s *socket) Close() error {
+	close(s.closed)
+	return s.Listener.Close()
 }
 
 // NewSet makes an empty set.
@@ -184,7 +194,7 @@ func (s *Set) bind(next *table) map[string]error {
 			failed[e.Name] = err
 			continue
 		}
-		sock := &socket{l, e.Address}
+		sock := &socket{l, e.Address, make(chan struct{})}
 		s.bound[e.Address] = sock
 		// Ends when unbind or Close closes the socket; Wait waits for it.
 		s.conns.Go(func() { s.accept(sock) })
@@ -222,6 +232,15 @@ func (s *Set) StatsOf() map[string]*Stats {
 	return found
 }
 
+// pauseTime is how long a pause lasts before it is asked about again.
+const pauseTime = 50 * time.Millisecond
+
+// exempt reports whether the listener at an address goes on under pressure.
+func (s *Set) exempt(address netip.AddrPort) bool {
+	e := s.table.Load().byAddress[address]
+	return e == nil || e.Exempt
+}
+
 func (s *Set) accept(sock *socket) {
 	for {
 		conn, err := sock.Accept()
@@ -232,6 +251,18 @@ func (s *Set) accept(sock *socket) {
 			// Out of descriptors, most likely: wait for some to come back.
 			s.deps.Log.Warn("accept", "address", sock.address, "error", err)
 			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		for s.deps.Pause != nil && s.deps.Pause() && !s.exempt(sock.address) {
+			select { // others wait in the socket's queue, this one here
+			case <-time.After(pauseTime):
+			case <-sock.closed:
+				conn.Close()
+				return
+			}
+		}
+		if s.deps.Reject != nil && s.deps.Reject() && !s.exempt(sock.address) {
+			conn.Close()
 			continue
 		}
 		s.conns.Go(func() { s.serve(conn, sock.address, netip.AddrPort{}) })

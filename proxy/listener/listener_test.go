@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -351,5 +352,50 @@ func TestMaxConnections(t *testing.T) {
 		for _, c := range []net.Conn{second, third, probe, fourth} {
 			c.Close()
 		}
+	})
+}
+
+// Under pressure connections wait, or are closed, except at listeners that are
+// exempt; a pause does not outlive its socket.
+func TestPressure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		var pause, reject atomic.Bool
+		deps := listen(n)
+		deps.Pause, deps.Reject = pause.Load, reject.Load
+		s := NewSet(deps)
+		web, probe := netip.MustParseAddrPort("10.0.0.1:80"), netip.MustParseAddrPort("10.0.0.1:81")
+		failed := s.Update([]*Config{
+			{Name: "web", Address: web, Bind: true, Default: &Chain{Handler: says{name: "web"}}},
+			{Name: "probe", Address: probe, Bind: true, Exempt: true, Default: &Chain{Handler: says{name: "probe"}}},
+		})
+		if len(failed) > 0 {
+			t.Fatal(failed)
+		}
+		reject.Store(true)
+		if got := dial(t, n, "10.0.0.1:80", "x"); got != "" {
+			t.Errorf("rejected, and answered %q", got)
+		}
+		reject.Store(false)
+		pause.Store(true)
+		start := time.Now()
+		time.AfterFunc(time.Minute, func() { pause.Store(false) })
+		if got := dial(t, n, "10.0.0.1:81", "x"); got != "probe:x" || time.Since(start) > 0 {
+			t.Errorf("exempt: %q after %v", got, time.Since(start))
+		}
+		if got := dial(t, n, "10.0.0.1:80", "x"); got != "web:x" || time.Since(start) < time.Minute {
+			t.Errorf("paused: %q after %v", got, time.Since(start))
+		}
+		pause.Store(true)
+		conn, err := n.Dial(context.Background(), "tcp", "10.0.0.1:80", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.Close()
+		if got, _ := io.ReadAll(conn); len(got) > 0 {
+			t.Errorf("a connection of a closed socket was answered %q", got)
+		}
+		conn.Close()
 	})
 }

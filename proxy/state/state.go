@@ -26,6 +26,7 @@ import (
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/overload"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/compile"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
@@ -71,7 +72,9 @@ type Config struct {
 	Service string
 	// Failing is true while health checks are to fail; nil is never.
 	Failing func() bool
-	Log     *slog.Logger
+	// Overload says what is left out under pressure; nil is nothing.
+	Overload *overload.Manager
+	Log      *slog.Logger
 }
 
 // State holds the resources. Its methods may be called from any goroutine.
@@ -121,7 +124,7 @@ func New(c Config) *State {
 		listeners: map[string]*listenerEntry{}, routes: map[string]*raw{}, bodies: map[string]*raw{}, absent: map[string]bool{},
 	}
 	s.compiler = &compile.Compiler{
-		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, Service: c.Service, Telemetry: c.Telemetry, OwnSource: c.OwnSource, Failing: c.Failing, Log: c.Log,
+		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, Service: c.Service, Telemetry: c.Telemetry, OwnSource: c.OwnSource, Failing: c.Failing, Overload: c.Overload, Log: c.Log,
 	}
 	s.takeOwn()
 	return s

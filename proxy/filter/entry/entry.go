@@ -56,6 +56,8 @@ type Config struct {
 	// RefuseUnderscores answers 400 to a field name with "_", DropUnderscores
 	// leaves such a field out.
 	RefuseUnderscores, DropUnderscores bool
+	// Overloaded reports whether a request is not to be taken; nil is never.
+	Overloaded func() bool
 	// Trace begins a request's span; nil when requests are not traced.
 	Trace func(*stream.Request)
 	// NotFound answers what no route takes: the filters that see every request,
@@ -92,6 +94,9 @@ func (h *Handler) Table() *route.Table { return h.config.Table.Load() }
 
 // Handle implements [stream.Handler].
 func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
+	if h.config.Overloaded != nil && h.config.Overloaded() {
+		return nil, h.refused(req, nil, overloaded)
+	}
 	resp, err := h.answer(req)
 	if err != nil {
 		return nil, h.refused(req, route.Matched(req), err)
@@ -105,6 +110,8 @@ func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
 	h.reply(req, &resp.Header)
 	return resp, nil
 }
+
+var overloaded = &stream.Refusal{Status: 503, Details: "overload", Body: "envoy overloaded"}
 
 // answer lets the request's route answer.
 func (h *Handler) answer(req *stream.Request) (*stream.Response, error) {

@@ -32,9 +32,11 @@ func (c *codec) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{}) 
 	c.http1.Serve(conn, facts, drain)
 }
 
-// newCodec compiles the protocols of a connection manager.
-func newCodec(m *hcmv3.HttpConnectionManager, handler stream.Handler, observer stream.Observer) (listener.Handler, error) {
+// newCodec compiles the protocols of a connection manager. last reports whether
+// connections are to end with their request; it may be nil.
+func newCodec(m *hcmv3.HttpConnectionManager, handler stream.Handler, observer stream.Observer, last func() bool) (listener.Handler, error) {
 	first, second := codecConfigs(m)
+	first.Last, second.Last = last, last
 	c := &codec{http2: http2.NewServer(second, handler, observer)}
 	switch t := m.GetCodecType(); t {
 	case hcmv3.HttpConnectionManager_AUTO:

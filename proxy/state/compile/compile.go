@@ -12,6 +12,7 @@ import (
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
+	"github.com/lateenmesh/lateen/proxy/overload"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
 	"github.com/lateenmesh/lateen/proxy/telemetry"
@@ -37,6 +38,8 @@ type Compiler struct {
 	Service string
 	// Failing is true while health checks are to fail; nil is never.
 	Failing func() bool
+	// Overload says what is left out under pressure; nil is nothing.
+	Overload *overload.Manager
 	// Telemetry makes observers of access logs and metrics.
 	Telemetry *telemetry.Telemetry
 	Log       *slog.Logger

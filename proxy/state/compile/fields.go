@@ -69,7 +69,7 @@ var coreFields = fieldcheck.Table{
 
 var listenerFields = fieldcheck.Table{
 	"envoy.config.listener.v3.Listener": {
-		Read: "name address additional_addresses filter_chains default_filter_chain use_original_dst listener_filters listener_filters_timeout continue_on_listener_filters_timeout traffic_direction access_log bind_to_port deprecated_v1 ignore_global_conn_limit",
+		Read: "name address additional_addresses filter_chains default_filter_chain use_original_dst listener_filters listener_filters_timeout continue_on_listener_filters_timeout traffic_direction access_log bind_to_port deprecated_v1 ignore_global_conn_limit bypass_overload_manager",
 		Ignored: map[string]string{
 			"per_connection_buffer_limit_bytes":          "bodies are pulled, not buffered",
 			"connection_balance_config":                  "accepted connections are spread by the scheduler",
@@ -80,7 +80,6 @@ var listenerFields = fieldcheck.Table{
 			"stat_prefix":                                "statistics are by address",
 			"tcp_backlog_size":                           "the system's is used",
 			"drain_type":                                 "draining is one thing",
-			"bypass_overload_manager":                    "nothing but the number of connections is limited, see ignore_global_conn_limit",
 			"freebind":                                   "addresses are local",
 			"tcp_fast_open_queue_length":                 "a speed-up only",
 		},

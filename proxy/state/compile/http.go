@@ -11,6 +11,7 @@ import (
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/entry"
 	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/overload"
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
@@ -63,6 +64,13 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 			observer = stream.Observers{observer, tracer}
 		}
 	}
+	asks := func(a overload.Action) func() bool {
+		if c.Overload == nil || out.Config.Exempt {
+			return nil
+		}
+		return func() bool { return c.Overload.Asks(a) }
+	}
+	config.Overloaded = asks(overload.StopRequests)
 	manager := &Manager{Entry: entry.New(config), compiler: c, filters: filters}
 	switch r := m.GetRouteSpecifier().(type) {
 	case *hcmv3.HttpConnectionManager_Rds:
@@ -77,7 +85,7 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 		return nil, fieldcheck.Refuse("", "has no routes: write rds or route_config")
 	}
 	out.Managers = append(out.Managers, manager)
-	return newCodec(m, manager.Entry, observer)
+	return newCodec(m, manager.Entry, observer, asks(overload.StopKeepalive))
 }
 
 var serverHeaders = map[hcmv3.HttpConnectionManager_ServerHeaderTransformation]entry.ServerHeader{

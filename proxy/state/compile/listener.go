@@ -63,7 +63,7 @@ func (c *Compiler) Listener(m *listenerv3.Listener) (*Listener, error) {
 	case corev3.TrafficDirection_OUTBOUND:
 		out.Config.Direction = listener.Outbound
 	}
-	out.Config.Unlimited = m.GetIgnoreGlobalConnLimit()
+	out.Config.Unlimited, out.Config.Exempt = m.GetIgnoreGlobalConnLimit(), m.GetBypassOverloadManager()
 	var err error
 	if out.Config.Address, err = socketAddress(m.GetAddress()); err != nil {
 		return nil, fieldcheck.At("address", err)
