@@ -43,7 +43,8 @@ type Config struct {
 	// Bind says where a listener's address is bound, and whether at all; nil
 	// binds it as it is.
 	Bind func(netip.AddrPort) (netip.AddrPort, bool)
-	// Listen opens a listener's socket; nil is the operating system's TCP.
+	// Listen opens a socket, of a listener or of the admin API; nil is the operating
+	// system's TCP.
 	Listen func(netip.AddrPort) (net.Listener, error)
 	// Original asks where a redirected connection wanted to go; nil, or false,
 	// is where it was accepted.
@@ -85,8 +86,9 @@ type Proxy struct {
 	pressure  *overload.Manager // nil where nothing is watched
 	tidy      tidy
 	// static is true when there are static listeners.
-	static bool
-	ready  atomic.Bool // was so once
+	static  bool
+	ready   atomic.Bool // was so once
+	started atomic.Bool // the sockets that are known from the start are open
 }
 
 // New makes a proxy of its bootstrap. A static resource that is not understood
@@ -208,6 +210,12 @@ func (p *Proxy) Run(ctx context.Context) error {
 			return fmt.Errorf("serve static listeners: %w", err)
 		}
 	}
+	api, err := p.listenAdmin()
+	if err != nil {
+		p.listeners.Close()
+		return err
+	}
+	p.started.Store(true)
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.state.Run(running) })
 	g.Go(func() error { return p.telemetry.Run(running) })
@@ -226,10 +234,10 @@ func (p *Proxy) Run(ctx context.Context) error {
 	for _, c := range p.endpoints {
 		g.Go(func() error { return c.Run(running) })
 	}
-	if p.config.Bootstrap.Admin.IsValid() {
-		g.Go(func() error { return p.serveAdmin(running) })
+	if api != nil {
+		g.Go(func() error { return p.serveAdmin(running, api) })
 	}
-	err := g.Wait()
+	err = g.Wait()
 	p.drainAll()
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
@@ -237,11 +245,24 @@ func (p *Proxy) Run(ctx context.Context) error {
 	return err
 }
 
-func (p *Proxy) serveAdmin(ctx context.Context) error {
-	l, err := net.Listen("tcp", p.config.Bootstrap.Admin.String())
-	if err != nil {
-		return fmt.Errorf("serve admin API: %w", err)
+// listenAdmin opens the admin API's socket; nil where there is none.
+func (p *Proxy) listenAdmin() (net.Listener, error) {
+	address := p.config.Bootstrap.Admin
+	if !address.IsValid() {
+		return nil, nil
 	}
+	listen := p.config.Listen
+	if listen == nil {
+		listen = func(a netip.AddrPort) (net.Listener, error) { return net.Listen("tcp", a.String()) }
+	}
+	l, err := listen(address)
+	if err != nil {
+		return nil, fmt.Errorf("serve admin API: %w", err)
+	}
+	return l, nil
+}
+
+func (p *Proxy) serveAdmin(ctx context.Context, l net.Listener) error {
 	server := &http.Server{Handler: p.admin, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
@@ -286,6 +307,9 @@ func (p *Proxy) Ready() bool {
 	}
 	return ready
 }
+
+// Serving reports whether the proxy is ready and all its sockets are open.
+func (p *Proxy) Serving() bool { return p.started.Load() && p.Ready() }
 
 func (p *Proxy) initialized() bool {
 	if p.control != nil {

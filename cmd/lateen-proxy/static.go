@@ -168,8 +168,9 @@ func runStatic(ctx context.Context, args []string) error {
 	concurrency(s.concurrency)
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
+	open := newSockets()
 	p, err := proxy.New(proxy.Config{
-		Bootstrap: config, Log: log, Level: levels, Quit: quit, Version: version, DrainTime: cmp.Or(s.drain, config.Drain), LogFlush: s.flush,
+		Listen: open.listen, Bootstrap: config, Log: log, Level: levels, Quit: quit, Version: version, DrainTime: cmp.Or(s.drain, config.Drain), LogFlush: s.flush,
 	})
 	if err != nil {
 		return err
@@ -181,6 +182,8 @@ func runStatic(ctx context.Context, args []string) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return reopenOnSignal(ctx, p) })
+	group.Go(func() error { return open.servingSoon(ctx, p.Serving) })
+	group.Go(func() error { return open.handOverOnSignal(ctx, log, quit) })
 	group.Go(func() error { return p.Run(ctx) })
 	return group.Wait()
 }
