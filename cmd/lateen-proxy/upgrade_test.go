@@ -106,7 +106,6 @@ func TestHandOver(t *testing.T) {
 
 	var stop atomic.Bool
 	var load sync.WaitGroup
-	var answers atomic.Int64
 	for i := range 4 {
 		load.Go(func() {
 			c := &http.Client{Transport: &http.Transport{DisableKeepAlives: i%2 == 0}}
@@ -115,7 +114,6 @@ func TestHandOver(t *testing.T) {
 					t.Errorf("lost: %v", err)
 					return
 				}
-				answers.Add(1)
 			}
 		})
 	}
@@ -126,12 +124,20 @@ func TestHandOver(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	for n := answers.Load(); answers.Load() < n+100; time.Sleep(10 * time.Millisecond) {
+	late := time.After(time.Minute)
+	for told := ""; !strings.Contains(told, "the next process does not serve"); time.Sleep(10 * time.Millisecond) {
 		select {
 		case err := <-ended:
 			t.Fatalf("ended with %v, though the next process cannot serve", err)
+		case <-late:
+			t.Fatalf("a next process that cannot serve is not told of:\n%s", told)
 		default:
 		}
+		text, err := os.ReadFile(said.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		told = string(text)
 	}
 	until("one")
 	write(fmt.Sprintf(handedOver, admin, web, "two"))
@@ -148,9 +154,6 @@ func TestHandOver(t *testing.T) {
 		t.Error("the first process goes on")
 	}
 	until("two")
-	if text, err := os.ReadFile(said.Name()); err != nil || !strings.Contains(string(text), "the next process does not serve") {
-		t.Errorf("a next process that cannot serve is not told of: %v\n%s", err, text)
-	}
 }
 
 // systemd is told of the process that is the service now.
