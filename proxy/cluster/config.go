@@ -56,6 +56,7 @@ type Config struct {
 	// LocalityWeighted balances over localities by their weights first.
 	LocalityWeighted bool
 	Limits           Limits
+	Subsets          *Subsets     // nil: any endpoint serves any request
 	Outlier          *Outlier     // nil: none is ejected
 	SlowStart        *SlowStart   // nil: new endpoints take their share at once
 	HealthCheck      *HealthCheck // nil: endpoints are not asked
@@ -117,6 +118,7 @@ type Endpoint struct {
 	Weight         uint32 // 0 means 1
 	Priority       uint32
 	Locality       model.Locality
+	Labels         Labels // only where the cluster has subsets
 	LocalityWeight uint32
 	TLS            pool.TLS // resolved from transport socket matches; nil: the cluster's
 	// Plain is true when a transport socket match chose plain text.

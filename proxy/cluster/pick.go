@@ -20,6 +20,8 @@ type endpoints struct {
 
 	naming sync.Once
 	byName map[string]*Host // set by naming
+
+	subsets map[string]*endpoints // by the names of their labels; nil where there are none
 }
 
 // level is the hosts of one priority.
@@ -50,6 +52,15 @@ type point struct {
 const overprovisioning = 1.4
 
 func compile(cfg *Config, hosts []*Host) *endpoints {
+	e := arrange(cfg, hosts)
+	if cfg.Subsets != nil {
+		e.subsets = cfg.Subsets.part(cfg, hosts)
+	}
+	return e
+}
+
+// arrange arranges hosts by priority and locality.
+func arrange(cfg *Config, hosts []*Host) *endpoints {
 	e := &endpoints{hosts: hosts}
 	byPriority := map[uint32][]*Host{}
 	for _, h := range hosts {
@@ -151,6 +162,8 @@ type Choice struct {
 	// Only takes no other.
 	Wanted string
 	Only   bool
+	// Labels that the host has to have, where the cluster has subsets.
+	Labels Labels
 }
 
 // named finds a host by its address; nil when there is none.
@@ -167,6 +180,9 @@ func (e *endpoints) named(address string) *Host {
 // Pick chooses a host, nil when there is none to choose.
 func (c *Cluster) Pick(choice Choice) *Host {
 	e := c.endpoints.Load()
+	if c.Subsets != nil {
+		e = c.Subsets.within(e, choice.Labels)
+	}
 	if len(e.hosts) == 0 {
 		c.Stats.NoneHealthy.Add(1)
 		return nil

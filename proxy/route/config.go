@@ -167,6 +167,8 @@ type Forward struct {
 	// ClusterHeader names the field that names the cluster, resolved by Lookup.
 	ClusterHeader string
 	Lookup        func(string) *cluster.Handle
+	// Labels that endpoints have to have, where their cluster has subsets.
+	Labels cluster.Labels
 	// Terminate ends a CONNECT here: its bytes go to an endpoint as they are, instead
 	// of the CONNECT going to another proxy.
 	Terminate bool
@@ -207,6 +209,7 @@ type Weighted struct {
 	Weight      uint32
 	Mutations   Mutations
 	HostRewrite string
+	Labels      cluster.Labels // over the route's
 }
 
 // Mirror is a copy of the traffic whose answers nobody waits for.

@@ -75,6 +75,7 @@ func clusters(up upstreams) string {
 			fmt.Fprintf(&out, "      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]\n", c.port)
 		}
 	}
+	out.WriteString(indent(subsetClusters(up), "  ") + "\n")
 	return out.String()
 }
 

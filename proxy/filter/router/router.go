@@ -5,6 +5,7 @@
 package router
 
 import (
+	"encoding/json"
 	"math/rand/v2"
 	"net/netip"
 	"strconv"
@@ -266,7 +267,29 @@ func (a *attempt) pick(req *stream.Request) *cluster.Host {
 	if len(a.router.Hash) > 0 {
 		choice.Hash, choice.HasHash = hash(a.router.Hash, req)
 	}
+	if a.cluster.Subsets != nil {
+		choice.Labels = a.labels(req)
+	}
 	return a.cluster.Pick(choice)
+}
+
+// lbNamespace is where filters leave labels that endpoints have to have.
+const lbNamespace = "envoy.lb"
+
+// labels are those that the endpoint has to have: as the route says, the one of its
+// clusters, and the filters, each over the one before.
+func (a *attempt) labels(req *stream.Request) cluster.Labels {
+	labels := a.router.Labels
+	if a.weighed != nil {
+		labels = a.weighed.Labels.Over(labels)
+	}
+	var left cluster.Labels
+	for key, value := range req.Info.Metadata.Namespace(lbNamespace) {
+		if text, err := json.Marshal(value); err == nil {
+			left = append(left, cluster.Label{Key: key, Value: string(text)})
+		}
+	}
+	return cluster.Sorted(left).Over(labels)
 }
 
 // fromAuthority reads an authority that is an address: a proxy that is asked for

@@ -39,7 +39,7 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 	if d := a.GetMaxStreamDuration().GetMaxStreamDuration().AsDuration(); d > 0 && (f.Timeout == 0 || d < f.Timeout) {
 		f.Timeout = d
 	}
-	f.GRPCTimeout = grpcTimeout(a)
+	f.GRPCTimeout, f.Labels = grpcTimeout(a), labels(a.GetMetadataMatch())
 	for _, u := range a.GetUpgradeConfigs() {
 		f.Terminate = f.Terminate || u.GetConnectConfig() != nil && strings.EqualFold(u.GetUpgradeType(), stream.Connect)
 	}
@@ -87,7 +87,7 @@ func (c *Compiler) targets(f *route.Forward, a *routev3.RouteAction) error {
 				return fieldcheck.At(fmt.Sprintf("weighted_clusters.clusters[%d]", i), err)
 			}
 			f.Clusters = append(f.Clusters, route.Weighted{
-				Cluster: c.Handle(w.GetName()), Weight: w.GetWeight().GetValue(), Mutations: m, HostRewrite: w.GetHostRewriteLiteral(),
+				Cluster: c.Handle(w.GetName()), Weight: w.GetWeight().GetValue(), Mutations: m, HostRewrite: w.GetHostRewriteLiteral(), Labels: labels(w.GetMetadataMatch()),
 			})
 		}
 	default:

@@ -55,6 +55,7 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 	}{
 		{"type", func(m *clusterv3.Cluster) error { return out.kind(c, m) }},
 		{"", out.policy},
+		{"lb_subset_config", out.subsets},
 		{"circuit_breakers", out.limits},
 		{"outlier_detection", out.outlier},
 		{"health_checks", out.health},

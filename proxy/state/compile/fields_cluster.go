@@ -7,7 +7,7 @@ var clusterFields = fieldcheck.Table{
 		Read: "name type alt_stat_name eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers outlier_detection " +
 			"typed_extension_protocol_options http2_protocol_options upstream_bind_config common_lb_config transport_socket transport_socket_matches metadata " +
 			"upstream_connection_options filters least_request_lb_config round_robin_lb_config ring_hash_lb_config maglev_lb_config original_dst_lb_config " +
-			"dns_refresh_rate max_requests_per_connection health_checks load_balancing_policy",
+			"dns_refresh_rate max_requests_per_connection health_checks load_balancing_policy lb_subset_config",
 		Ignored: map[string]string{
 			"cleanup_interval":                         "an original destination is kept as long as its connections",
 			"dns_jitter":                               "names are resolved at their own pace",
@@ -40,6 +40,8 @@ var clusterFields = fieldcheck.Table{
 		},
 	},
 	"envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig": {},
+	"envoy.config.cluster.v3.Cluster.LbSubsetConfig":                          {Read: "fallback_policy default_subset subset_selectors"},
+	"envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector":         {Read: "keys fallback_policy fallback_keys_subset"},
 	"envoy.config.core.v3.HealthStatusSet":                                    {Read: "statuses"},
 	"envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig":        {Read: "*"},
 	"envoy.config.cluster.v3.Cluster.LeastRequestLbConfig": {

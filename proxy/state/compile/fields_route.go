@@ -41,7 +41,7 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.QueryParameterMatcher": {Read: "name string_match present_match"},
 	"envoy.config.route.v3.RouteAction": {
 		Read: "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite path_rewrite_policy host_rewrite_literal auto_host_rewrite append_x_forwarded_host timeout " +
-			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration max_grpc_timeout grpc_timeout_offset rate_limits include_vh_rate_limits",
+			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration max_grpc_timeout grpc_timeout_offset rate_limits include_vh_rate_limits metadata_match",
 		Ignored: map[string]string{
 			"priority": "there is one pool per cluster",
 		},
@@ -57,7 +57,7 @@ var routeFields = fieldcheck.Table{
 		},
 	},
 	"envoy.config.route.v3.WeightedCluster.ClusterWeight": {
-		Read: "name weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove host_rewrite_literal",
+		Read: "name weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove host_rewrite_literal metadata_match",
 	},
 	"envoy.config.route.v3.RetryPolicy": {
 		Read: "retry_on num_retries per_try_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off rate_limited_retry_back_off retriable_headers",
