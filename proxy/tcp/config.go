@@ -21,7 +21,17 @@ type Config struct {
 	HashSource bool
 	// ConnectAttempts is how many endpoints are tried; default 1.
 	ConnectAttempts int
+	Tunnel          *Tunnel         // nil: endpoints get the bytes as they are
 	Observer        stream.Observer // may be nil
+}
+
+// Tunnel carries bytes behind a CONNECT, through a proxy that is in the way.
+type Tunnel struct {
+	// Handler makes the CONNECT: a router before the proxy's cluster, which chooses
+	// among several, and connects again if it has to.
+	Handler stream.Handler
+	// Prepare completes the request: its authority and its fields.
+	Prepare func(*stream.Request)
 }
 
 // Weighted is one of several clusters.

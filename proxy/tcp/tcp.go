@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,6 +54,10 @@ func (p *Proxy) Serve(conn net.Conn, facts *stream.Conn, _ <-chan struct{}) {
 			o.Closed(noted)
 		}()
 	}
+	if p.cfg.Tunnel != nil {
+		p.tunnel(conn, noted)
+		return
+	}
 	c, host, up := p.connect(facts, info)
 	if up == nil {
 		return
@@ -65,9 +70,32 @@ func (p *Proxy) Serve(conn net.Conn, facts *stream.Conn, _ <-chan struct{}) {
 		host.Active.Add(-1)
 		host.Pool().Close(up)
 	}()
-	p.carry(conn, up, noted)
+	p.carry(conn, up.Conn, noted)
 	c.Stats.CxRxBytes.Add(info.BytesSent)
 	c.Stats.CxTxBytes.Add(info.BytesReceived)
+}
+
+// tunnel carries a connection behind a CONNECT.
+func (p *Proxy) tunnel(conn net.Conn, noted *stream.TCP) {
+	req := &stream.Request{Method: stream.Connect, Scheme: "http", Upgrade: stream.Connect, Conn: noted.Conn, Info: noted.Info}
+	p.cfg.Tunnel.Prepare(req)
+	resp, err := p.cfg.Tunnel.Handler.Handle(req)
+	if err != nil {
+		r := stream.AsRefusal(err)
+		noted.Info.Flags |= r.Flags
+		noted.Info.Details = r.Details
+		return
+	}
+	if resp.Upgraded == nil {
+		noted.Info.Flags |= stream.UpstreamFailure
+		noted.Info.UpstreamFailure = "the tunnel was answered with " + strconv.Itoa(resp.Status)
+	} else {
+		p.carry(conn, resp.Upgraded, noted)
+		resp.Upgraded.Close()
+	}
+	if resp.Done != nil {
+		resp.Done.Release(false)
+	}
 }
 
 // connect finds an endpoint that accepts, and notes why when there is none.
@@ -152,8 +180,8 @@ func (p *Proxy) pick(c *cluster.Cluster, facts *stream.Conn, tried []*cluster.Ho
 
 // carry copies both ways. A direction that ends is told to the other side, so
 // that half-closed conversations work.
-func (p *Proxy) carry(down net.Conn, up *pool.Conn, noted *stream.TCP) {
-	idle := &watch{limit: p.cfg.IdleTimeout, sides: [2]net.Conn{down, up.Conn}}
+func (p *Proxy) carry(down net.Conn, up io.ReadWriteCloser, noted *stream.TCP) {
+	idle := &watch{limit: p.cfg.IdleTimeout, sides: [2]io.Closer{down, up}}
 	idle.touch()
 	stop := idle.start(p.cfg.MaxDuration, noted)
 	defer stop()
@@ -163,8 +191,8 @@ func (p *Proxy) carry(down net.Conn, up *pool.Conn, noted *stream.TCP) {
 		sent.tell = func(n int64) { o.Progress(noted, 0, n) }
 	}
 	var upward sync.WaitGroup
-	upward.Go(func() { copyHalf(up.Conn, down, idle, &received) })
-	copyHalf(down, up.Conn, idle, &sent)
+	upward.Go(func() { copyHalf(up, down, idle, &received) })
+	copyHalf(down, up, idle, &sent)
 	upward.Wait()
 	noted.Info.BytesReceived, noted.Info.BytesSent = received.total, sent.total
 }
@@ -192,7 +220,7 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }
 const spliceAfter = 128 << 10
 
 // copyHalf carries one direction to its end.
-func copyHalf(dst, src net.Conn, idle *watch, count *counter) {
+func copyHalf(dst, src io.ReadWriteCloser, idle *watch, count *counter) {
 	buf := buffers.Get().(*[]byte)
 	var err error
 	for err == nil {
@@ -229,7 +257,7 @@ func copyHalf(dst, src net.Conn, idle *watch, count *counter) {
 
 // socket is the socket beneath a connection whose bytes are the socket's own, nil
 // when there is none.
-func socket(c net.Conn) *net.TCPConn {
+func socket(c io.ReadWriteCloser) *net.TCPConn {
 	switch c := c.(type) {
 	case *net.TCPConn:
 		return c
@@ -274,7 +302,7 @@ func spliceHalf(dst, src *net.TCPConn, idle *watch, count *counter) error {
 // watch ends a connection on which nothing moves.
 type watch struct {
 	limit time.Duration
-	sides [2]net.Conn
+	sides [2]io.Closer
 	last  atomic.Int64 // Unix nanoseconds
 }
 

@@ -230,7 +230,7 @@ func TestSplicedBytesAreCountedInTime(t *testing.T) {
 	client, down := tcpPair(t)
 	up, server := tcpPair(t)
 	told := make(chan int64, 1000)
-	idle := &watch{limit: 80 * time.Millisecond, sides: [2]net.Conn{down, up}}
+	idle := &watch{limit: 80 * time.Millisecond, sides: [2]io.Closer{down, up}}
 	count := &counter{tell: func(n int64) { told <- n }}
 	done := make(chan struct{})
 	go func() {

@@ -175,6 +175,14 @@ func startEnvoy(t *testing.T, binary string, up upstreams) *peer {
 	if err := os.WriteFile(config, []byte(bootstrapText(p, up)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	runEnvoy(t, binary, config)
+	waitFor(t, p.address)
+	return p
+}
+
+// runEnvoy runs Envoy on a file until the test ends.
+func runEnvoy(t *testing.T, binary, config string) {
+	t.Helper()
 	cmd := exec.Command(binary, "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "error", "--file-flush-interval-msec", "10")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -188,8 +196,6 @@ func startEnvoy(t *testing.T, binary string, up upstreams) *peer {
 			t.Logf("envoy said:\n%s", stderr.String())
 		}
 	})
-	waitFor(t, p.address)
-	return p
 }
 
 func startOurs(t *testing.T, up upstreams) *peer {

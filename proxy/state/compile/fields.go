@@ -112,8 +112,11 @@ var listenerFields = fieldcheck.Table{
 	"envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport": {Read: "config transport_socket"},
 	"envoy.config.core.v3.ProxyProtocolConfig":                                            {Read: "version"},
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": {
-		Read:    "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts max_downstream_connection_duration",
-		Ignored: map[string]string{"hash_policy": "only consistent hashing would read it, which is refused"},
+		Read: "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts max_downstream_connection_duration hash_policy tunneling_config",
+	},
+	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig": {
+		Read:    "hostname headers_to_add",
+		Ignored: map[string]string{"propagate_response_headers": "nobody reads them", "propagate_response_trailers": "nobody reads them", "request_id_metadata_key": "nobody reads it"},
 	},
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster":               {Read: "clusters"},
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight": {Read: "name weight"},
