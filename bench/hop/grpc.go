@@ -46,21 +46,8 @@ func (*reply1) Trailers() *stream.Header { return success }
 
 // serveGRPC serves calls in HTTP/2.
 func serveGRPC() (net.Listener, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
 	server := http2.NewServer(http2.Config{}, answerer{}, nil)
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go server.Serve(conn, &stream.Conn{}, nil)
-		}
-	}()
-	return l, nil
+	return serve(func(conn net.Conn) { server.Serve(conn, &stream.Conn{}, nil) })
 }
 
 // h2load is nghttp2's load generator.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lateenmesh/lateen/internal/accept"
 )
 
 const request = "GET /index.html HTTP/1.1\r\nHost: backend.example.com\r\nUser-Agent: hop/1\r\nAccept: */*\r\n" +
@@ -24,15 +26,7 @@ func serve(handle func(net.Conn)) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go handle(conn)
-		}
-	}()
+	accept.Each(l, handle)
 	return l, nil
 }
 

@@ -49,19 +49,27 @@ func (d drain) wait(active func() int64) {
 	}
 }
 
-// reopenOnSignal opens log files anew at each SIGUSR1, for log rotation.
-func reopenOnSignal(ctx context.Context, p *proxy.Proxy) error {
+// onSignal calls do at each signal of a kind, until it reports that it was the last
+// one or ctx ends.
+func onSignal(ctx context.Context, kind os.Signal, do func() (last bool)) error {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGUSR1)
+	signal.Notify(signals, kind)
 	defer signal.Stop(signals)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-signals:
-			p.ReopenLogs()
+			if do() {
+				return nil
+			}
 		}
 	}
+}
+
+// reopenOnSignal opens log files anew at each SIGUSR1, for log rotation.
+func reopenOnSignal(ctx context.Context, p *proxy.Proxy) error {
+	return onSignal(ctx, syscall.SIGUSR1, func() bool { p.ReopenLogs(); return false })
 }
 
 // concurrency bounds the CPUs that are used at once; 0 leaves it to the machine

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"os/signal"
 	"slices"
 	"strings"
 	"sync"
@@ -184,23 +183,15 @@ func notify(state string) {
 // handOverOnSignal hands over at each SIGHUP until it has succeeded: then it calls
 // quit, with which this process begins to drain.
 func (s *sockets) handOverOnSignal(ctx context.Context, log *slog.Logger, quit func()) error {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-signals:
-		}
+	return onSignal(ctx, syscall.SIGHUP, func() bool {
 		if err := s.handOver(); err != nil {
 			log.Error("hand over", "error", err)
-			continue
+			return false
 		}
 		log.Info("the next process serves, this one drains")
 		quit()
-		return nil
-	}
+		return true
+	})
 }
 
 // servingSoon calls s.serving once ready holds.

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/lateenmesh/lateen/internal/accept"
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/pool"
 )
@@ -84,21 +85,13 @@ func TestTCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				p := make([]byte, 4)
-				if _, err := io.ReadFull(conn, p); err == nil {
-					_, _ = io.WriteString(conn, "+PO"+"NG and more")
-				}
-			}()
+	accept.Each(l, func(conn net.Conn) {
+		defer conn.Close()
+		p := make([]byte, 4)
+		if _, err := io.ReadFull(conn, p); err == nil {
+			_, _ = io.WriteString(conn, "+PO"+"NG and more")
 		}
-	}()
+	})
 	for name, tc := range map[string]struct {
 		probe TCP
 		fails bool

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/lateenmesh/lateen/internal/accept"
 	"github.com/lateenmesh/lateen/internal/memnet"
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/pool"
@@ -61,15 +62,7 @@ func serve(t testing.TB, n *memnet.Net, address string, f func(net.Conn)) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go f(c)
-		}
-	}()
+	accept.Each(l, f)
 }
 
 // A client that has said everything still hears the answer.
@@ -165,15 +158,7 @@ func TestLargeTransfersOverSockets(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go f(c)
-			}
-		}()
+		accept.Each(l, f)
 		return l.Addr().String()
 	}
 	up := listen(func(c net.Conn) { _, _ = io.Copy(c, c); c.Close() })

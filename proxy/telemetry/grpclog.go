@@ -94,7 +94,11 @@ func (l *grpcLog) Request(req *stream.Request, resp *stream.Response) {
 		l.connections.Add(&datav3.TCPAccessLogEntry{CommonProperties: common, ConnectionProperties: l.bytes(req.Info)})
 		return
 	}
-	l.requests.Add(&datav3.HTTPAccessLogEntry{CommonProperties: common, ProtocolVersion: versions[req.Protocol], Request: l.request(req), Response: l.response(req, resp)})
+	entry := &datav3.HTTPAccessLogEntry{CommonProperties: common, Request: l.request(req), Response: l.response(req, resp)}
+	if req.Method != "" { // not a byte stream
+		entry.ProtocolVersion = versions[req.Protocol]
+	}
+	l.requests.Add(entry)
 }
 
 // Opened implements [stream.Observer].
@@ -105,16 +109,7 @@ func (*grpcLog) Progress(*stream.TCP, int64, int64) {}
 
 // Closed implements [stream.Observer].
 func (l *grpcLog) Closed(tcp *stream.TCP) {
-	req := &stream.Request{Conn: tcp.Conn, Info: tcp.Info}
-	if !l.chooses(req, nil) {
-		return
-	}
-	common := l.common(req, nil)
-	if l.TCP {
-		l.connections.Add(&datav3.TCPAccessLogEntry{CommonProperties: common, ConnectionProperties: l.bytes(tcp.Info)})
-		return
-	}
-	l.requests.Add(&datav3.HTTPAccessLogEntry{CommonProperties: common, Request: &datav3.HTTPRequestProperties{}, Response: l.response(req, nil)})
+	l.Request(&stream.Request{Conn: tcp.Conn, Info: tcp.Info}, nil)
 }
 
 var _ stream.Observer = (*grpcLog)(nil)

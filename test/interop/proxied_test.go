@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/pires/go-proxyproto"
+
+	"github.com/lateenmesh/lateen/internal/accept"
 )
 
 // newProxied serves HTTP behind PROXY headers, which it tells, and gives its port.
@@ -18,15 +20,7 @@ func newProxied(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go tellProxied(conn)
-		}
-	}()
+	accept.Each(l, tellProxied)
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	return port
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lateenmesh/lateen/internal/accept"
 	"github.com/lateenmesh/lateen/proxy"
 	"github.com/lateenmesh/lateen/proxy/bootstrap"
 )
@@ -78,19 +79,11 @@ func TestTunnels(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer echo.Close()
-	go func() {
-		for {
-			conn, err := echo.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				io.Copy(conn, conn)
-				io.WriteString(conn, "bye")
-				conn.Close()
-			}()
-		}
-	}()
+	accept.Each(echo, func(conn net.Conn) {
+		io.Copy(conn, conn)
+		io.WriteString(conn, "bye")
+		conn.Close()
+	})
 	start := func(t *testing.T, who, text, address string) {
 		t.Helper()
 		if who == "envoy" {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lateenmesh/lateen/internal/accept"
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/http1"
 	"github.com/lateenmesh/lateen/proxy/listener"
@@ -158,16 +159,10 @@ func TestFailuresHaveEnvoysWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cut.Close()
-	go func() {
-		for {
-			c, err := cut.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = bufio.NewReader(c).ReadString('\n')
-			c.Close()
-		}
-	}()
+	accept.Each(cut, func(c net.Conn) {
+		_, _ = bufio.NewReader(c).ReadString('\n')
+		c.Close()
+	})
 	for _, tc := range []struct {
 		name    string
 		forward route.Forward
@@ -204,25 +199,17 @@ func fixed(t testing.TB, reply string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go func() {
+	accept.Each(l, func(c net.Conn) {
+		buf := make([]byte, 4096)
 		for {
-			c, err := l.Accept()
-			if err != nil {
+			if _, err := c.Read(buf); err != nil {
 				return
 			}
-			go func() {
-				buf := make([]byte, 4096)
-				for {
-					if _, err := c.Read(buf); err != nil {
-						return
-					}
-					if _, err := c.Write(answer); err != nil {
-						return
-					}
-				}
-			}()
+			if _, err := c.Write(answer); err != nil {
+				return
+			}
 		}
-	}()
+	})
 	return l.Addr().String()
 }
 

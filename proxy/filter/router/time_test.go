@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/lateenmesh/lateen/internal/accept"
 	"github.com/lateenmesh/lateen/internal/memnet"
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/http1"
@@ -54,30 +55,22 @@ func (m *mesh) upstream(address string, f func(n int, req *http.Request, conn ne
 	m.Cleanup(func() { l.Close() })
 	var mu sync.Mutex
 	n := 0
-	go func() {
+	accept.Each(l, func(conn net.Conn) {
+		defer conn.Close()
+		r := bufio.NewReader(conn)
 		for {
-			conn, err := l.Accept()
+			req, err := http.ReadRequest(r)
 			if err != nil {
 				return
 			}
-			go func() {
-				defer conn.Close()
-				r := bufio.NewReader(conn)
-				for {
-					req, err := http.ReadRequest(r)
-					if err != nil {
-						return
-					}
-					_, _ = io.Copy(io.Discard, req.Body)
-					mu.Lock()
-					n++
-					now := n
-					mu.Unlock()
-					f(now, req, conn)
-				}
-			}()
+			_, _ = io.Copy(io.Discard, req.Body)
+			mu.Lock()
+			n++
+			now := n
+			mu.Unlock()
+			f(now, req, conn)
 		}
-	}()
+	})
 }
 
 // answer is what an upstream writes.

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/lateenmesh/lateen/internal/accept"
 	"github.com/lateenmesh/lateen/internal/memnet"
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/http1"
@@ -23,8 +24,8 @@ import (
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
-// hop runs a proxy at an address, before what is at the next one; second says
-// which version of HTTP is spoken there, and on the way in.
+// hop runs a proxy at an address, before what is at the next one; in and out say
+// which version of HTTP is spoken on either side.
 func hop(t *testing.T, n *memnet.Net, address, next string, f route.Forward, in, out int) {
 	t.Helper()
 	cfg := cluster.Config{Endpoints: []cluster.Endpoint{{Address: netip.MustParseAddrPort(next)}}}
@@ -43,28 +44,17 @@ func hop(t *testing.T, n *memnet.Net, address, next string, f route.Forward, in,
 	f.Clusters, f.Timeout = []route.Weighted{{Cluster: h}}, time.Second
 	router := New(f, true)
 	first, second := http1.NewServer(http1.Config{}, router, nil), http2.NewServer(http2.Config{Upgrades: []string{"websocket"}}, router, nil)
-	l, err := n.Listen(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			facts := &stream.Conn{Remote: netip.MustParseAddrPort("192.0.2.1:1"), Local: netip.MustParseAddrPort(address), Start: time.Now()}
-			if in == 2 {
-				go second.Serve(conn, facts, nil)
-			} else {
-				go first.Serve(conn, facts, nil)
-			}
+	ending(t, n, address, func(conn net.Conn) {
+		facts := &stream.Conn{Remote: netip.MustParseAddrPort("192.0.2.1:1"), Local: netip.MustParseAddrPort(address), Start: time.Now()}
+		if in == 2 {
+			second.Serve(conn, facts, nil)
+		} else {
+			first.Serve(conn, facts, nil)
 		}
-	}()
+	})
 }
 
-// ending serves one connection after the other at an address.
+// ending serves the connections to an address, and closes them.
 func ending(t *testing.T, n *memnet.Net, address string, serve func(net.Conn)) {
 	t.Helper()
 	l, err := n.Listen(address)
@@ -72,18 +62,10 @@ func ending(t *testing.T, n *memnet.Net, address string, serve func(net.Conn)) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				serve(conn)
-				conn.Close()
-			}()
-		}
-	}()
+	accept.Each(l, func(conn net.Conn) {
+		serve(conn)
+		conn.Close()
+	})
 }
 
 // talk opens a tunnel through the first hop, which speaks version in.
