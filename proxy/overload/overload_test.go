@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,9 +24,12 @@ func TestShares(t *testing.T) {
 // Actions follow the pressure, each the trigger that asks for most of it.
 func TestManager(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory, cpu := 0.0, 0.0
+		var memory, cpu atomic.Int64 // in percent
+		of := func(percent *atomic.Int64) func() (float64, error) {
+			return func() (float64, error) { return float64(percent.Load()) / 100, nil }
+		}
 		m := New(Config{Every: time.Second, Monitors: []Monitor{
-			{"memory", func() (float64, error) { return memory, nil }}, {"cpu", func() (float64, error) { return cpu, nil }}, {"broken", func() (float64, error) { return 1, errors.New("gone") }},
+			{"memory", of(&memory)}, {"cpu", of(&cpu)}, {"broken", func() (float64, error) { return 1, errors.New("gone") }},
 		}, Triggers: []Trigger{
 			{Action: StopRequests, Monitor: "memory", From: 0.9}, {Action: StopRequests, Monitor: "cpu", From: 0.5, Full: 1}, {Action: StopKeepalive, Monitor: "memory", From: 0.8}, {Action: StopConnections, Monitor: "broken", From: 0.1},
 		}})
@@ -41,12 +45,13 @@ func TestManager(t *testing.T) {
 			return n
 		}
 		for _, tc := range []struct {
-			memory, cpu         float64
+			memory, cpu         int64
 			requests, keepalive [2]int
 		}{
-			{0, 0, [2]int{0, 0}, [2]int{0, 0}}, {0.85, 0, [2]int{0, 0}, [2]int{1000, 1000}}, {0.95, 0, [2]int{1000, 1000}, [2]int{1000, 1000}}, {0, 0.75, [2]int{350, 650}, [2]int{0, 0}}, {0, 0, [2]int{0, 0}, [2]int{0, 0}},
+			{0, 0, [2]int{0, 0}, [2]int{0, 0}}, {85, 0, [2]int{0, 0}, [2]int{1000, 1000}}, {95, 0, [2]int{1000, 1000}, [2]int{1000, 1000}}, {0, 75, [2]int{350, 650}, [2]int{0, 0}}, {0, 0, [2]int{0, 0}, [2]int{0, 0}},
 		} {
-			memory, cpu = tc.memory, tc.cpu
+			memory.Store(tc.memory)
+			cpu.Store(tc.cpu)
 			time.Sleep(time.Second)
 			synctest.Wait()
 			if r, k := asked(StopRequests), asked(StopKeepalive); r < tc.requests[0] || r > tc.requests[1] || k < tc.keepalive[0] || k > tc.keepalive[1] || asked(StopConnections) > 0 {
