@@ -253,6 +253,22 @@ const (
 	OnGRPCUnavailable
 )
 
+// The kinds of conditions: those of gRPC look at grpc-status.
+const (
+	OnGRPC = OnGRPCCancelled | OnGRPCDeadline | OnGRPCInternal | OnGRPCExhausted | OnGRPCUnavailable
+	OnHTTP = OnGRPCCancelled - 1
+)
+
+// RetryWords are Envoy's words for the conditions.
+var RetryWords = map[string]RetryOn{
+	"5xx": On5xx, "gateway-error": OnGatewayError, "reset": OnReset, "reset-before-request": OnResetBeforeRequest,
+	"connect-failure": OnConnectFailure, "refused-stream": OnRefusedStream, "retriable-4xx": OnRetriable4xx,
+	"retriable-status-codes": OnRetriableStatus, "retriable-headers": OnRetriableHeaders,
+	"envoy-ratelimited": OnEnvoyRatelimited, "http3-post-connect-failure": OnHTTP3ConnectFailure,
+	"cancelled": OnGRPCCancelled, "deadline-exceeded": OnGRPCDeadline, "internal": OnGRPCInternal,
+	"resource-exhausted": OnGRPCExhausted, "unavailable": OnGRPCUnavailable,
+}
+
 // Retry says when and how a request is tried again.
 type Retry struct {
 	On          RetryOn

@@ -39,6 +39,7 @@ static_resources:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: web
           codec_type: AUTO
+          internal_address_config: {cidr_ranges: [{address_prefix: 10.1.2.0, prefix_len: 24}]}
           upgrade_configs: [{upgrade_type: websocket}, {upgrade_type: CONNECT}, {upgrade_type: closed, enabled: false}]
           access_log:
           - name: envoy.access_loggers.file

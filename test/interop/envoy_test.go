@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -138,7 +139,7 @@ func (p *peer) ask(t *testing.T, host string, a ask) answer {
 	if err != nil {
 		t.Fatalf("%s: %s %s: %v", p.name, a.method, a.path, err)
 	}
-	out := answer{Status: response.StatusCode, Body: remaining.ReplaceAllString(string(body), "Timeout-Ms: N"), Log: sortFlags(p.log.next(t))}
+	out := answer{Status: response.StatusCode, Body: remaining.ReplaceAllStringFunc(string(body), roundUp), Log: sortFlags(p.log.next(t))}
 	for _, name := range slices.Sorted(maps.Keys(response.Header)) {
 		if ignoredDownstream[name] {
 			out.Headers = append(out.Headers, name)
@@ -151,8 +152,16 @@ func (p *peer) ask(t *testing.T, host string, a ask) answer {
 	return out
 }
 
-// remaining is the time that an upstream is told: less with each retry.
-var remaining = regexp.MustCompile(`Timeout-Ms: 1[45]\d\d\d`)
+// remaining is the time that an upstream is told, in seconds and milliseconds: less
+// with each retry.
+var remaining = regexp.MustCompile(`Timeout-Ms: \d+\d\d\d"`)
+
+// roundUp gives what is told in whole seconds.
+func roundUp(told string) string {
+	name, digits, _ := strings.Cut(strings.TrimSuffix(told, `"`), ": ")
+	ms, _ := strconv.Atoi(digits)
+	return fmt.Sprintf("%s: %d s\"", name, (ms+999)/1000)
+}
 
 // sortFlags puts the flags of a log line, its second word, in order: Envoy
 // writes them in the order in which they were set.

@@ -33,6 +33,9 @@ type Config struct {
 	// TrustedHops is how many proxies in front are believed.
 	TrustedHops uint32
 	SkipAppend  bool // leaves x-forwarded-for as it came
+	// Internal are the addresses whose requests are from inside, when no proxy stood
+	// between: they may steer the router, and keep their ids.
+	Internal []netip.Prefix
 	// AppendPort notes the port in x-forwarded-port.
 	AppendPort bool
 
@@ -154,11 +157,17 @@ func (h *Handler) admit(req *stream.Request) error {
 			req.Scheme = "https"
 		}
 	}
-	h.forwarded(req)
-	clean(req, c.UseRemoteAddress)
+	internal := c.internal(req)
+	edge := c.UseRemoteAddress && !internal
+	h.forwarded(req, edge)
+	if internal {
+		req.Header.Set("x-envoy-internal", "true")
+	} else {
+		clean(req, edge)
+	}
 	c.ClientCert.apply(req)
 	if !c.NoRequestID {
-		if c.UseRemoteAddress && !c.KeepRequestID || !req.Header.Has("x-request-id") {
+		if edge && !c.KeepRequestID || !req.Header.Has("x-request-id") {
 			at := len(req.Scratch)
 			req.Scratch = appendRequestID(req.Scratch)
 			req.Header.Set("x-request-id", view(req.Scratch[at:]))
@@ -174,7 +183,7 @@ func (h *Handler) admit(req *stream.Request) error {
 }
 
 // forwarded notes where the request came from.
-func (h *Handler) forwarded(req *stream.Request) {
+func (h *Handler) forwarded(req *stream.Request, edge bool) {
 	c := &h.config
 	if !c.UseRemoteAddress || c.TrustedHops > 0 {
 		req.Info.Client = c.client(req)
@@ -199,7 +208,7 @@ func (h *Handler) forwarded(req *stream.Request) {
 	if c.AppendPort && !req.Header.Has("x-forwarded-port") {
 		req.Header.Set("x-forwarded-port", portText(req.Conn.Local))
 	}
-	if c.UseRemoteAddress {
+	if edge {
 		at := len(req.Scratch)
 		external := req.Info.Client
 		if !external.IsValid() {
@@ -212,6 +221,23 @@ func (h *Handler) forwarded(req *stream.Request) {
 
 // view is b as a string without a copy: it lives as long as the request.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// internal reports whether a request is from inside: from an address that is, with
+// at most that one in x-forwarded-for.
+func (c *Config) internal(req *stream.Request) bool {
+	if len(c.Internal) == 0 {
+		return false
+	}
+	list, forwarded := req.Header.Joined("x-forwarded-for")
+	from := req.Conn.Remote.Addr().Unmap()
+	switch {
+	case c.UseRemoteAddress && forwarded, !c.UseRemoteAddress && (!forwarded || c.TrustedHops > 0 || strings.Contains(list, ",")):
+		return false
+	case !c.UseRemoteAddress:
+		from = c.client(req)
+	}
+	return slices.ContainsFunc(c.Internal, func(p netip.Prefix) bool { return p.Contains(from) })
+}
 
 // client is the address that counts as the client's as the hops before tell it;
 // invalid when that is the socket's peer. Where the peer's own address is used,
@@ -245,11 +271,11 @@ var fromOutside = []string{
 	"x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-retry-on", "x-envoy-retry-grpc-on", "x-envoy-max-retries",
 	"x-envoy-upstream-alt-stat-name", "x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms",
 	"x-envoy-upstream-rq-timeout-alt-response", "x-envoy-ip-tags", "x-envoy-original-url", "x-envoy-hedge-on-per-try-timeout",
-	"x-envoy-expected-rq-timeout-ms", "x-envoy-internal",
+	"x-envoy-expected-rq-timeout-ms", "x-envoy-internal", "x-envoy-force-trace",
 }
 
 // fromOutsideEdge are those that only an edge strips.
-var fromOutsideEdge = []string{"x-envoy-decorator-operation", "x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node"}
+var fromOutsideEdge = []string{"x-envoy-decorator-operation", "x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node", "x-envoy-original-path", "x-envoy-original-host"}
 
 // clean removes what a caller may not say. One scan of the fields decides
 // whether there is anything to remove at all.

@@ -70,3 +70,44 @@ func TestNoAllocations(t *testing.T) {
 		t.Errorf("got x-request-id %q", got)
 	}
 }
+
+// Requests from inside keep what tells the proxy, and other services, what to do;
+// the rest is as Envoy 1.39 has it.
+func TestInside(t *testing.T) {
+	const steer = "x-envoy-max-retries"
+	for _, tc := range []struct {
+		useRemote        bool
+		hops             uint32
+		peer, forwarded  string
+		inside, keepsID  bool
+		external         string
+		originalPathGone bool
+	}{
+		{true, 0, "10.0.0.1:80", "", true, true, "", false},
+		{true, 0, "[::ffff:10.0.0.1]:80", "", true, true, "", false},
+		{true, 0, "11.0.0.1:80", "", false, false, "11.0.0.1", true},
+		{true, 0, "10.0.0.1:80", "10.0.0.2", false, false, "10.0.0.1", true},
+		{true, 1, "10.0.0.1:80", "10.0.0.2", false, false, "10.0.0.2", true},
+		{true, 1, "10.0.0.1:80", "", true, true, "", false},
+		{false, 0, "10.0.0.1:80", "", false, true, "", false},
+		{false, 0, "11.0.0.1:80", "10.0.0.2", true, true, "", false},
+		{false, 0, "10.0.0.1:80", "11.0.0.2", false, true, "", false},
+		{false, 0, "10.0.0.1:80", "10.0.0.2, 10.0.0.3", false, true, "", false},
+		{false, 1, "10.0.0.1:80", "10.0.0.2", false, true, "", false},
+	} {
+		h := New(Config{UseRemoteAddress: tc.useRemote, TrustedHops: tc.hops, Internal: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, NotFound: &silent{}})
+		req := &stream.Request{Method: "GET", Path: "/", Authority: "shop", Conn: &stream.Conn{Remote: netip.MustParseAddrPort(tc.peer)}, Info: &stream.Info{}}
+		for name, value := range map[string]string{"x-request-id": "mine", steer: "3", "x-envoy-original-path": "/b", "x-forwarded-for": tc.forwarded} {
+			if value != "" {
+				req.Header.Add(name, value)
+			}
+		}
+		if _, err := h.Handle(req); err != nil {
+			t.Fatal(err)
+		}
+		if inside := req.Header.Get("x-envoy-internal") == "true"; inside != tc.inside || req.Header.Has(steer) != tc.inside || (req.Header.Get("x-request-id") == "mine") != tc.keepsID ||
+			req.Header.Get("x-envoy-external-address") != tc.external || req.Header.Has("x-envoy-original-path") == tc.originalPathGone {
+			t.Errorf("%+v: got %v", tc, req.Header)
+		}
+	}
+}

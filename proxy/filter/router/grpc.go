@@ -4,25 +4,32 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
-// tellTime tells the upstream how long a try may take, and gives how long the whole
-// request may.
-func (r *Router) tellTime(req *stream.Request) time.Duration {
-	limit, expected := r.timeFor(req), r.expected
-	if g := r.GRPCTimeout; g != nil && stream.IsGRPC(&req.Header) {
+// tellTime tells the upstream how long a try may take when so much of the time for
+// the whole request is over.
+func (r *Router) tellTime(req *stream.Request, policy *route.Retry, limit, elapsed time.Duration) {
+	expected := r.expected
+	if policy != r.Retry || limit != r.Timeout || elapsed > 0 {
 		expected = ""
-		if try := r.tryTime(limit); try > 0 {
-			if expected = milliseconds(try); g.Instead {
-				req.Header.Set("grpc-timeout", expected+"m")
-			}
+		if limit > 0 {
+			limit = max(limit-elapsed.Truncate(time.Millisecond), time.Millisecond) // 0 would be without end
+		}
+		if try := tryTime(policy, limit); try > 0 {
+			expected = milliseconds(try)
 		}
 	}
-	if expected != "" && !r.suppress {
-		req.Header.Set("x-envoy-expected-rq-timeout-ms", expected)
+	if expected == "" {
+		return
 	}
-	return limit
+	if g := r.GRPCTimeout; g != nil && g.Instead && stream.IsGRPC(&req.Header) {
+		req.Header.Set("grpc-timeout", expected+"m")
+	}
+	if !r.options.Suppress {
+		req.Header.Set(fieldExpected, expected)
+	}
 }
 
 // timeFor is how long the whole request may take: what the route says, or, where

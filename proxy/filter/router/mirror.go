@@ -56,7 +56,7 @@ func copyOf(req *stream.Request, m *route.Mirror, body []byte) *stream.Request {
 func send(c *cluster.Cluster, req *stream.Request) {
 	h := cluster.NewHandle(c.Name)
 	h.Store(c)
-	resp, err := New(route.Forward{Clusters: []route.Weighted{{Cluster: h}}, Timeout: mirrorTimeout}, true).Handle(req)
+	resp, err := New(route.Forward{Clusters: []route.Weighted{{Cluster: h}}, Timeout: mirrorTimeout}, Options{Suppress: true}).Handle(req)
 	if err != nil {
 		return // counted by the cluster
 	}

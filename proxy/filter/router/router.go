@@ -22,21 +22,29 @@ import (
 // Router forwards requests of one route.
 type Router struct {
 	route.Forward
-	total uint64 // of the clusters' weights
-	// Suppress leaves out the x-envoy-* fields that a router adds.
-	suppress bool
+	options Options
+	total   uint64 // of the clusters' weights
 	// expected is the time that a try may take, in milliseconds, as the upstream
 	// is told; empty when it is not limited.
 	expected string
 }
 
+// Options are the settings of the router filter itself.
+type Options struct {
+	// Suppress leaves out the x-envoy-* fields that a router adds.
+	Suppress bool
+	// RespectExpected takes the x-envoy-expected-rq-timeout-ms of a router before
+	// this one for the limit of the request.
+	RespectExpected bool
+}
+
 // New makes the handler that ends a route's chain.
-func New(f route.Forward, suppressEnvoyHeaders bool) *Router {
-	r := &Router{Forward: f, suppress: suppressEnvoyHeaders}
+func New(f route.Forward, options Options) *Router {
+	r := &Router{Forward: f, options: options}
 	for _, c := range f.Clusters {
 		r.total += uint64(c.Weight)
 	}
-	if limit := r.tryTime(f.Timeout); limit > 0 {
+	if limit := tryTime(f.Retry, f.Timeout); limit > 0 {
 		r.expected = milliseconds(limit)
 	}
 	return r
@@ -44,9 +52,9 @@ func New(f route.Forward, suppressEnvoyHeaders bool) *Router {
 
 // tryTime is how long one try may take when the whole request has a limit; 0 is
 // without end.
-func (r *Router) tryTime(limit time.Duration) time.Duration {
-	if r.Retry != nil && r.Retry.PerTry > 0 && (limit == 0 || r.Retry.PerTry < limit) {
-		return r.Retry.PerTry
+func tryTime(r *route.Retry, limit time.Duration) time.Duration {
+	if r != nil && r.PerTry > 0 && (limit == 0 || r.PerTry < limit) {
+		return r.PerTry
 	}
 	return limit
 }
@@ -72,6 +80,7 @@ type exchange interface {
 // attempt is the state of one request in the router. It is reused.
 type attempt struct {
 	router  *Router
+	policy  *route.Retry // of this request; nil when it is tried once
 	cluster *cluster.Cluster
 	weighed *route.Weighted
 	host    *cluster.Host
@@ -108,7 +117,11 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	}
 	req.Info.Cluster, req.Info.Destination = handle.Name(), c.Service
 	r.rewrite(req, weighed)
-	limit := r.tellTime(req)
+	policy, limit := r.Retry, r.timeFor(req)
+	if r.steered(&req.Header) {
+		policy, limit = r.steer(&req.Header, limit)
+	}
+	r.tellTime(req, policy, limit, 0)
 	if len(r.Mirrors) > 0 && req.Upgrade == "" {
 		r.mirror(req)
 	}
@@ -117,7 +130,7 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 		cookies = stick(r.Hash, req)
 	}
 	a := attempts.Get().(*attempt)
-	*a = attempt{router: r, cluster: c, weighed: weighed, began: time.Now(), limit: limit}
+	*a = attempt{router: r, policy: policy, cluster: c, weighed: weighed, began: time.Now(), limit: limit}
 	if r.Terminate && req.Upgrade == stream.Connect {
 		return a.terminate(req)
 	}
@@ -129,7 +142,7 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	if weighed != nil {
 		weighed.Mutations.ApplyResponse(req, resp)
 	}
-	if !r.suppress && req.Upgrade == "" {
+	if !r.options.Suppress && req.Upgrade == "" {
 		resp.Header.Set("x-envoy-upstream-service-time", milliseconds(req.Info.UpstreamRecv.Sub(a.began)))
 	}
 	for _, field := range cookies {
@@ -208,7 +221,7 @@ func (r *Router) rewrite(req *stream.Request, weighed *route.Weighted) {
 		if r.AppendForwardedFor {
 			req.Header.Add("x-forwarded-host", req.Authority)
 		}
-		if !r.suppress {
+		if !r.options.Suppress {
 			req.Header.Set("x-envoy-original-host", req.Authority)
 		}
 		req.Authority = host
@@ -258,7 +271,7 @@ func (a *attempt) pick(req *stream.Request) *cluster.Host {
 		return a.cluster.Original(dst)
 	}
 	choice := cluster.Choice{}
-	if r := a.router.Retry; r != nil && r.AvoidPrevious && a.tries > 0 {
+	if r := a.policy; r != nil && r.AvoidPrevious && a.tries > 0 {
 		choice.Avoid, choice.Attempts = a.tried[:min(a.tries, len(a.tried))], r.HostAttempts
 	}
 	if w := &req.Info.Wanted; a.tries == 0 {

@@ -33,6 +33,10 @@ type mesh struct {
 
 // newMesh makes a mesh whose upstreams are at 10.0.0.1:80 and up.
 func newMesh(t *testing.T, f route.Forward, cfg cluster.Config, upstreams int) *mesh {
+	return newMeshWith(t, f, Options{Suppress: true}, cfg, upstreams)
+}
+
+func newMeshWith(t *testing.T, f route.Forward, options Options, cfg cluster.Config, upstreams int) *mesh {
 	m := &mesh{T: t, net: memnet.New(), infos: make(chan stream.Info, 64)}
 	for i := range upstreams {
 		cfg.Endpoints = append(cfg.Endpoints, cluster.Endpoint{Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), 80)})
@@ -41,7 +45,7 @@ func newMesh(t *testing.T, f route.Forward, cfg cluster.Config, upstreams int) *
 	h := cluster.NewHandle("up")
 	h.Store(m.cluster)
 	f.Clusters = []route.Weighted{{Cluster: h}}
-	m.server = http1.NewServer(http1.Config{}, New(f, true), &seen{m.infos})
+	m.server = http1.NewServer(http1.Config{}, New(f, options), &seen{m.infos})
 	t.Cleanup(m.cluster.Close)
 	return m
 }

@@ -42,7 +42,7 @@ func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
 	if a.limit > 0 && req.Upgrade == "" { // what is changed to has no end to wait for
 		a.deadline = a.began.Add(a.limit)
 	}
-	a.body = newReplay(a.router.Retry, req)
+	a.body = newReplay(a.policy, req)
 	for {
 		req.Info.Attempts = a.tries + 1
 		if a.router.AttemptCount {
@@ -53,7 +53,7 @@ func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
 			if why != 0 {
 				return nil, a.refuse(req, why, err)
 			}
-			if r := a.router.Retry; a.retriesSpent() && wantsResponse(r, resp) {
+			if r := a.policy; a.retriesSpent() && wantsResponse(r, resp) {
 				req.Info.Flags |= stream.RetryLimit
 				a.cluster.Stats.RqRetryLimit.Add(1)
 			}
@@ -69,6 +69,7 @@ func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
 			return nil, a.refuse(req, why, nil)
 		}
 		a.body.rewind(req)
+		a.router.tellTime(req, a.policy, a.limit, time.Since(a.began))
 	}
 }
 
@@ -115,7 +116,7 @@ func (a *attempt) try(req *stream.Request) (*stream.Response, failure, error) {
 		}
 		return nil, why, err
 	}
-	if r := a.router.Retry; r != nil && r.PerTry > 0 {
+	if r := a.policy; r != nil && r.PerTry > 0 {
 		a.client.SetDeadline(a.deadline) // a try's time ends with the head
 	}
 	a.outcome = cluster.OutcomeOf(resp.Status)
@@ -145,7 +146,7 @@ func (a *attempt) exchange(req *stream.Request) (*stream.Response, failure, erro
 }
 
 func (a *attempt) tryDeadline() time.Time {
-	if r := a.router.Retry; r != nil && r.PerTry > 0 {
+	if r := a.policy; r != nil && r.PerTry > 0 {
 		if per := time.Now().Add(r.PerTry); a.deadline.IsZero() || per.Before(a.deadline) {
 			return per
 		}
@@ -281,7 +282,7 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 	case failedIdle:
 		return stream.Abandoned(stream.StreamIdleTimeout)
 	}
-	if a.retriesSpent() && why != failedTimeout {
+	if a.retriesSpent() && wantsFailure(a.policy, why) {
 		r.Flags |= stream.RetryLimit
 		s.RqRetryLimit.Add(1)
 	}
@@ -290,15 +291,15 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 }
 
 func (a *attempt) retriesSpent() bool {
-	r := a.router.Retry
-	return r != nil && r.Max > 0 && a.tries > int(r.Max)
+	r := a.policy
+	return r != nil && a.tries > int(r.Max)
 }
 
 // backoff is how long to wait before the next try: a random part of a base that
 // doubles, or, when the reply says when to come back, until then and up to half as
 // long again, so that not all come back at once.
 func (a *attempt) backoff(resp *stream.Response) time.Duration {
-	r := a.router.Retry
+	r := a.policy
 	if until, told := comeBack(r, resp); told {
 		return until + time.Duration(rand.Int64N(int64(until)/2+1))
 	}
@@ -355,7 +356,7 @@ func (a *attempt) pause(req *stream.Request, wait time.Duration) failure {
 // for it, which is held until the outcome of that one is known.
 func (a *attempt) retry(req *stream.Request, resp *stream.Response, why failure) bool {
 	again := a.endRetry()
-	r := a.router.Retry
+	r := a.policy
 	if r == nil || resp != nil && (resp.Upgraded != nil || !wantsResponse(r, resp)) || resp == nil && !wantsFailure(r, why) {
 		if again && resp != nil {
 			a.cluster.Stats.RqRetrySuccess.Add(1)

@@ -42,7 +42,7 @@ func hop(t *testing.T, n *memnet.Net, address, next string, f route.Forward, in,
 	h := cluster.NewHandle("up")
 	h.Store(c)
 	f.Clusters, f.Timeout = []route.Weighted{{Cluster: h}}, time.Second
-	router := New(f, true)
+	router := New(f, Options{Suppress: true})
 	first, second := http1.NewServer(http1.Config{}, router, nil), http2.NewServer(http2.Config{Upgrades: []string{"websocket"}}, router, nil)
 	ending(t, n, address, func(conn net.Conn) {
 		facts := &stream.Conn{Remote: netip.MustParseAddrPort("192.0.2.1:1"), Local: netip.MustParseAddrPort(address), Start: time.Now()}

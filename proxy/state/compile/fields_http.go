@@ -10,12 +10,11 @@ var connectionFields = fieldcheck.Table{
 		Read: "codec_type stat_prefix rds route_config http_filters access_log use_remote_address xff_num_trusted_hops skip_xff_append via normalize_path merge_slashes " +
 			"path_with_escaped_slashes_action stream_idle_timeout common_http_protocol_options request_headers_timeout http_protocol_options http2_protocol_options server_name server_header_transformation " +
 			"generate_request_id preserve_external_request_id always_set_request_id_in_response forward_client_cert_details set_current_client_cert_details proxy_100_continue " +
-			"upgrade_configs max_request_headers_kb append_x_forwarded_port tracing request_timeout",
+			"upgrade_configs max_request_headers_kb append_x_forwarded_port tracing request_timeout internal_address_config",
 		Ignored: map[string]string{
 			"drain_timeout":                        "connections end with their request when draining",
 			"delayed_close_timeout":                "a connection is closed when its last byte is out",
 			"request_id_extension":                 "ids are UUIDs",
-			"internal_address_config":              "no caller is trusted for being near",
 			"stream_error_on_invalid_http_message": "a malformed message ends the connection",
 			"add_user_agent":                       "checked where it matters: only adds a header for Envoy's own service",
 			"access_log_options":                   "a line is written when the request ends",
@@ -28,7 +27,7 @@ var connectionFields = fieldcheck.Table{
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": {Read: "name typed_config is_optional disabled"},
 	httpManager + ".SetCurrentClientCertDetails":                             {Read: "subject uri dns cert"},
 	httpManager + ".UpgradeConfig":                                           {Read: "upgrade_type enabled"},
-	httpManager + ".InternalAddressConfig":                                   {Read: "*"},
+	httpManager + ".InternalAddressConfig":                                   {Read: "cidr_ranges", Ignored: map[string]string{"unix_sockets": "listeners have addresses"}},
 	httpManager + ".Tracing": {
 		Read:    "client_sampling random_sampling overall_sampling max_path_tag_length custom_tags provider no_context_propagation",
 		Ignored: map[string]string{"verbose": "annotations are not reported", "spawn_upstream_span": "one span tells both sides", "operation": "the route's decorator names the span", "upstream_operation": "one span tells both sides"},
@@ -51,8 +50,8 @@ var connectionFields = fieldcheck.Table{
 // extensionFields are those of HTTP filters, access loggers and their like.
 var extensionFields = fieldcheck.Table{
 	"envoy.extensions.filters.http.router.v3.Router": {
-		Read:    "suppress_envoy_headers",
-		Ignored: map[string]string{"dynamic_stats": "statistics are always kept", "start_child_span": "no tracer is configured", "respect_expected_rq_timeout": "a caller's timeout is not believed"},
+		Read:    "suppress_envoy_headers respect_expected_rq_timeout",
+		Ignored: map[string]string{"dynamic_stats": "statistics are always kept", "start_child_span": "no tracer is configured"},
 	},
 	"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": {Ignored: map[string]string{
 		"emit_filter_state": "Istio's metrics have the counts of messages", "stats_for_all_methods": "only Istio's metrics have the counts of messages",

@@ -24,8 +24,8 @@ import (
 // Filters is the list of HTTP filters of a connection manager. Which of them
 // stand on a route is decided route by route, when it is compiled.
 type Filters struct {
-	list     []httpFilter
-	suppress bool // the router adds no x-envoy-* fields
+	list    []httpFilter
+	options router.Options
 	// stats are the metrics filters' settings: they watch from outside the
 	// chain.
 	stats []*statsv3.PluginConfig
@@ -74,7 +74,7 @@ func (c *Compiler) filters(list []*hcmv3.HttpFilter, inbound bool) (*Filters, er
 			return nil, fieldcheck.Refuse(at, "stands behind the router, which is the last filter")
 		}
 		if r, ok := m.(*routerv3.Router); ok {
-			out.suppress, routed = r.GetSuppressEnvoyHeaders(), true
+			out.options, routed = router.Options{Suppress: r.GetSuppressEnvoyHeaders(), RespectExpected: r.GetRespectExpectedRqTimeout()}, true
 			continue
 		}
 		had := len(out.list)
@@ -188,7 +188,7 @@ func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole strea
 }
 
 func (f *Filters) router(forward route.Forward) stream.Handler {
-	return router.New(forward, f.suppress)
+	return router.New(forward, f.options)
 }
 
 // reroutes reports whether a filter is told to have the route chosen anew behind

@@ -129,6 +129,10 @@ func entryConfig(m *hcmv3.HttpConnectionManager) (entry.Config, error) {
 			Normalize: m.GetNormalizePath().GetValue(), MergeSlashes: m.GetMergeSlashes(), Escaped: escapedSlashes[m.GetPathWithEscapedSlashesAction()],
 		},
 	}
+	var err error
+	if out.Internal, err = ranges(m.GetInternalAddressConfig().GetCidrRanges()); err != nil {
+		return out, fieldcheck.At("internal_address_config.cidr_ranges", err)
+	}
 	switch a := m.GetCommonHttpProtocolOptions().GetHeadersWithUnderscoresAction(); a {
 	case corev3.HttpProtocolOptions_REJECT_REQUEST:
 		out.RefuseUnderscores = true

@@ -279,7 +279,7 @@ func (c *Compiler) tunnel(m *tcpv3.TcpProxy_TunnelingConfig, config *tcp.Config)
 	if config.HashSource {
 		forward.Hash = []route.HashPolicy{{SourceIP: true}}
 	}
-	return &tcp.Tunnel{Handler: router.New(forward, true), Prepare: func(req *stream.Request) {
+	return &tcp.Tunnel{Handler: router.New(forward, router.Options{Suppress: true}), Prepare: func(req *stream.Request) {
 		req.Authority = host.Literal
 		if host.Format != nil {
 			req.Authority = host.Format(req, nil)

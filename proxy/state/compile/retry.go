@@ -12,16 +12,6 @@ import (
 	"github.com/lateenmesh/lateen/proxy/route"
 )
 
-// retryWords maps Envoy's words for retry conditions.
-var retryWords = map[string]route.RetryOn{
-	"5xx": route.On5xx, "gateway-error": route.OnGatewayError, "reset": route.OnReset, "reset-before-request": route.OnResetBeforeRequest,
-	"connect-failure": route.OnConnectFailure, "refused-stream": route.OnRefusedStream, "retriable-4xx": route.OnRetriable4xx,
-	"retriable-status-codes": route.OnRetriableStatus, "retriable-headers": route.OnRetriableHeaders,
-	"envoy-ratelimited": route.OnEnvoyRatelimited, "http3-post-connect-failure": route.OnHTTP3ConnectFailure,
-	"cancelled": route.OnGRPCCancelled, "deadline-exceeded": route.OnGRPCDeadline, "internal": route.OnGRPCInternal,
-	"resource-exhausted": route.OnGRPCExhausted, "unavailable": route.OnGRPCUnavailable,
-}
-
 func retry(m *routev3.RetryPolicy) (*route.Retry, error) {
 	if m == nil {
 		return nil, nil
@@ -44,7 +34,7 @@ func retry(m *routev3.RetryPolicy) (*route.Retry, error) {
 		if word == "" {
 			continue
 		}
-		on, known := retryWords[word]
+		on, known := route.RetryWords[word]
 		if !known {
 			return nil, fieldcheck.Refuse("retry_on", "%q is not a retry condition", word)
 		}

@@ -20,7 +20,7 @@ import (
 // limit.
 func (c *Compiler) caller(cluster, authority string, timeout time.Duration) *upcall.Caller {
 	f := route.Forward{Clusters: []route.Weighted{{Cluster: c.Handle(cluster)}}, Timeout: timeout}
-	return &upcall.Caller{Handler: router.New(f, false), Authority: authority}
+	return &upcall.Caller{Handler: router.New(f, router.Options{}), Authority: authority}
 }
 
 // grpcCaller reads a gRPC service. unset is the time for a call where none is
