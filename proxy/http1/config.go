@@ -36,8 +36,12 @@ type Config struct {
 	HeadTimeout time.Duration
 	// StreamIdleTimeout ends a request on which nothing moves; 0 never.
 	StreamIdleTimeout time.Duration
+	// StreamDuration ends a request that takes longer with its response; 0 never.
+	StreamDuration time.Duration
 	// MaxDuration ends a connection that is older, between requests; 0 never.
 	MaxDuration time.Duration
+	// MaxRequests ends a connection with its so manieth request; 0 never.
+	MaxRequests int
 	// Last reports whether a connection is to end with its request; nil is never.
 	Last func() bool
 	// HTTP2 serves a connection that turns out to begin with HTTP/2's preface; read

@@ -48,8 +48,7 @@ type serving struct {
 	watch *watch
 	// deadline is when the read deadline on conn falls; zero when none is set.
 	deadline time.Time
-	// served is true once a request has been answered.
-	served bool
+	served   int // requests that have been answered
 	// unread is true when the client may still be sending what nobody will read.
 	unread bool
 	// prior is true when the client turned out to speak HTTP/2.
@@ -65,9 +64,9 @@ func (s *Server) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 	c.Server, c.conn, c.facts, c.drain = s, conn, facts, drain
 	c.in.src, c.out.dst, c.out.sent = conn, conn, 0
 	c.in.base, c.in.r, c.in.w = 0, 0, 0
-	c.served, c.unread, c.prior, c.deadline = false, false, false, time.Time{}
+	c.served, c.unread, c.prior, c.deadline = 0, false, false, time.Time{}
 	c.req.Upload.Interrupt = c.stopReading
-	c.watch = &watch{conn: conn, waiting: &c.req.Waiting, idle: s.cfg.StreamIdleTimeout, interrupt: c.stopAll}
+	c.watch = &watch{conn: conn, waiting: &c.req.Waiting, idle: s.cfg.StreamIdleTimeout, limit: s.cfg.StreamDuration, interrupt: c.stopAll}
 	c.in.moves, c.out.moves = &c.watch.moves, &c.watch.moves
 	for c.one() {
 		c.in.next()
@@ -146,7 +145,7 @@ func (c *serving) one() bool {
 		return c.headFailed(err)
 	}
 	if string(head) == preface {
-		if c.prior = c.cfg.HTTP2 != nil && !c.served; c.prior {
+		if c.prior = c.cfg.HTTP2 != nil && c.served == 0; c.prior {
 			return false
 		}
 		return c.refuseHTTP2()
@@ -163,7 +162,7 @@ func (c *serving) one() bool {
 		return c.refuseSyntax(bad("CONNECT with content"))
 	}
 	c.frame(f)
-	c.watch.begin()
+	c.watch.begin(c.info.Start)
 	resp, err := c.handler.Handle(&c.req)
 	if err != nil {
 		resp = stream.Reply(&c.req, stream.AsRefusal(err), &c.local)
@@ -216,7 +215,7 @@ func (c *serving) await() bool {
 			c.setReadDeadline(now.Add(d))
 		}
 	}
-	if !c.served {
+	if c.served == 0 {
 		return c.in.fill() == nil
 	}
 	// A client that was not told of the end may be about to send: while its
@@ -310,7 +309,7 @@ func (c *serving) sendContinue() error {
 // answer writes resp and ends the request. It reports whether the connection
 // goes on.
 func (c *serving) answer(resp *stream.Response, f framing) bool {
-	closing, err := c.deliver(resp, f.close || c.draining() || c.cfg.Last != nil && c.cfg.Last())
+	closing, err := c.deliver(resp, f.close || c.last())
 	if err != nil {
 		closing = true
 		c.failed(err)
@@ -331,8 +330,13 @@ func (c *serving) answer(resp *stream.Response, f framing) bool {
 	if resp.Done != nil {
 		resp.Done.Release(err == nil)
 	}
-	c.served = true
+	c.served++
 	return !closing
+}
+
+// last reports whether the connection is to end with this request.
+func (c *serving) last() bool {
+	return c.draining() || c.cfg.MaxRequests > 0 && c.served+1 >= c.cfg.MaxRequests || c.cfg.Last != nil && c.cfg.Last()
 }
 
 // deliver writes resp and reports whether the connection ends with it.
@@ -357,13 +361,10 @@ func (c *serving) deliver(resp *stream.Response, closing bool) (bool, error) {
 
 // failed notes why a response was not delivered.
 func (c *serving) failed(err error) {
-	why := c.req.Waiting.Abandoned()
-	switch {
-	case why == stream.StreamIdleTimeout:
-		c.info.Flags |= why
-		c.info.Details = "stream_idle_timeout"
-		return
+	switch why := c.req.Waiting.Abandoned(); {
 	case why != 0:
+		c.info.GivenUp(why)
+		return
 	case stream.IsSource(err) && errors.Is(err, os.ErrDeadlineExceeded):
 		c.info.Flags |= stream.UpstreamTimeout
 		c.info.Details = "response_timeout"
@@ -463,8 +464,16 @@ func (c *serving) upgrade(resp *stream.Response) error {
 	}
 	c.setReadDeadline(time.Time{})
 	c.watch.end()
-	defer c.watch.begin()
+	defer c.watch.begin(c.info.Start)
 	up := resp.Upgraded
+	if d := c.cfg.StreamDuration; d > 0 {
+		late := time.AfterFunc(time.Until(c.info.Start.Add(d)), func() {
+			c.req.Waiting.Abandon(stream.DurationTimeout)
+			c.conn.Close()
+			up.Close()
+		})
+		defer late.Stop()
+	}
 	var upward sync.WaitGroup
 	upward.Go(func() {
 		// What came behind the request's head is the first of the new protocol.
@@ -477,6 +486,9 @@ func (c *serving) upgrade(resp *stream.Response) error {
 	endWrite(c.conn, err)
 	upward.Wait()
 	up.Close()
+	if why := c.req.Waiting.Abandoned(); why != 0 {
+		c.info.GivenUp(why)
+	}
 	return nil
 }
 

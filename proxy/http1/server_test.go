@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/lateenmesh/lateen/internal/memnet"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -254,6 +255,70 @@ func TestGoneSeesTheEndBehindData(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("the end was not seen")
 		}
+	}
+}
+
+// trickle is content that goes on for ever.
+type trickle struct{ *stream.Bytes }
+
+func (b trickle) Wait() error {
+	time.Sleep(100 * time.Millisecond)
+	*b.Bytes = *stream.NewBytes([]byte("drop"))
+	return nil
+}
+func (trickle) Complete() bool { return false }
+
+// What goes on for ever ends at the limit of a request, counted from its own
+// beginning.
+func TestStreamDuration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, seen, _ := serve(t, Config{StreamDuration: 3 * time.Second, StreamIdleTimeout: time.Hour}, func(req *stream.Request) (*stream.Response, error) {
+			if req.Path == "/long" {
+				return &stream.Response{Status: 200, Length: stream.Unknown, Body: trickle{stream.NewBytes(nil)}}, nil
+			}
+			return ok(req)
+		})
+		r := bufio.NewReader(conn)
+		for range 3 {
+			time.Sleep(10 * time.Second)
+			_, _ = io.WriteString(conn, crlf("GET / HTTP/1.1\nHost: a\n\n"))
+			if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
+				t.Fatalf("got %v, %v", resp, err)
+			} else if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2900 * time.Millisecond)
+		start := time.Now()
+		_, _ = io.WriteString(conn, crlf("GET /long HTTP/1.1\nHost: a\n\n"))
+		answer, _ := io.ReadAll(r)
+		if took := time.Since(start); took < 3*time.Second || took > 3200*time.Millisecond || !strings.HasPrefix(string(answer), "HTTP/1.1 200") {
+			t.Errorf("ended after %v: %q", took, answer)
+		}
+		synctest.Wait()
+		if last := seen.infos[len(seen.infos)-1]; last.Details != "max_duration_timeout" || last.Flags != 0 || len(seen.infos) != 4 {
+			t.Errorf("noted %+v", last)
+		}
+		conn, seen, _ = serve(t, Config{StreamDuration: 3 * time.Second}, func(req *stream.Request) (*stream.Response, error) {
+			near, far := memnet.Pipe(clientAddress, serverAddress)
+			t.Cleanup(func() { far.Close() })
+			return &stream.Response{Status: 101, Upgrade: req.Upgrade, Upgraded: near}, nil
+		})
+		start = time.Now()
+		_, _ = io.WriteString(conn, crlf("GET /up HTTP/1.1\nHost: a\nConnection: upgrade\nUpgrade: websocket\n\n"))
+		_, _ = io.ReadAll(conn)
+		synctest.Wait()
+		if took := time.Since(start); took != 3*time.Second || len(seen.infos) != 1 || seen.infos[0].Details != "max_duration_timeout" {
+			t.Errorf("the upgrade ended after %v: %+v", took, seen.infos)
+		}
+	})
+}
+
+// A connection ends with the last request that it may have.
+func TestMaxRequests(t *testing.T) {
+	answer, _ := exchange(t, Config{MaxRequests: 2}, echo, strings.Repeat(crlf("GET /a HTTP/1.1\nHost: a\n\n"), 3))
+	if parts := strings.Split(answer, "HTTP/1.1 200"); len(parts) != 3 || strings.Contains(parts[1], "connection: close") || !strings.Contains(parts[2], "connection: close\r\n") {
+		t.Errorf("got %q", answer)
 	}
 }
 

@@ -23,9 +23,11 @@ type watch struct {
 	conn    net.Conn
 	waiting *stream.Waiting
 	idle    time.Duration // until a request on which nothing moves is given up; 0 never
+	limit   time.Duration // until a request is given up altogether; 0 never
 	// stop makes a read that waits for the client return.
 	interrupt func()
 
+	began   atomic.Int64  // when the last request did, in Unix nanoseconds; set where there is a limit
 	request atomic.Uint64 // odd while one is under way
 	moves   atomic.Uint64
 	armed   atomic.Bool
@@ -39,8 +41,11 @@ type watch struct {
 	every    time.Duration // guarded by mu
 }
 
-// begin says that a request is under way.
-func (w *watch) begin() {
+// begin says that a request is under way since then.
+func (w *watch) begin(since time.Time) {
+	if w.limit > 0 {
+		w.began.Store(since.UnixNano())
+	}
 	w.request.Add(1)
 	if w.armed.Load() {
 		return
@@ -50,10 +55,50 @@ func (w *watch) begin() {
 	w.every = firstLook
 	w.armed.Store(true)
 	if w.timer == nil {
-		w.timer = time.AfterFunc(w.every, w.look)
+		w.timer = time.AfterFunc(w.next(), w.look)
 	} else {
-		w.timer.Reset(w.every)
+		w.timer.Reset(w.next())
 	}
+}
+
+// next is when to look again: not later than a request reaches its limit, so that
+// one that begins meanwhile is not missed either.
+func (w *watch) next() time.Duration {
+	if w.limit == 0 {
+		return w.every
+	}
+	if w.request.Load()%2 == 0 {
+		return min(w.every, w.limit)
+	}
+	return max(0, min(w.every, w.limit-w.age()))
+}
+
+// age is how long the request under way has taken.
+func (w *watch) age() time.Duration { return time.Duration(time.Now().UnixNano() - w.began.Load()) }
+
+// due is why the request is to be given up; 0 when it is not. still says that nothing
+// has moved since the last look. The caller holds mu.
+func (w *watch) due(still bool) stream.Flags {
+	switch {
+	case w.limit > 0 && w.age() >= w.limit:
+		return stream.DurationTimeout
+	case !still:
+	case gone(w.conn):
+		return stream.DownstreamTermination
+	case w.idle > 0 && time.Since(w.moved) >= w.idle:
+		return stream.StreamIdleTimeout
+	}
+	return 0
+}
+
+// give gives a request up, unless it has ended by itself meanwhile. The caller holds
+// mu.
+func (w *watch) give(up stream.Flags, looked uint64) bool {
+	given := w.waiting.AbandonIf(up, func() bool { return w.request.Load() == looked })
+	if given {
+		w.interrupt()
+	}
+	return given
 }
 
 // end says that it is over.
@@ -84,21 +129,18 @@ func (w *watch) look() {
 		}
 		w.armed.Store(true) // one has just begun
 		w.every = firstLook
-	case current != w.seen || moves != w.seenMove:
-		w.moved, w.every = time.Now(), firstLook
-	case gone(w.conn):
-		w.waiting.Abandon(stream.DownstreamTermination)
-		w.interrupt()
-		return
-	case w.idle > 0 && time.Since(w.moved) >= w.idle:
-		w.waiting.Abandon(stream.StreamIdleTimeout)
-		w.interrupt()
-		return
 	default:
+		still := current == w.seen && moves == w.seenMove
+		if up := w.due(still); up != 0 && w.give(up, current) {
+			return
+		}
 		w.every = min(2*w.every, lastLook)
+		if !still {
+			w.moved, w.every = time.Now(), firstLook
+		}
 	}
 	w.seen, w.seenMove = current, moves
-	w.timer.Reset(w.every)
+	w.timer.Reset(w.next())
 }
 
 // gone reports whether the connection's peer has left. Connections that are no

@@ -83,9 +83,10 @@ func (k *call) connect(protocol string) {
 // lost implements owner.
 func (k *call) lost() { k.req.Waiting.Abandon(stream.DownstreamTermination) }
 
-// stalled gives up a request on which nothing moves. The caller holds mu.
-func (k *call) stalled() {
-	k.req.Waiting.Abandon(stream.StreamIdleTimeout)
+// giveUp ends a request that takes too long, for a reason of [stream.Abandoned]. The
+// caller holds mu.
+func (k *call) giveUp(why stream.Flags) {
+	k.req.Waiting.Abandon(why)
 	k.unread = os.ErrDeadlineExceeded
 	if k.started {
 		k.c.resetStream(&k.transfer, Cancel, os.ErrDeadlineExceeded)
@@ -319,11 +320,9 @@ func (k *call) carry(resp *stream.Response) error {
 func (k *call) failed(err error) {
 	var reset *stream.ResetError
 	switch why := k.req.Waiting.Abandoned(); {
-	case why == stream.StreamIdleTimeout:
-		k.info.Flags |= why
-		k.info.Details = "stream_idle_timeout"
-		return
 	case why != 0:
+		k.info.GivenUp(why)
+		return
 	case stream.IsSource(err) && errors.Is(err, os.ErrDeadlineExceeded):
 		k.info.Flags |= stream.UpstreamTimeout
 		k.info.Details = "response_timeout"

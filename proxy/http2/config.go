@@ -26,6 +26,10 @@ type Config struct {
 	HeadTimeout time.Duration
 	// StreamIdleTimeout ends a stream on which nothing moves; 0 never.
 	StreamIdleTimeout time.Duration
+	// StreamDuration ends a stream that takes longer; 0 never.
+	StreamDuration time.Duration
+	// MaxRequests ends a connection behind so many streams; 0 never.
+	MaxRequests int
 	// MaxDuration ends a connection that is older, when its streams are over; 0
 	// never.
 	MaxDuration time.Duration
@@ -63,7 +67,7 @@ func (c Config) withDefaults() Config {
 // that none is missed by more than an eighth.
 func (c Config) look() time.Duration {
 	shortest := time.Minute
-	for _, d := range []time.Duration{c.IdleTimeout, c.HeadTimeout, c.StreamIdleTimeout, c.MaxDuration, c.Keepalive, c.KeepaliveTimeout} {
+	for _, d := range []time.Duration{c.IdleTimeout, c.HeadTimeout, c.StreamIdleTimeout, c.StreamDuration, c.MaxDuration, c.Keepalive, c.KeepaliveTimeout} {
 		if d > 0 {
 			shortest = min(shortest, d)
 		}

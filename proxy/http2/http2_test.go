@@ -543,6 +543,66 @@ func TestTrailersBehindAnnouncedContent(t *testing.T) {
 	}
 }
 
+// A stream that takes longer than it may is answered, or cut off.
+func TestStreamDuration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, seen, _ := serve(t, Config{StreamDuration: 8 * time.Second}, func(req *stream.Request) (*stream.Response, error) {
+			if _, err := readAll(req.Body); err != nil {
+				return nil, stream.Abandoned(req.Waiting.Abandoned())
+			}
+			return &stream.Response{Status: 200}, nil
+		})
+		r := newRaw(t, conn)
+		r.settle()
+		start := time.Now()
+		r.headers(1, false, post...)
+		go func() {
+			for range 100 {
+				time.Sleep(100 * time.Millisecond)
+				if r.framer.WriteData(1, false, []byte("x")) != nil {
+					return
+				}
+			}
+		}()
+		f, ok := r.next().(*oracle.MetaHeadersFrame)
+		if took := time.Since(start); !ok || f.PseudoValue("status") != "504" || took < 8*time.Second || took > 9*time.Second {
+			t.Errorf("got %v after %v", f, took)
+		}
+		conn.Close()
+		time.Sleep(10 * time.Second)
+		if infos := seen.all(); len(infos) != 1 || infos[0].Details != "max_duration_timeout" || infos[0].Flags != 0 {
+			t.Errorf("noted %+v", infos)
+		}
+	})
+}
+
+// Behind the last stream that a connection may have no other is taken up.
+func TestMaxRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, seen, _ := serve(t, Config{MaxRequests: 2}, ok)
+		r := newRaw(t, conn)
+		r.headers(1, true, get...)
+		if f, ok := r.next().(*oracle.MetaHeadersFrame); !ok {
+			t.Fatalf("got %v", f)
+		}
+		r.headers(3, true, get...)
+		answered, last := 0, uint32(0)
+		for f := r.next(); f != nil; f = r.next() {
+			switch f := f.(type) {
+			case *oracle.GoAwayFrame:
+				last = f.LastStreamID
+			case *oracle.PingFrame:
+				r.must(r.framer.WritePing(true, f.Data))
+			case *oracle.MetaHeadersFrame:
+				answered++
+			}
+		}
+		if answered != 1 || last != 3 || len(seen.all()) != 2 {
+			t.Errorf("%d answered, last %d, noted %d", answered, last, len(seen.all()))
+		}
+	})
+}
+
 // Under pressure a connection takes no streams beyond those that it has.
 func TestLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -35,6 +35,7 @@ type serving struct {
 
 	// The following are guarded by the connection's mutex.
 
+	requests      int    // that were taken up
 	opened, taken uint32 // the highest stream that came, and that was taken up
 	draining      bool
 	late          *time.Timer // ends a drain whose PING is not answered
@@ -115,7 +116,7 @@ func (s *serving) section(id uint32, h *head, end bool) error {
 		return errors.Join(s.guard.wasted(), s.guard.owes())
 	}
 	s.taken = id
-	if s.cfg.Last != nil && s.cfg.Last() {
+	if s.requests++; s.requests == s.cfg.MaxRequests || s.cfg.Last != nil && s.cfg.Last() {
 		s.startDrain()
 	}
 	s.guard.useful++
@@ -246,11 +247,13 @@ func (s *serving) quiet() {
 
 // look implements side.
 func (s *serving) look(now time.Time) {
-	if d := s.cfg.StreamIdleTimeout; d > 0 {
-		for _, t := range s.transfers {
-			if now.Sub(t.still) >= d {
-				t.owner.(*call).stalled()
-			}
+	idle, limit := s.cfg.StreamIdleTimeout, s.cfg.StreamDuration
+	for _, t := range s.transfers {
+		switch k := t.owner.(*call); {
+		case limit > 0 && now.Sub(k.info.Start) >= limit:
+			k.giveUp(stream.DurationTimeout)
+		case idle > 0 && now.Sub(t.still) >= idle:
+			k.giveUp(stream.StreamIdleTimeout)
 		}
 	}
 	switch {

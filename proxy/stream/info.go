@@ -150,6 +150,13 @@ type Info struct {
 	Destination *Service
 }
 
+// GivenUp notes that the request was given up, for a reason of [Abandoned].
+func (i *Info) GivenUp(why Flags) {
+	r := Abandoned(why)
+	i.Flags |= r.Flags
+	i.Details = r.Details
+}
+
 // Reset clears the note for the next request.
 func (i *Info) Reset() { *i = Info{} }
 

@@ -38,10 +38,13 @@ func Refuse(status int, details, body string) *Refusal {
 }
 
 // Abandoned is the refusal of a request that was given up: nobody is there to be
-// answered, or nothing has moved for too long.
+// answered, nothing has moved for too long, or it has taken too long altogether.
 func Abandoned(why Flags) *Refusal {
-	if why == StreamIdleTimeout {
+	switch why {
+	case StreamIdleTimeout:
 		return &Refusal{Status: 504, Flags: why, Details: "stream_idle_timeout", Body: "stream timeout", Close: true}
+	case DurationTimeout: // Envoy 1.39 notes no flag for it
+		return &Refusal{Status: 504, Details: "max_duration_timeout", Body: "downstream duration timeout", Close: true}
 	}
 	return &Refusal{Flags: DownstreamTermination, Details: "downstream_remote_disconnect", Close: true}
 }

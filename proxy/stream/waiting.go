@@ -61,17 +61,25 @@ func (w *Waiting) Off() {
 	w.mu.Unlock()
 }
 
-// Abandon ends the wait. why is DownstreamTermination or StreamIdleTimeout; only
-// the first one counts.
-func (w *Waiting) Abandon(why Flags) {
+// Abandon ends the wait. why is DownstreamTermination, StreamIdleTimeout or
+// DurationTimeout; only the first one counts.
+func (w *Waiting) Abandon(why Flags) { w.AbandonIf(why, func() bool { return true }) }
+
+// AbandonIf is Abandon if the request is still the one that was meant: as long as
+// the question is put, no other one begins. It reports whether it was.
+func (w *Waiting) AbandonIf(why Flags, still func() bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !still() {
+		return false
+	}
 	if w.why != 0 {
-		return
+		return true
 	}
 	if w.why = why; w.on != nil {
 		w.on.Interrupt()
 	}
+	return true
 }
 
 // Abandoned tells why the request was given up, 0 when it was not.

@@ -141,7 +141,7 @@ func TestRetriesUnderWayAreCounted(t *testing.T) {
 
 // Whoever gives a request up ends its pause, too.
 func TestPauseEnds(t *testing.T) {
-	for why, want := range map[stream.Flags]failure{0: failedTimeout, stream.DownstreamTermination: failedDownstream, stream.StreamIdleTimeout: failedIdle} {
+	for why, want := range map[stream.Flags]failure{0: failedTimeout, stream.DownstreamTermination: failedDownstream, stream.StreamIdleTimeout: failedSlow} {
 		synctest.Test(t, func(t *testing.T) {
 			req := &stream.Request{}
 			a := attempt{deadline: time.Now().Add(time.Minute)}

@@ -32,7 +32,7 @@ const (
 	failedTimeout                       // the whole request took too long
 	failedProtocol                      // the upstream does not speak HTTP
 	failedDownstream                    // the client has gone, or broke off its body
-	failedIdle                          // nothing moved for too long
+	failedSlow                          // nothing moved for too long, or it has taken too long altogether
 	failedRefused                       // the upstream has not taken the request up
 	failedRemote                        // the upstream has reset the request
 )
@@ -161,8 +161,8 @@ func (a *attempt) classify(req *stream.Request, err error) failure {
 	sent, began := a.client.Progress()
 	var reset *stream.ResetError
 	switch why := req.Waiting.Abandoned(); {
-	case why == stream.StreamIdleTimeout:
-		return failedIdle
+	case why == stream.StreamIdleTimeout, why == stream.DurationTimeout:
+		return failedSlow
 	case why != 0, stream.IsSource(err):
 		return failedDownstream
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -279,8 +279,8 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 			return &stream.Refusal{Status: 400, Flags: stream.DownstreamProtocol, Details: "http1.codec_error", Body: "malformed request body", Cause: cause, Close: true}
 		}
 		return stream.Abandoned(stream.DownstreamTermination)
-	case failedIdle:
-		return stream.Abandoned(stream.StreamIdleTimeout)
+	case failedSlow:
+		return stream.Abandoned(req.Waiting.Abandoned())
 	}
 	if a.retriesSpent() && wantsFailure(a.policy, why) {
 		r.Flags |= stream.RetryLimit
@@ -346,10 +346,10 @@ func (a *attempt) pause(req *stream.Request, wait time.Duration) failure {
 			return failedTimeout
 		}
 		return 0
-	case req.Waiting.Abandoned() == stream.StreamIdleTimeout:
-		return failedIdle
+	case req.Waiting.Abandoned() == stream.DownstreamTermination:
+		return failedDownstream
 	}
-	return failedDownstream
+	return failedSlow
 }
 
 // retry decides whether the outcome is worth another try, and takes the budget

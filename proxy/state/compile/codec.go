@@ -61,7 +61,9 @@ func codecConfigs(m *hcmv3.HttpConnectionManager) (http1.Config, http2.Config) {
 		},
 		AcceptHTTP10:      m.GetHttpProtocolOptions().GetAcceptHttp_10(),
 		StreamIdleTimeout: 5 * time.Minute,
+		StreamDuration:    common.GetMaxStreamDuration().AsDuration(),
 		MaxDuration:       common.GetMaxConnectionDuration().AsDuration(),
+		MaxRequests:       int(common.GetMaxRequestsPerConnection().GetValue()),
 		Proxy100Continue:  m.GetProxy_100Continue(),
 	}
 	if d := common.GetIdleTimeout(); d != nil {
@@ -77,6 +79,7 @@ func codecConfigs(m *hcmv3.HttpConnectionManager) (http1.Config, http2.Config) {
 	second.MaxHead, second.MaxHeaders = first.Limits.MaxHead, first.Limits.MaxHeaders
 	second.IdleTimeout, second.HeadTimeout = first.IdleTimeout, first.HeadTimeout
 	second.StreamIdleTimeout, second.MaxDuration = first.StreamIdleTimeout, first.MaxDuration
+	second.StreamDuration, second.MaxRequests = first.StreamDuration, first.MaxRequests
 	second.Upgrades = upgrades(m)
 	return first, second
 }

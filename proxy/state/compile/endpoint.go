@@ -129,7 +129,9 @@ func (c *Cluster) protocol(m *clusterv3.Cluster) error {
 		if !ok {
 			return fieldcheck.Refuse(fmt.Sprintf("[%q]", name), "is a %s", opened.ProtoReflect().Descriptor().FullName())
 		}
-		c.httpOptions(o)
+		if err := c.httpOptions(o); err != nil {
+			return fieldcheck.At(fmt.Sprintf("[%q].common_http_protocol_options", name), err)
+		}
 	}
 	return nil
 }
@@ -147,7 +149,7 @@ func (c *Cluster) speaks(p cluster.Protocol, o *corev3.Http2ProtocolOptions) {
 	}
 }
 
-func (c *Cluster) httpOptions(o *upstreamv3.HttpProtocolOptions) {
+func (c *Cluster) httpOptions(o *upstreamv3.HttpProtocolOptions) error {
 	switch {
 	case o.GetExplicitHttpConfig().GetHttp2ProtocolOptions() != nil:
 		c.speaks(cluster.HTTP2, o.GetExplicitHttpConfig().GetHttp2ProtocolOptions())
@@ -164,4 +166,14 @@ func (c *Cluster) httpOptions(o *upstreamv3.HttpProtocolOptions) {
 	if n := common.GetMaxRequestsPerConnection(); n != nil {
 		c.Config.Pool.MaxRequests = n.GetValue()
 	}
+	// The message is the listener's too, which reads them.
+	switch {
+	case common.GetMaxStreamDuration() != nil:
+		return fieldcheck.Refuse("max_stream_duration", "is not supported here: set it on the listener, or the route's timeout")
+	case common.GetMaxHeadersCount() != nil:
+		return fieldcheck.Refuse("max_headers_count", "is not supported here: a response may have 100 fields")
+	case common.GetHeadersWithUnderscoresAction() != corev3.HttpProtocolOptions_ALLOW:
+		return fieldcheck.Refuse("headers_with_underscores_action", "is not supported here: set it on the listener")
+	}
+	return nil
 }

@@ -14,11 +14,13 @@ import (
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	upstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
@@ -120,6 +122,22 @@ func TestRequestTimeoutIsRefused(t *testing.T) {
 	_, err := entryConfig(&hcmv3.HttpConnectionManager{RequestTimeout: durationpb.New(time.Second)})
 	if err == nil || !strings.Contains(err.Error(), "request_timeout: is not supported") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What is read of listeners and not of clusters, though the message is the same, is
+// refused on clusters.
+func TestUpstreamLimitsAreRefused(t *testing.T) {
+	for field, options := range map[string]*corev3.HttpProtocolOptions{
+		"":                                {HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_ALLOW, IdleTimeout: durationpb.New(time.Second)},
+		"max_stream_duration":             {MaxStreamDuration: durationpb.New(time.Second)},
+		"max_headers_count":               {MaxHeadersCount: wrapperspb.UInt32(5)},
+		"headers_with_underscores_action": {HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_DROP_HEADER},
+	} {
+		err := new(Cluster).httpOptions(&upstreamv3.HttpProtocolOptions{CommonHttpProtocolOptions: options})
+		if (err == nil) != (field == "") || err != nil && !strings.HasPrefix(err.Error(), field+": is not supported here") {
+			t.Errorf("%s: got %v", field, err)
+		}
 	}
 }
 
