@@ -87,7 +87,7 @@ func (c *Cluster) follow(ctx context.Context, h *Host) {
 			if good++; good >= check.Successes || first {
 				c.judge(h, true, nil)
 			}
-			if c.Outlier != nil && c.Outlier.HealthUnejects {
+			if c.Outlier != nil && c.Outlier.HealthUnejects && h.Ejected(time.Now()) {
 				h.outlier.until.Store(0)
 				h.outlier.clear()
 			}

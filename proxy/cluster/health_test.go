@@ -113,3 +113,35 @@ func TestSlowStart(t *testing.T) {
 		}
 	})
 }
+
+// A probe that goes well takes an endpoint back in that misbehaved, and forgets no
+// failure of one that is in use.
+func TestHealthUnejects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		check := &HealthCheck{Timeout: time.Second, Interval: 10 * time.Second, NoTraffic: 10 * time.Second, Failures: 1, Successes: 1,
+			Probe: func(context.Context, *pool.Pool) error { return nil }}
+		c := New(Config{Name: "c", Endpoints: endpointsOf(2, nil), HealthCheck: check,
+			Outlier: &Outlier{Consecutive5xx: 3, Enforce5xx: 100, BaseEjection: time.Hour, MaxEjectionPercent: 100, HealthUnejects: true}}, Deps{Dial: memnet.New().Dial})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = c.Run(ctx) }()
+		time.Sleep(5 * time.Second)
+		h := c.Hosts()[0]
+		for range 3 {
+			if h.Ejected(time.Now()) {
+				t.Error("out before the third failure")
+			}
+			c.Report(h, ServerError, time.Now)
+			time.Sleep(3 * time.Second) // a probe comes in between
+		}
+		if !h.Ejected(time.Now()) {
+			t.Error("in use after three failures in a row")
+		}
+		time.Sleep(10 * time.Second)
+		if h.Ejected(time.Now()) {
+			t.Error("still out after a probe that went well")
+		}
+		cancel()
+		<-done
+	})
+}
