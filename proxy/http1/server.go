@@ -312,7 +312,7 @@ func (c *serving) answer(resp *stream.Response, f framing) bool {
 	closing, err := c.deliver(resp, f.close || c.last())
 	if err != nil {
 		closing = true
-		c.failed(err)
+		c.info.CutOff(c.req.Waiting.Abandoned(), err)
 	}
 	if c.req.Upload.Sending() {
 		_ = c.conn.SetReadDeadline(time.Now().Add(settleTime))
@@ -357,25 +357,6 @@ func (c *serving) deliver(resp *stream.Response, closing bool) (bool, error) {
 	}
 	closing = c.closing(closing || c.req.Protocol == stream.HTTP10 && resp.Length == stream.Unknown)
 	return closing, c.write(resp, closing)
-}
-
-// failed notes why a response was not delivered.
-func (c *serving) failed(err error) {
-	switch why := c.req.Waiting.Abandoned(); {
-	case why != 0:
-		c.info.GivenUp(why)
-		return
-	case stream.IsSource(err) && errors.Is(err, os.ErrDeadlineExceeded):
-		c.info.Flags |= stream.UpstreamTimeout
-		c.info.Details = "response_timeout"
-		return
-	case stream.IsSource(err):
-		c.info.Flags |= stream.UpstreamTermination
-		c.info.Details = "upstream_reset_after_response_started{connection_termination}"
-		return
-	}
-	c.info.Flags |= stream.DownstreamTermination
-	c.info.Details = "downstream_remote_disconnect"
 }
 
 // closing decides whether the response announces the end of the connection. A
@@ -487,7 +468,7 @@ func (c *serving) upgrade(resp *stream.Response) error {
 	upward.Wait()
 	up.Close()
 	if why := c.req.Waiting.Abandoned(); why != 0 {
-		c.info.GivenUp(why)
+		c.info.CutOff(why, nil)
 	}
 	return nil
 }

@@ -178,7 +178,7 @@ const settleTime = 250 * time.Millisecond
 func (k *call) answer(resp *stream.Response) {
 	err := k.deliver(resp)
 	if err != nil {
-		k.failed(err)
+		k.info.CutOff(k.req.Waiting.Abandoned(), err)
 	}
 	if k.req.Upload.Sending() {
 		late := time.AfterFunc(settleTime, k.stopReading)
@@ -314,28 +314,4 @@ func (k *call) carry(resp *stream.Response) error {
 	upward.Wait()
 	up.Close()
 	return err
-}
-
-// failed notes why a response was not delivered.
-func (k *call) failed(err error) {
-	var reset *stream.ResetError
-	switch why := k.req.Waiting.Abandoned(); {
-	case why != 0:
-		k.info.GivenUp(why)
-		return
-	case stream.IsSource(err) && errors.Is(err, os.ErrDeadlineExceeded):
-		k.info.Flags |= stream.UpstreamTimeout
-		k.info.Details = "response_timeout"
-		return
-	case stream.IsSource(err) && errors.As(err, &reset):
-		k.info.Flags |= stream.UpstreamReset
-		k.info.Details = "upstream_reset_after_response_started{remote_reset}"
-		return
-	case stream.IsSource(err):
-		k.info.Flags |= stream.UpstreamTermination
-		k.info.Details = "upstream_reset_after_response_started{connection_termination}"
-		return
-	}
-	k.info.Flags |= stream.DownstreamTermination
-	k.info.Details = "downstream_remote_disconnect"
 }

@@ -1,7 +1,9 @@
 package stream
 
 import (
+	"errors"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 )
@@ -150,11 +152,25 @@ type Info struct {
 	Destination *Service
 }
 
-// GivenUp notes that the request was given up, for a reason of [Abandoned].
-func (i *Info) GivenUp(why Flags) {
-	r := Abandoned(why)
-	i.Flags |= r.Flags
-	i.Details = r.Details
+// CutOff notes why a response was not delivered: the request was given up, for a
+// reason of [Abandoned], or is 0 when it was not; else err ended the transfer.
+func (i *Info) CutOff(why Flags, err error) {
+	var reset *ResetError
+	switch {
+	case why != 0 || !IsSource(err):
+		r := Abandoned(why)
+		i.Flags |= r.Flags
+		i.Details = r.Details
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		i.Flags |= UpstreamTimeout
+		i.Details = "response_timeout"
+	case errors.As(err, &reset):
+		i.Flags |= UpstreamReset
+		i.Details = "upstream_reset_after_response_started{remote_reset}"
+	default:
+		i.Flags |= UpstreamTermination
+		i.Details = "upstream_reset_after_response_started{connection_termination}"
+	}
 }
 
 // Reset clears the note for the next request.
