@@ -41,15 +41,13 @@ func readAll(b stream.Body) ([]byte, error) {
 
 // noted keeps what the observer was told.
 type noted struct {
+	stream.RequestsOnly
 	infos []stream.Info
 }
 
 func (n *noted) Request(req *stream.Request, _ *stream.Response) {
 	n.infos = append(n.infos, *req.Info)
 }
-func (*noted) Opened(*stream.TCP)                 {}
-func (*noted) Progress(*stream.TCP, int64, int64) {}
-func (*noted) Closed(*stream.TCP)                 {}
 
 // serve runs a server on one end of a connection and gives the other.
 func serve(t testing.TB, cfg Config, h handlerFunc) (*memnet.Conn, *noted, chan struct{}) {

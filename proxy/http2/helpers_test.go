@@ -29,6 +29,7 @@ func (f handlerFunc) Handle(req *stream.Request) (*stream.Response, error) { ret
 
 // noted keeps what the observer was told.
 type noted struct {
+	stream.RequestsOnly
 	mu    sync.Mutex
 	infos []stream.Info
 }
@@ -38,9 +39,6 @@ func (n *noted) Request(req *stream.Request, _ *stream.Response) {
 	defer n.mu.Unlock()
 	n.infos = append(n.infos, *req.Info)
 }
-func (*noted) Opened(*stream.TCP)                 {}
-func (*noted) Progress(*stream.TCP, int64, int64) {}
-func (*noted) Closed(*stream.TCP)                 {}
 
 func (n *noted) all() []stream.Info {
 	n.mu.Lock()

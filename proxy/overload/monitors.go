@@ -8,7 +8,6 @@ import (
 	"runtime/metrics"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -117,12 +116,9 @@ const smoothing = 0.95
 // smooth makes a pressure of counters of use: of what was used between two looks,
 // smoothed.
 func smooth(counters func() (used, all float64, err error)) func() (float64, error) {
-	var mu sync.Mutex
 	var beforeUsed, beforeAll, pressure float64
 	first := true
 	return func() (float64, error) {
-		mu.Lock()
-		defer mu.Unlock()
 		used, all, err := counters()
 		if err != nil {
 			return 0, err

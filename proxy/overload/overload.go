@@ -52,7 +52,7 @@ type Config struct {
 }
 
 // Monitor measures the pressure on one resource: 0 is none, 1 is all that there
-// may be.
+// may be. It is asked by the manager's goroutine alone.
 type Monitor struct {
 	Name     string
 	Pressure func() (float64, error)

@@ -1,5 +1,17 @@
 package stream
 
+// RequestsOnly is embedded by observers that byte streams are nothing to.
+type RequestsOnly struct{}
+
+// Opened implements [Observer].
+func (RequestsOnly) Opened(*TCP) {}
+
+// Progress implements [Observer].
+func (RequestsOnly) Progress(*TCP, int64, int64) {}
+
+// Closed implements [Observer].
+func (RequestsOnly) Closed(*TCP) {}
+
 // Observers tells each of several observers.
 type Observers []Observer
 

@@ -32,37 +32,28 @@ type AccessLog struct {
 // envoyDefault is the line that Envoy writes when nobody gives a format.
 const envoyDefault = `[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%"` + "\n"
 
-// accessLog writes a line per request or byte stream.
-type accessLog struct {
-	out    *sink
-	line   func(b []byte, r *record) []byte
-	filter func(*stream.Request, *stream.Response) bool
+// log makes an entry of each request or byte stream that is over.
+type log struct {
+	stream.RequestsOnly
+	filter func(*stream.Request, *stream.Response) bool // nil is everything
+	// entry makes one; the response is nil for byte streams, whose request has the
+	// facts of the connection alone.
+	entry func(*stream.Request, *stream.Response)
 }
 
 // Request implements [stream.Observer].
-func (l *accessLog) Request(req *stream.Request, resp *stream.Response) {
-	if l.filter != nil && !l.filter(req, resp) {
-		return
+func (l *log) Request(req *stream.Request, resp *stream.Response) {
+	if l.filter == nil || l.filter(req, resp) {
+		l.entry(req, resp)
 	}
-	l.out.write(l.line, record{req, resp})
 }
-
-// Opened implements [stream.Observer].
-func (l *accessLog) Opened(*stream.TCP) {}
-
-// Progress implements [stream.Observer].
-func (l *accessLog) Progress(*stream.TCP, int64, int64) {}
 
 // Closed implements [stream.Observer].
-func (l *accessLog) Closed(tcp *stream.TCP) {
-	req := &stream.Request{Conn: tcp.Conn, Info: tcp.Info}
-	if l.filter != nil && !l.filter(req, nil) {
-		return
-	}
-	l.out.write(l.line, record{req, nil})
+func (l *log) Closed(tcp *stream.TCP) {
+	l.Request(&stream.Request{Conn: tcp.Conn, Info: tcp.Info}, nil)
 }
 
-var _ stream.Observer = (*accessLog)(nil)
+var _ stream.Observer = (*log)(nil)
 
 // lineOf compiles what a line looks like.
 func lineOf(cfg AccessLog) (func([]byte, *record) []byte, error) {

@@ -33,10 +33,6 @@ type Collector struct {
 
 const defaultBatch = 16 << 10
 
-func (c *Collector) chooses(req *stream.Request, resp *stream.Response) bool {
-	return c.Filter == nil || c.Filter(req, resp)
-}
-
 // reporterOf makes the queue of a collector's messages.
 func reporterOf[M proto.Message](c *Collector, send func([]M) error) *upcall.Reporter[M] {
 	most := c.Bytes
@@ -75,7 +71,7 @@ func (l GRPCLog) Observer() stream.Observer {
 	o.connections = reporterOf(&l.Collector, func(list []*datav3.TCPAccessLogEntry) error {
 		return send(&alsv3.StreamAccessLogsMessage{LogEntries: &alsv3.StreamAccessLogsMessage_TcpLogs{TcpLogs: &alsv3.StreamAccessLogsMessage_TCPAccessLogEntries{LogEntry: list}}})
 	})
-	return o
+	return &log{filter: l.Filter, entry: o.add}
 }
 
 type grpcLog struct {
@@ -84,11 +80,8 @@ type grpcLog struct {
 	connections *upcall.Reporter[*datav3.TCPAccessLogEntry]
 }
 
-// Request implements [stream.Observer].
-func (l *grpcLog) Request(req *stream.Request, resp *stream.Response) {
-	if !l.chooses(req, resp) {
-		return
-	}
+// add makes an entry.
+func (l *grpcLog) add(req *stream.Request, resp *stream.Response) {
 	common := l.common(req, resp)
 	if l.TCP {
 		l.connections.Add(&datav3.TCPAccessLogEntry{CommonProperties: common, ConnectionProperties: l.bytes(req.Info)})
@@ -100,19 +93,6 @@ func (l *grpcLog) Request(req *stream.Request, resp *stream.Response) {
 	}
 	l.requests.Add(entry)
 }
-
-// Opened implements [stream.Observer].
-func (*grpcLog) Opened(*stream.TCP) {}
-
-// Progress implements [stream.Observer].
-func (*grpcLog) Progress(*stream.TCP, int64, int64) {}
-
-// Closed implements [stream.Observer].
-func (l *grpcLog) Closed(tcp *stream.TCP) {
-	l.Request(&stream.Request{Conn: tcp.Conn, Info: tcp.Info}, nil)
-}
-
-var _ stream.Observer = (*grpcLog)(nil)
 
 func (*grpcLog) bytes(i *stream.Info) *datav3.ConnectionProperties {
 	return &datav3.ConnectionProperties{ReceivedBytes: uint64(i.BytesReceived), SentBytes: uint64(i.BytesSent)}

@@ -40,7 +40,7 @@ func (l OTLPLog) Observer() (stream.Observer, error) {
 		return nil, fmt.Errorf("attributes: %w", err)
 	}
 	o.records = reporterOf(&l.Collector, o.send)
-	return o, nil
+	return &log{filter: l.Filter, entry: o.add}, nil
 }
 
 type otlpLog struct {
@@ -64,11 +64,8 @@ func (l *otlpLog) send(list []*logsv1.LogRecord) error {
 	return l.Caller.Post(l.Path, "application/x-protobuf", body)
 }
 
-// Request implements [stream.Observer].
-func (l *otlpLog) Request(req *stream.Request, resp *stream.Response) {
-	if !l.chooses(req, resp) {
-		return
-	}
+// add makes an entry.
+func (l *otlpLog) add(req *stream.Request, resp *stream.Response) {
 	r := &record{req, resp}
 	i := req.Info
 	out := &logsv1.LogRecord{TimeUnixNano: uint64(i.Start.UnixNano()), Body: l.body(r), Attributes: l.attributes(r)}
@@ -82,19 +79,6 @@ func (l *otlpLog) Request(req *stream.Request, resp *stream.Response) {
 	}
 	l.records.Add(out)
 }
-
-// Opened implements [stream.Observer].
-func (*otlpLog) Opened(*stream.TCP) {}
-
-// Progress implements [stream.Observer].
-func (*otlpLog) Progress(*stream.TCP, int64, int64) {}
-
-// Closed implements [stream.Observer].
-func (l *otlpLog) Closed(tcp *stream.TCP) {
-	l.Request(&stream.Request{Conn: tcp.Conn, Info: tcp.Info}, nil)
-}
-
-var _ stream.Observer = (*otlpLog)(nil)
 
 // OTLPText is an attribute.
 func OTLPText(key, value string) *commonv1.KeyValue {

@@ -82,5 +82,5 @@ func (t *Telemetry) AccessLog(cfg AccessLog) (stream.Observer, error) {
 		}
 		t.sinks[cfg.Path] = out
 	}
-	return &accessLog{out: out, line: line, filter: cfg.Filter}, nil
+	return &log{filter: cfg.Filter, entry: func(req *stream.Request, resp *stream.Response) { out.write(line, record{req, resp}) }}, nil
 }

@@ -34,14 +34,17 @@ type Config struct {
 }
 
 // Tracer is what one listener does. It observes requests, too.
-type Tracer struct{ cfg Config }
+type Tracer struct {
+	stream.RequestsOnly
+	cfg Config
+}
 
 // New makes a tracer.
 func New(c Config) *Tracer {
 	if c.MaxPath == 0 {
 		c.MaxPath = 256
 	}
-	return &Tracer{c}
+	return &Tracer{cfg: c}
 }
 
 // Start gives a request its span, and tells the upstream.
@@ -98,15 +101,6 @@ func (t *Tracer) Request(req *stream.Request, resp *stream.Response) {
 	}
 	t.cfg.Reporter.Add(t.span(req, resp))
 }
-
-// Opened implements [stream.Observer].
-func (t *Tracer) Opened(*stream.TCP) {}
-
-// Progress implements [stream.Observer].
-func (t *Tracer) Progress(*stream.TCP, int64, int64) {}
-
-// Closed implements [stream.Observer].
-func (t *Tracer) Closed(*stream.TCP) {}
 
 var _ stream.Observer = (*Tracer)(nil)
 

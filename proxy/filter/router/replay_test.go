@@ -106,7 +106,7 @@ func TestRetriesUnderWayAreCounted(t *testing.T) {
 		}
 		w.WriteHeader(503)
 	})
-	observer := &seen{make(chan stream.Info, 8)}
+	observer := &seen{requests: make(chan stream.Info, 8)}
 	address, c := proxyToCluster(t, route.Forward{Retry: &route.Retry{On: route.On5xx, Max: 1, BaseBackoff: time.Millisecond}}, observer, cluster.Limits{Retries: 1}, up)
 	first := make(chan int)
 	go func() {

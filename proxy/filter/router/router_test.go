@@ -24,7 +24,10 @@ import (
 )
 
 // seen collects what the observer was told.
-type seen struct{ requests chan stream.Info }
+type seen struct {
+	stream.RequestsOnly
+	requests chan stream.Info
+}
 
 func (s *seen) Request(req *stream.Request, _ *stream.Response) {
 	select {
@@ -32,9 +35,6 @@ func (s *seen) Request(req *stream.Request, _ *stream.Response) {
 	default:
 	}
 }
-func (*seen) Opened(*stream.TCP)                 {}
-func (*seen) Progress(*stream.TCP, int64, int64) {}
-func (*seen) Closed(*stream.TCP)                 {}
 
 // proxyTo starts a proxy in front of the upstreams and returns its address.
 func proxyTo(t testing.TB, f route.Forward, observer stream.Observer, upstreams ...string) string {
@@ -127,7 +127,7 @@ func TestRetriesStopAtTheirNumber(t *testing.T) {
 		}
 		fmt.Fprint(w, r.Header.Get("X-Envoy-Attempt-Count"))
 	})
-	observer := &seen{make(chan stream.Info, 8)}
+	observer := &seen{requests: make(chan stream.Info, 8)}
 	address := proxyTo(t, route.Forward{AttemptCount: true, Retry: &route.Retry{On: route.On5xx, Max: 3, BaseBackoff: time.Millisecond}}, observer, up)
 	resp, err := http.Get("http://" + address)
 	if err != nil {
@@ -177,7 +177,7 @@ func TestFailuresHaveEnvoysWords(t *testing.T) {
 		{"cut off", route.Forward{}, []string{cut.Addr().String()}, 503, "upstream connect error or disconnect/reset before headers. reset reason: connection termination", "UC"},
 		{"retried", route.Forward{Retry: &route.Retry{On: route.OnConnectFailure, Max: 1, BaseBackoff: time.Millisecond}}, []string{"127.0.0.1:1"}, 503, "", "UF,URX"},
 	} {
-		observer := &seen{make(chan stream.Info, 8)}
+		observer := &seen{requests: make(chan stream.Info, 8)}
 		resp, err := http.Get("http://" + proxyTo(t, tc.forward, observer, tc.up...))
 		if err != nil {
 			t.Fatalf("%s: %v", tc.name, err)

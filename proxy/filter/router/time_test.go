@@ -45,7 +45,7 @@ func newMeshWith(t *testing.T, f route.Forward, options Options, cfg cluster.Con
 	h := cluster.NewHandle("up")
 	h.Store(m.cluster)
 	f.Clusters = []route.Weighted{{Cluster: h}}
-	m.server = http1.NewServer(http1.Config{}, New(f, options), &seen{m.infos})
+	m.server = http1.NewServer(http1.Config{}, New(f, options), &seen{requests: m.infos})
 	t.Cleanup(m.cluster.Close)
 	return m
 }
