@@ -6,7 +6,6 @@ package proxy
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +18,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/model"
 	"github.com/lateenmesh/lateen/proxy/admin"
 	"github.com/lateenmesh/lateen/proxy/bootstrap"
@@ -78,13 +78,13 @@ type Proxy struct {
 	config    Config
 	listeners *listener.Set
 	state     *state.State
-	control   *ads.Client // nil when nobody is asked
-	// endpoints are the servers that static clusters name for their endpoints.
-	endpoints map[*bootstrap.ADS]*ads.Client
-	telemetry *telemetry.Telemetry
-	admin     *admin.Server
-	pressure  *overload.Manager // nil where nothing is watched
-	tidy      tidy
+	sources   *sources
+	// clusterSource and listenerSource are who is asked for these.
+	clusterSource, listenerSource string
+	telemetry                     *telemetry.Telemetry
+	admin                         *admin.Server
+	pressure                      *overload.Manager // nil where nothing is watched
+	tidy                          tidy
 	// static is true when there are static listeners.
 	static  bool
 	ready   atomic.Bool // was so once
@@ -123,14 +123,15 @@ func New(c Config) (*Proxy, error) {
 		Clusters:  cluster.Deps{Dial: c.Dial, Resolve: c.Resolve, Log: c.Log},
 		Telemetry: p.telemetry, Secrets: c.Secrets, Self: self, NodeID: node.GetId(), Service: node.GetCluster(), Overload: pressure, Log: c.Log,
 	}
-	if a := c.Bootstrap.ADS; a != nil {
-		p.control = ads.New(ads.Config{Node: node, SotW: a.SotW, Server: controlServer(a, c.DialControl), Sink: sink{p}, Log: c.Log})
-	}
-	p.sources(&sc)
+	p.sources = p.newSources()
+	sc.Want, sc.Locate = p.sources.want, p.sources.locate
 	sc.Failing = func() bool { return p.admin.Failing() }
 	p.state = state.New(sc)
 	if err := p.state.Static(c.Bootstrap.Listeners, c.Bootstrap.Clusters, c.Bootstrap.Secrets); err != nil {
 		return nil, err
+	}
+	if err := p.dynamic(); err != nil {
+		return nil, fieldcheck.At("dynamic_resources", err)
 	}
 	p.release()
 	p.admin = admin.New(admin.Config{
@@ -166,32 +167,40 @@ func principal(node *corev3.Node) string {
 	return id.String()
 }
 
-// sink hands what the control plane says to the state, and asks for listeners
-// once clusters have come: "the listeners' first request follows the clusters'
-// first answer".
+// dynamic finds out who is asked for clusters and listeners.
+func (p *Proxy) dynamic() error {
+	b := p.config.Bootstrap
+	for _, each := range []struct {
+		source        *bootstrap.Source
+		name          *string
+		field, typeOf string
+	}{{b.ClusterSource, &p.clusterSource, "cds_config", ads.ClusterType}, {b.ListenerSource, &p.listenerSource, "lds_config", ads.ListenerType}} {
+		if each.source == nil || each.source == b.ADS {
+			continue
+		}
+		var err error
+		if *each.name, err = p.sources.add(each.source); err != nil {
+			return fieldcheck.At(each.field, err)
+		}
+	}
+	if a := b.ADS; a != nil && a.Cluster != "" && !p.sources.known(a.Cluster) {
+		return fieldcheck.Refuse("ads_config.grpc_services[0].envoy_grpc.cluster_name", "there is no static cluster %q", a.Cluster)
+	}
+	return nil
+}
+
+// sink hands what sources say to the state, and asks for listeners once clusters
+// have come: "the listeners' first request follows the clusters' first answer".
 type sink struct{ p *Proxy }
 
 // Update implements [ads.Sink].
 func (s sink) Update(u ads.Update) error {
 	err := s.p.state.Update(u)
 	s.p.tidy.after(len(u.Set))
-	if u.Type == ads.ClusterType && s.p.config.Bootstrap.ADS != nil && s.p.config.Bootstrap.ADS.Listeners {
-		s.p.control.Want(ads.ListenerType, nil)
+	if u.Type == ads.ClusterType && s.p.config.Bootstrap.ListenerSource != nil {
+		s.p.sources.want(s.p.listenerSource, ads.ListenerType, nil)
 	}
 	return err
-}
-
-func controlServer(a *bootstrap.ADS, dial func(context.Context, string, string) (net.Conn, error)) ads.Server {
-	s := ads.Server{
-		Address: a.Address, Plaintext: a.Plaintext, RootFile: a.RootFile, ServerName: a.ServerName, TokenFile: a.TokenFile, Dial: dial,
-	}
-	if a.CertFile != "" {
-		s.Certificate = func() (*tls.Certificate, error) {
-			cert, err := tls.LoadX509KeyPair(a.CertFile, a.KeyFile)
-			return &cert, err
-		}
-	}
-	return s
 }
 
 // systemResolve asks the operating system. It does not tell how long addresses
@@ -204,7 +213,7 @@ func systemResolve(ctx context.Context, name string) ([]netip.Addr, time.Duratio
 // Run serves until ctx ends, then lets connections finish for the drain time.
 // Static listeners serve at once.
 func (p *Proxy) Run(ctx context.Context) error {
-	if p.static || p.control == nil {
+	if p.static || p.config.Bootstrap.ListenerSource == nil {
 		if err := p.state.Serve(); err != nil {
 			p.listeners.Close()
 			return fmt.Errorf("serve static listeners: %w", err)
@@ -219,20 +228,15 @@ func (p *Proxy) Run(ctx context.Context) error {
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.state.Run(running) })
 	g.Go(func() error { return p.telemetry.Run(running) })
-	if p.control != nil {
-		switch a := p.config.Bootstrap.ADS; {
-		case a.Clusters:
-			p.control.Want(ads.ClusterType, nil)
-		case a.Listeners:
-			p.control.Want(ads.ListenerType, nil)
-		}
-		g.Go(func() error { return p.control.Run(running) })
+	switch b := p.config.Bootstrap; {
+	case b.ClusterSource != nil:
+		p.sources.want(p.clusterSource, ads.ClusterType, nil)
+	case b.ListenerSource != nil:
+		p.sources.want(p.listenerSource, ads.ListenerType, nil)
 	}
+	p.sources.start(running, g)
 	if p.pressure != nil {
 		g.Go(func() error { p.pressure.Run(running); return nil })
-	}
-	for _, c := range p.endpoints {
-		g.Go(func() error { return c.Run(running) })
 	}
 	if api != nil {
 		g.Go(func() error { return p.serveAdmin(running, api) })
@@ -312,10 +316,9 @@ func (p *Proxy) Ready() bool {
 func (p *Proxy) Serving() bool { return p.started.Load() && p.Ready() }
 
 func (p *Proxy) initialized() bool {
-	if p.control != nil {
-		types := p.control.Status().Types
-		a := p.config.Bootstrap.ADS
-		if a.Clusters && answered(types, ads.ClusterType) == 0 || a.Listeners && answered(types, ads.ListenerType) == 0 {
+	if b := p.config.Bootstrap; b.ClusterSource != nil || b.ListenerSource != nil {
+		types := p.sources.status().Types
+		if b.ClusterSource != nil && answered(types, ads.ClusterType) == 0 || b.ListenerSource != nil && answered(types, ads.ListenerType) == 0 {
 			return false
 		}
 	}
@@ -327,12 +330,7 @@ func answered(types map[string]ads.TypeStatus, url string) uint64 {
 }
 
 // Control tells how the conversation with the control plane goes.
-func (p *Proxy) Control() ads.Status {
-	if p.control == nil {
-		return ads.Status{}
-	}
-	return p.control.Status()
-}
+func (p *Proxy) Control() ads.Status { return p.sources.status() }
 
 // State is what the proxy has been told.
 func (p *Proxy) State() *state.State { return p.state }

@@ -2,125 +2,109 @@ package bootstrap
 
 import (
 	"cmp"
-	"fmt"
-	"net"
-	"strconv"
+	"time"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
-	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 )
 
-// controlPlane reads whom the bootstrap wants asked. Envoy reaches its control
-// plane through one of its own clusters; what that cluster says of address and
-// TLS is taken over.
-func controlPlane(b *bootstrapv3.Bootstrap) (*ADS, error) {
+// controlPlane reads whom the bootstrap wants asked for clusters and listeners.
+func (c *Config) controlPlane(b *bootstrapv3.Bootstrap) error {
 	d := b.GetDynamicResources()
-	if d.GetAdsConfig() == nil {
-		if d.GetLdsConfig() != nil || d.GetCdsConfig() != nil {
-			return nil, fieldcheck.Refuse("ads_config", "is missing: lds_config and cds_config say ads")
+	var err error
+	if d.GetAdsConfig() != nil {
+		if c.ADS, err = server(d.GetAdsConfig()); err != nil {
+			return fieldcheck.At("ads_config", err)
 		}
+		if c.ADS.REST > 0 {
+			return fieldcheck.Refuse("ads_config.api_type", "REST is not aggregated, write GRPC or DELTA_GRPC")
+		}
+	}
+	if c.ClusterSource, err = c.dynamic(d.GetCdsConfig()); err != nil {
+		return fieldcheck.At("cds_config", err)
+	}
+	c.ListenerSource, err = c.dynamic(d.GetLdsConfig())
+	return fieldcheck.At("lds_config", err)
+}
+
+func (c *Config) dynamic(s *corev3.ConfigSource) (*Source, error) {
+	if s == nil {
 		return nil, nil
 	}
-	a := &ADS{Listeners: d.GetLdsConfig() != nil, Clusters: d.GetCdsConfig() != nil}
-	return a, fieldcheck.At("ads_config", a.read(b, d.GetAdsConfig()))
-}
-
-// endpointSources reads whom static clusters want asked for their endpoints,
-// where that is a service of its own.
-func endpointSources(b *bootstrapv3.Bootstrap) (map[string]*ADS, error) {
-	sources, shared := map[string]*ADS{}, map[string]*ADS{}
-	for i, c := range b.GetStaticResources().GetClusters() {
-		source := c.GetEdsClusterConfig().GetEdsConfig().GetApiConfigSource()
-		if source == nil {
-			continue
-		}
-		at := fmt.Sprintf("static_resources.clusters[%d].eds_cluster_config.eds_config.api_config_source", i)
-		a := &ADS{}
-		if err := a.read(b, source); err != nil {
-			return nil, fieldcheck.At(at, err)
-		}
-		// Clusters that ask the same server share a stream.
-		if first := shared[a.Address]; first != nil {
-			a = first
-		}
-		shared[a.Address] = a
-		sources[cmp.Or(c.GetEdsClusterConfig().GetServiceName(), c.GetName())] = a
+	own, err := Locate(s)
+	if own != nil || err != nil {
+		return own, err
 	}
-	return sources, nil
+	if c.ADS == nil {
+		return nil, fieldcheck.Refuse("ads", "there is no ads_config to ask")
+	}
+	return c.ADS, nil
 }
 
-// read takes how a server is reached.
-func (a *ADS) read(b *bootstrapv3.Bootstrap, source *corev3.ApiConfigSource) error {
+// Locate reads where resources come from; nil is the aggregated control plane.
+func Locate(s *corev3.ConfigSource) (*Source, error) {
+	if err := fields.Check(s); err != nil {
+		return nil, err
+	}
+	switch t := s.GetConfigSourceSpecifier().(type) {
+	case *corev3.ConfigSource_Ads:
+		return nil, nil
+	case *corev3.ConfigSource_Path:
+		return &Source{File: t.Path}, nil
+	case *corev3.ConfigSource_PathConfigSource:
+		return &Source{File: t.PathConfigSource.GetPath(), Directory: t.PathConfigSource.GetWatchedDirectory().GetPath()}, nil
+	case *corev3.ConfigSource_ApiConfigSource:
+		switch k := t.ApiConfigSource.GetApiType(); k {
+		case corev3.ApiConfigSource_AGGREGATED_GRPC, corev3.ApiConfigSource_AGGREGATED_DELTA_GRPC:
+			return nil, fieldcheck.Refuse("api_config_source.api_type", "%s is not supported, write ads", k)
+		}
+		own, err := server(t.ApiConfigSource)
+		return own, fieldcheck.At("api_config_source", err)
+	default:
+		return nil, fieldcheck.Refuse("", "names no source: write ads, api_config_source or path_config_source")
+	}
+}
+
+// refreshDelay is how often a REST server is asked where nothing is written.
+const refreshDelay = 5 * time.Second
+
+// server reads how a server is reached.
+func server(source *corev3.ApiConfigSource) (*Source, error) {
+	s := &Source{}
 	switch t := source.GetApiType(); t {
 	case corev3.ApiConfigSource_DELTA_GRPC, corev3.ApiConfigSource_AGGREGATED_DELTA_GRPC:
 	case corev3.ApiConfigSource_GRPC, corev3.ApiConfigSource_AGGREGATED_GRPC:
-		a.SotW = true
+		s.SotW = true
+	case corev3.ApiConfigSource_REST:
+		if len(source.GetClusterNames()) != 1 {
+			return nil, fieldcheck.Refuse("cluster_names", "has %d entries, want one", len(source.GetClusterNames()))
+		}
+		s.Cluster, s.REST = source.GetClusterNames()[0], cmp.Or(source.GetRefreshDelay().AsDuration(), refreshDelay)
+		return s, nil
 	default:
-		return fieldcheck.Refuse("api_type", "%s is not supported, write GRPC or DELTA_GRPC", t)
+		return nil, fieldcheck.Refuse("api_type", "%s is not supported, write GRPC, DELTA_GRPC or REST", t)
 	}
 	services := source.GetGrpcServices()
 	if len(services) != 1 {
-		return fieldcheck.Refuse("grpc_services", "has %d entries, want one", len(services))
+		return nil, fieldcheck.Refuse("grpc_services", "has %d entries, want one", len(services))
 	}
-	at := "grpc_services[0]"
 	if g := services[0].GetGoogleGrpc(); g != nil {
-		return fieldcheck.At(at+".google_grpc", a.direct(g))
+		s.direct(g)
+		return s, nil
 	}
-	name := services[0].GetEnvoyGrpc().GetClusterName()
-	for i, c := range b.GetStaticResources().GetClusters() {
-		if c.GetName() == name {
-			if err := a.through(c); err != nil {
-				return fmt.Errorf("static_resources.clusters[%d], which is the control plane: %w", i, err)
-			}
-			return nil
-		}
-	}
-	return fieldcheck.Refuse(at+".envoy_grpc.cluster_name", "there is no static cluster %q", name)
+	g := services[0].GetEnvoyGrpc()
+	s.Cluster = g.GetClusterName()
+	s.Authority = cmp.Or(g.GetAuthority(), s.Cluster)
+	return s, nil
 }
 
 // direct takes the address and credentials of a google_grpc service.
-func (a *ADS) direct(g *corev3.GrpcService_GoogleGrpc) error {
-	a.Address = g.GetTargetUri()
+func (s *Source) direct(g *corev3.GrpcService_GoogleGrpc) {
+	s.Address = g.GetTargetUri()
 	ssl := g.GetChannelCredentials().GetSslCredentials()
-	a.Plaintext = ssl == nil
-	a.RootFile = ssl.GetRootCerts().GetFilename()
-	a.CertFile, a.KeyFile = ssl.GetCertChain().GetFilename(), ssl.GetPrivateKey().GetFilename()
-	return nil
-}
-
-// through takes the address and TLS context of the cluster that reaches the
-// control plane.
-func (a *ADS) through(c *clusterv3.Cluster) error {
-	endpoints := c.GetLoadAssignment().GetEndpoints()
-	if len(endpoints) == 0 || len(endpoints[0].GetLbEndpoints()) == 0 {
-		return fieldcheck.Refuse("load_assignment", "has no endpoint")
-	}
-	switch at := endpoints[0].GetLbEndpoints()[0].GetEndpoint().GetAddress(); {
-	case at.GetPipe() != nil:
-		a.Address = "unix:" + at.GetPipe().GetPath()
-	case at.GetSocketAddress() != nil:
-		s := at.GetSocketAddress()
-		a.Address = net.JoinHostPort(s.GetAddress(), strconv.Itoa(int(s.GetPortValue())))
-	default:
-		return fieldcheck.Refuse("load_assignment", "the endpoint has neither socket_address nor pipe")
-	}
-	if c.GetTransportSocket() == nil {
-		a.Plaintext = true
-		return nil
-	}
-	up := &tlsv3.UpstreamTlsContext{}
-	if err := c.GetTransportSocket().GetTypedConfig().UnmarshalTo(up); err != nil {
-		return fieldcheck.Refuse("transport_socket", "want an UpstreamTlsContext: %v", err)
-	}
-	a.ServerName = up.GetSni()
-	common := up.GetCommonTlsContext()
-	a.RootFile = common.GetValidationContext().GetTrustedCa().GetFilename()
-	if certs := common.GetTlsCertificates(); len(certs) > 0 {
-		a.CertFile, a.KeyFile = certs[0].GetCertificateChain().GetFilename(), certs[0].GetPrivateKey().GetFilename()
-	}
-	return nil
+	s.Plaintext = ssl == nil
+	s.RootFile = ssl.GetRootCerts().GetFilename()
+	s.CertFile, s.KeyFile = ssl.GetCertChain().GetFilename(), ssl.GetPrivateKey().GetFilename()
 }

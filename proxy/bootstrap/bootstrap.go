@@ -7,6 +7,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -30,11 +31,11 @@ type Config struct {
 	Listeners []*listenerv3.Listener
 	Clusters  []*clusterv3.Cluster
 	Secrets   []*tlsv3.Secret
-	// ADS is whom to ask for more; nil when nobody is asked.
-	ADS *ADS
-	// Endpoints are whom to ask for the endpoints of some static clusters, by the
-	// name under which they are asked for.
-	Endpoints map[string]*ADS
+	// ADS is the aggregated control plane; nil when there is none.
+	ADS *Source
+	// ClusterSource and ListenerSource are who has more clusters and listeners: the
+	// control plane, or a source of its own; nil is nobody.
+	ClusterSource, ListenerSource *Source
 	// MaxConnections is how many connections all listeners together may have open;
 	// 0 is no limit.
 	MaxConnections int64
@@ -49,13 +50,22 @@ type Config struct {
 	Source *bootstrapv3.Bootstrap
 }
 
-// ADS is a control plane and how to reach it.
-type ADS struct {
+// Source is who has resources and how to reach it: a server by its address, one
+// behind a cluster, or a file. Equal sources are the same one.
+type Source struct {
 	// SotW asks for the state of the world instead of delta.
 	SotW bool
-	// Clusters and Listeners say which kinds are asked for.
-	Clusters, Listeners bool
-	// Address is host:port, or unix:PATH.
+	// REST asks by HTTP, as often; 0 is gRPC.
+	REST time.Duration
+
+	// File has the resources; Directory, when it is set, is where it is replaced.
+	File, Directory string
+
+	// Cluster is the static cluster through which the server is reached, and
+	// Authority the host that calls name.
+	Cluster, Authority string
+
+	// Address is host:port, or unix:PATH, of a server without a cluster.
 	Address string
 	// Plaintext leaves TLS out.
 	Plaintext bool
@@ -70,4 +80,18 @@ type ADS struct {
 	// TokenFile is a bearer token, read again for each stream; none when
 	// empty.
 	TokenFile string
+}
+
+// String is how the source is called where people see it.
+func (s *Source) String() string {
+	kind := "DELTA_GRPC"
+	switch {
+	case s.File != "":
+		return s.File
+	case s.REST > 0:
+		kind = "REST"
+	case s.SotW:
+		kind = "GRPC"
+	}
+	return kind + " " + cmp.Or(s.Cluster, s.Address)
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -36,9 +37,9 @@ func TestParse(t *testing.T) {
 	if c.Node.GetId() != "here" || c.Admin != netip.MustParseAddrPort("127.0.0.1:9901") || len(c.Listeners) != 1 {
 		t.Errorf("got node %v, admin %v, %d listeners", c.Node, c.Admin, len(c.Listeners))
 	}
-	want := ADS{Clusters: true, Address: "10.0.0.1:18000", Plaintext: true}
-	if c.ADS == nil || *c.ADS != want {
-		t.Errorf("got control plane %+v, want %+v", c.ADS, want)
+	want := Source{Cluster: "xds", Authority: "xds"}
+	if c.ADS == nil || *c.ADS != want || c.ClusterSource != c.ADS || c.ListenerSource != nil {
+		t.Errorf("got control plane %+v, want %+v for clusters", c.ADS, want)
 	}
 }
 
@@ -52,7 +53,11 @@ func TestRefusals(t *testing.T) {
 		{"a trigger without its monitor", `overload_manager: {actions: [{name: envoy.overload_actions.shrink_heap, triggers: [{name: x, threshold: {value: 0.9}}]}]}`, `overload_manager.actions[0].triggers[0].name: "x" is no resource monitor`},
 		{"an action that is not supported", `overload_manager: {actions: [{name: envoy.overload_actions.reset_high_memory_stream}]}`, "is not supported, write stop_accepting_requests"},
 		{"a limit of nothing", `overload_manager: {resource_monitors: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig}}]}`, "max_active_downstream_connections: must be positive"},
-		{"a filesystem subscription", "dynamic_resources: {cds_config: {path_config_source: {path: /a}}}", "dynamic_resources.cds_config.path_config_source: is not supported"},
+		{"a source that there is not", "dynamic_resources: {cds_config: {ads: {}}}", "dynamic_resources.cds_config.ads: there is no ads_config to ask"},
+		{"no source", "dynamic_resources: {lds_config: {}}", "dynamic_resources.lds_config: names no source: write ads"},
+		{"the source that is meant by nobody", "dynamic_resources: {lds_config: {self: {}}}", "dynamic_resources.lds_config.self: is not supported"},
+		{"REST for all types", "dynamic_resources: {ads_config: {api_type: REST, cluster_names: [x]}}", "dynamic_resources.ads_config.api_type: REST is not aggregated"},
+		{"REST of nobody", "dynamic_resources: {cds_config: {api_config_source: {api_type: REST}}}", "dynamic_resources.cds_config.api_config_source.cluster_names: has 0 entries, want one"},
 		{"an extension that is not there", `static_resources: {listeners: [{filter_chains: [{filters: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}}]}]}]}`,
 			"envoy.extensions.filters.network.echo.v3.Echo is not supported"},
 	} {
@@ -92,8 +97,9 @@ static_resources:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := c.Endpoints["shop"]; a == nil || a.Address != "10.0.0.1:18000" || !a.SotW || !a.Plaintext {
-		t.Errorf("endpoints are asked of %+v", a)
+	a, err := Locate(c.Clusters[0].GetEdsClusterConfig().GetEdsConfig())
+	if want := (Source{SotW: true, Cluster: "xds", Authority: "xds"}); err != nil || *a != want {
+		t.Errorf("endpoints are asked of %+v, %v; want %+v", a, err, want)
 	}
 }
 
@@ -102,7 +108,7 @@ func TestSidecar(t *testing.T) {
 	c, err := Sidecar(Settings{
 		IP: netip.MustParseAddr("10.0.0.7"), Pod: "cart-1", Namespace: "shop", ServiceAccount: "cart",
 		Labels: map[string]string{"app": "cart"}, HTTPProxyPort: 15080, Metadata: map[string]any{"INTERCEPTION_MODE": "REDIRECT"},
-		ADS: ADS{Address: "istiod.istio-system.svc:15012"},
+		ADS: Source{Address: "istiod.istio-system.svc:15012"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -119,8 +125,25 @@ func TestSidecar(t *testing.T) {
 	if got := meta["LABELS"].GetStructValue().GetFields()["app"].GetStringValue(); got != "cart" {
 		t.Errorf("got label app %q, want cart", got)
 	}
-	if !c.ADS.Clusters || !c.ADS.Listeners {
-		t.Error("a sidecar asks for clusters and listeners")
+	if c.ADS == nil || c.ClusterSource != c.ADS || c.ListenerSource != c.ADS {
+		t.Error("a sidecar asks its control plane for clusters and listeners")
+	}
+}
+
+// Resources come from servers of every kind, and from files.
+func TestLocate(t *testing.T) {
+	for in, want := range map[string]Source{
+		"{path: /a.yaml}": {File: "/a.yaml"},
+		"{path_config_source: {path: /a.yaml, watched_directory: {path: /b}}}":                                            {File: "/a.yaml", Directory: "/b"},
+		"{api_config_source: {api_type: REST, cluster_names: [x]}}":                                                       {REST: 5 * time.Second, Cluster: "x"},
+		"{api_config_source: {api_type: REST, cluster_names: [x], refresh_delay: 0.5s}}":                                  {REST: time.Second / 2, Cluster: "x"},
+		"{api_config_source: {api_type: DELTA_GRPC, grpc_services: [{envoy_grpc: {cluster_name: x, authority: host}}]}}":  {Cluster: "x", Authority: "host"},
+		"{api_config_source: {api_type: GRPC, grpc_services: [{google_grpc: {target_uri: 10.0.0.1:1, stat_prefix: z}}]}}": {SotW: true, Address: "10.0.0.1:1", Plaintext: true},
+	} {
+		c, err := Parse([]byte("dynamic_resources: {cds_config: " + in + "}"))
+		if err != nil || c.ClusterSource == nil || *c.ClusterSource != want {
+			t.Errorf("%s: got %+v, %v; want %+v", in, c, err, want)
+		}
 	}
 }
 

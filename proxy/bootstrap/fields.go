@@ -53,18 +53,21 @@ var fields = fieldcheck.NewChecker(fieldcheck.Table{
 	"envoy.extensions.transport_sockets.tls.v3.Secret":                                         {Read: "*"},
 	"envoy.config.bootstrap.v3.Bootstrap.DynamicResources":                                     {Read: "lds_config cds_config ads_config"},
 	"envoy.config.core.v3.ConfigSource": {
-		Read:    "ads",
-		Ignored: map[string]string{"resource_api_version": "only v3 exists", "initial_fetch_timeout": "the first answer is waited for"},
+		Read:    "ads path path_config_source api_config_source",
+		Ignored: map[string]string{"resource_api_version": "only v3 exists", "initial_fetch_timeout": "what is served waits for what it needs"},
 	},
 	"envoy.config.core.v3.AggregatedConfigSource": {},
 	"envoy.config.core.v3.ApiConfigSource": {
-		Read: "api_type grpc_services",
+		Read: "api_type grpc_services cluster_names refresh_delay",
 		Ignored: map[string]string{
 			"transport_api_version":          "only v3 exists",
 			"set_node_on_first_message_only": "always so",
+			"request_timeout":                "an answer over REST may take 10 s",
 			"rate_limit_settings":            "requests follow answers, there is no flood to limit",
 		},
 	},
+	"envoy.config.core.v3.PathConfigSource":      {Read: "path watched_directory"},
+	"envoy.config.core.v3.WatchedDirectory":      {Read: "path"},
 	"envoy.config.core.v3.GrpcService":           {Read: "envoy_grpc google_grpc", Ignored: map[string]string{"timeout": "a stream has none"}},
 	"envoy.config.core.v3.GrpcService.EnvoyGrpc": {Read: "cluster_name authority"},
 	"envoy.config.core.v3.GrpcService.GoogleGrpc": {

@@ -1,19 +1,14 @@
 package bootstrap
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
-	"regexp"
-	"strings"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"google.golang.org/protobuf/encoding/protojson"
-	"sigs.k8s.io/yaml"
 
+	"github.com/lateenmesh/lateen/internal/envoyjson"
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 )
 
@@ -34,34 +29,23 @@ func Load(file string) (*Config, error) {
 // not supported is an error that names it. Spellings of Envoy's v2 API are read
 // as what they are called today, and noted.
 func Parse(text []byte) (*Config, error) {
-	asJSON := text
-	if !json.Valid(text) {
-		var err error
-		if asJSON, err = yaml.YAMLToJSONStrict(text); err != nil {
-			return nil, err
-		}
-	}
 	b := &bootstrapv3.Bootstrap{}
-	problem := protojson.Unmarshal(asJSON, b)
+	problem := envoyjson.Unmarshal(text, b)
 	if problem == nil {
 		return From(b)
 	}
 	// The spellings of the v2 API are unknown fields and messages today.
-	var tree any
-	if err := json.Unmarshal(asJSON, &tree); err != nil {
+	tree, err := envoyjson.Tree(text)
+	if err != nil {
 		return nil, err
 	}
 	var u upgrade
 	if u.walk(tree, ""); len(u.notes) == 0 {
-		return nil, plain(problem)
-	}
-	upgraded, err := json.Marshal(tree)
-	if err != nil {
-		return nil, err
+		return nil, problem
 	}
 	b = &bootstrapv3.Bootstrap{}
-	if err := protojson.Unmarshal(upgraded, b); err != nil {
-		return nil, plain(err)
+	if err := envoyjson.UnmarshalTree(tree, b); err != nil {
+		return nil, err
 	}
 	c, err := From(b)
 	if err != nil {
@@ -69,16 +53,6 @@ func Parse(text []byte) (*Config, error) {
 	}
 	c.Notes = u.notes
 	return c, nil
-}
-
-// unresolved is how the decoder says that it does not know a message's type.
-var unresolved = regexp.MustCompile(`unable to resolve "[^"]*/([^"/]+)": "not found"`)
-
-// plain drops the prefix that the decoder puts before each message, and names
-// extensions that are not there in our words.
-func plain(err error) error {
-	text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
-	return errors.New(unresolved.ReplaceAllString(text, "$1 is not supported"))
 }
 
 // From takes a bootstrap message.
@@ -102,13 +76,10 @@ func From(b *bootstrapv3.Bootstrap) (*Config, error) {
 			return nil, fieldcheck.At("admin.address", err)
 		}
 	}
-	if c.ADS, err = controlPlane(b); err != nil {
+	if err := c.controlPlane(b); err != nil {
 		return nil, fieldcheck.At("dynamic_resources", err)
 	}
 	if c.MaxConnections, c.Overload, err = readOverload(b); err != nil {
-		return nil, err
-	}
-	if c.Endpoints, err = endpointSources(b); err != nil {
 		return nil, err
 	}
 	return c, nil

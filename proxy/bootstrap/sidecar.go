@@ -40,8 +40,8 @@ type Settings struct {
 	Version string
 	// Admin is where the admin API listens.
 	Admin netip.AddrPort
-	// ADS is the control plane; Clusters and Listeners are always asked for.
-	ADS ADS
+	// ADS is the control plane, which is asked for clusters and listeners.
+	ADS Source
 }
 
 // istioVersion is the release of Istio whose wire contract is spoken; control
@@ -54,9 +54,7 @@ func Sidecar(s Settings) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	ads := s.ADS
-	ads.Clusters, ads.Listeners = true, true
-	return &Config{Node: node, Admin: s.Admin, ADS: &ads}, nil
+	return &Config{Node: node, Admin: s.Admin, ADS: &s.ADS, ClusterSource: &s.ADS, ListenerSource: &s.ADS}, nil
 }
 
 // ID is the node's id as Istio writes it: TYPE~IP~POD.NS~DOMAIN.

@@ -94,7 +94,7 @@ func (u *upgrade) object(n map[string]any, path string) {
 		n["transport_socket"] = map[string]any{"name": "envoy.transport_sockets.tls", "typed_config": context}
 		u.note(dotted(path, "tls_context"), "tls_context", "transport_socket")
 	}
-	if names, old := n["cluster_names"].([]any); old && n["api_type"] != nil {
+	if names, old := n["cluster_names"].([]any); old && n["api_type"] != nil && n["api_type"] != "REST" {
 		delete(n, "cluster_names")
 		var services []any
 		for _, name := range names {

@@ -107,7 +107,7 @@ func (s *State) setCluster(name string, r *raw, m *clusterv3.Cluster) error {
 		s.clusters[name] = e
 	}
 	e.raw, e.problem, e.pending = r, nil, compiled
-	if compiled.EDS != "" {
+	if compiled.EDS.Name != "" {
 		if s.services[compiled.EDS] == nil {
 			s.services[compiled.EDS] = map[*clusterEntry]bool{}
 		}
@@ -124,7 +124,7 @@ func (s *State) warmCluster(e *clusterEntry) {
 		return
 	}
 	config := c.Config
-	if c.EDS != "" {
+	if c.EDS.Name != "" {
 		assignment := s.endpoints[c.EDS]
 		if assignment == nil {
 			return
@@ -203,15 +203,16 @@ func (s *State) updateEndpoints(u ads.Update) error {
 			failed = append(failed, fmt.Errorf("endpoints %q: %w", r.Name, err))
 			continue
 		}
-		if err := s.setEndpoints(m.GetClusterName(), newRaw(r), m); err != nil {
+		if err := s.setEndpoints(ads.Ref{Name: m.GetClusterName(), Source: u.Source}, newRaw(r), m); err != nil {
 			failed = append(failed, err)
 		}
 	}
 	for _, name := range u.Removed {
 		// Endpoints that are gone without their cluster leave the ones there
 		// were; for a cluster that still waits there are none.
-		if s.endpoints[name] == nil {
-			failed = append(failed, s.setEndpoints(name, &raw{updated: time.Now()}, &endpointv3.ClusterLoadAssignment{ClusterName: name}))
+		ref := ads.Ref{Name: name, Source: u.Source}
+		if s.endpoints[ref] == nil {
+			failed = append(failed, s.setEndpoints(ref, &raw{updated: time.Now()}, &endpointv3.ClusterLoadAssignment{ClusterName: name}))
 		}
 	}
 	return errors.Join(failed...)
@@ -219,7 +220,7 @@ func (s *State) updateEndpoints(u ads.Update) error {
 
 // setEndpoints gives the clusters of a service their endpoints: only their
 // pickers change.
-func (s *State) setEndpoints(service string, r *raw, m *endpointv3.ClusterLoadAssignment) error {
+func (s *State) setEndpoints(service ads.Ref, r *raw, m *endpointv3.ClusterLoadAssignment) error {
 	if old := s.endpoints[service]; same(old, r) && old.body != nil {
 		old.version = r.version
 		return nil
@@ -230,7 +231,7 @@ func (s *State) setEndpoints(service string, r *raw, m *endpointv3.ClusterLoadAs
 		}
 		endpoints, err := e.active.Endpoints(m)
 		if err != nil {
-			return fmt.Errorf("endpoints %q: %w", service, err)
+			return fmt.Errorf("endpoints %q: %w", service.Name, err)
 		}
 		e.live.SetEndpoints(endpoints)
 	}
@@ -238,7 +239,7 @@ func (s *State) setEndpoints(service string, r *raw, m *endpointv3.ClusterLoadAs
 	for e := range s.services[service] {
 		if e.pending != nil && e.pending.EDS == service {
 			if _, err := e.pending.Endpoints(m); err != nil {
-				return fmt.Errorf("endpoints %q: %w", service, err)
+				return fmt.Errorf("endpoints %q: %w", service.Name, err)
 			}
 			s.warmCluster(e)
 		}

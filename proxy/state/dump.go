@@ -53,10 +53,10 @@ func (s *State) Resources(typeURL string) []Resource {
 	return out
 }
 
-func raws(have map[string]*raw) []Resource {
+func raws(have map[ads.Ref]*raw) []Resource {
 	var out []Resource
-	for _, name := range slices.Sorted(maps.Keys(have)) {
-		out = append(out, resource(name, have[name], false, nil))
+	for _, ref := range slices.SortedFunc(maps.Keys(have), ads.Ref.Compare) {
+		out = append(out, resource(ref.Name, have[ref], false, nil))
 	}
 	return out
 }
@@ -93,5 +93,5 @@ func (s *State) Listeners() []*listener.Config {
 
 // Certificates calls f with each secret and when it was last set, in no order.
 func (s *State) Certificates(f func(name string, m *credential.Material, updated time.Time)) {
-	s.secrets.Each(f)
+	s.secrets.Each(func(r ads.Ref, m *credential.Material, updated time.Time) { f(r.Name, m, updated) })
 }

@@ -37,10 +37,10 @@ func (e *listenerEntry) versions() []*compile.Listener {
 	return all
 }
 
-func routeNames(l *compile.Listener) []string {
-	var names []string
+func routeNames(l *compile.Listener) []ads.Ref {
+	var names []ads.Ref
 	for _, m := range l.Managers {
-		if m.RDS != "" {
+		if m.RDS.Name != "" {
 			names = append(names, m.RDS)
 		}
 	}
@@ -124,7 +124,7 @@ func (s *State) setListener(name string, r *raw, m *listenerv3.Listener) error {
 func (s *State) serveKnown(l *compile.Listener) error {
 	for _, m := range l.Managers {
 		r := s.routes[m.RDS]
-		if m.RDS == "" || r == nil {
+		if m.RDS.Name == "" || r == nil {
 			continue
 		}
 		rc := &routev3.RouteConfiguration{}
@@ -133,7 +133,7 @@ func (s *State) serveKnown(l *compile.Listener) error {
 		}
 		table, err := m.Table(rc)
 		if err != nil {
-			return fmt.Errorf("route %q: %w", m.RDS, err)
+			return fmt.Errorf("route %q: %w", m.RDS.Name, err)
 		}
 		m.Entry.SetTable(table)
 	}
@@ -143,7 +143,7 @@ func (s *State) serveKnown(l *compile.Listener) error {
 // warm reports whether a listener has all that it needs.
 func (s *State) warm(l *compile.Listener) bool {
 	for _, m := range l.Managers {
-		if m.RDS != "" && m.Entry.Table() == nil {
+		if m.RDS.Name != "" && m.Entry.Table() == nil {
 			return false
 		}
 	}
@@ -197,7 +197,7 @@ func (s *State) updateRoutes(u ads.Update) error {
 			failed = append(failed, fmt.Errorf("route %q: %w", r.Name, err))
 			continue
 		}
-		if err := s.setRoute(m.GetName(), newRaw(r), m); err != nil {
+		if err := s.setRoute(ads.Ref{Name: m.GetName(), Source: u.Source}, newRaw(r), m); err != nil {
 			failed = append(failed, fmt.Errorf("route %q: %w", m.GetName(), err))
 		}
 	}
@@ -209,7 +209,7 @@ func (s *State) updateRoutes(u ads.Update) error {
 
 // setRoute compiles a route configuration for every manager that asks for it,
 // and only when all can serve it puts it in force: one atomic store each.
-func (s *State) setRoute(name string, r *raw, m *routev3.RouteConfiguration) error {
+func (s *State) setRoute(name ads.Ref, r *raw, m *routev3.RouteConfiguration) error {
 	if old := s.routes[name]; same(old, r) {
 		old.version = r.version
 		return nil

@@ -10,13 +10,19 @@ import (
 
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
+	"github.com/lateenmesh/lateen/proxy/state/watch"
 )
 
 // local reports whether a secret is not asked of the control plane.
-func (s *State) local(name string) bool {
-	if r := s.bodies[name]; r != nil && r.static {
+func (s *State) local(ref ads.Ref) bool {
+	if r := s.bodies[ref]; r != nil && r.static {
 		return true
 	}
+	return ref.Source == "" && s.agents(ref.Name)
+}
+
+// agents reports whether a secret is one that the agent keeps.
+func (s *State) agents(name string) bool {
 	return s.config.Secrets != nil && slices.Contains(own, name)
 }
 
@@ -35,7 +41,7 @@ func (s *State) takeOwn() {
 			s.config.Log.Error("the agent's secret is not usable, the one before stays", "secret", name, "error", err)
 			continue
 		}
-		s.secrets.Set(name, m)
+		s.secrets.Set(ads.Ref{Name: name}, m)
 	}
 }
 
@@ -47,25 +53,32 @@ func (s *State) updateSecrets(u ads.Update) error {
 			failed = append(failed, fmt.Errorf("secret %q: %w", r.Name, err))
 			continue
 		}
-		failed = append(failed, s.setSecret(m.GetName(), newRaw(r), m))
+		failed = append(failed, s.setSecret(ads.Ref{Name: m.GetName(), Source: u.Source}, newRaw(r), m))
 	}
+	s.watchFiles()
 	for _, name := range u.Removed {
-		s.secrets.Remove(name)
-		delete(s.bodies, name)
-		s.absent[name] = true
+		ref := ads.Ref{Name: name, Source: u.Source}
+		s.secrets.Remove(ref)
+		delete(s.bodies, ref)
+		delete(s.files, ref)
+		s.absent[ref] = true
 	}
 	s.warmAll()
 	return errors.Join(failed...)
 }
 
 // setSecret takes a secret; what uses it shows it from the next handshake on.
-func (s *State) setSecret(name string, r *raw, m *tlsv3.Secret) error {
+func (s *State) setSecret(name ads.Ref, r *raw, m *tlsv3.Secret) error {
 	material, err := credential.FromSecret(m)
 	if err != nil {
-		return fmt.Errorf("secret %q: %w", name, err)
+		return fmt.Errorf("secret %q: %w", name.Name, err)
 	}
 	s.secrets.Set(name, material)
 	r.updated = time.Now()
+	delete(s.files, name)
+	if !r.static && credential.Directories(m) != nil {
+		s.files[name] = m
+	}
 	r.body = nil // keys are not kept for dumps
 	s.bodies[name] = r
 	delete(s.absent, name)
@@ -75,8 +88,44 @@ func (s *State) setSecret(name string, r *raw, m *tlsv3.Secret) error {
 // have reports whether nothing is waited for any more: each secret is there, or
 // the control plane has said that it does not have it. A filter chain whose
 // secret does not exist refuses handshakes; it does not hold up its neighbours.
-func (s *State) have(names []string) bool {
-	return !slices.ContainsFunc(names, func(name string) bool {
-		return !s.absent[name] && !s.secrets.Has([]string{name})
+func (s *State) have(names []ads.Ref) bool {
+	return !slices.ContainsFunc(names, func(name ads.Ref) bool {
+		return !s.absent[name] && !s.secrets.Has([]ads.Ref{name})
 	})
+}
+
+// watchFiles looks at the files that secrets name. A directory that was looked at
+// once is looked at for ever.
+func (s *State) watchFiles() {
+	if s.watch == nil && len(s.files) > 0 {
+		w, err := watch.New()
+		if err != nil {
+			s.config.Log.Error("files that secrets name are not read again", "error", err)
+			return
+		}
+		s.watch = w
+		s.running.Go(func() { s.followFiles(w) })
+	}
+	for ref, m := range s.files {
+		for _, dir := range credential.Directories(m) {
+			if err := s.watch.Directory(dir); err != nil {
+				s.config.Log.Error("files of a secret are not read again", "secret", ref.Name, "error", err)
+			}
+		}
+	}
+}
+
+func (s *State) followFiles(w *watch.Watch) {
+	for range w.Changed() {
+		s.mu.Lock()
+		for ref, m := range s.files {
+			material, err := credential.FromSecret(m)
+			if err != nil {
+				s.config.Log.Warn("files of a secret are not usable, what was read before stays", "secret", ref.Name, "error", err)
+				continue
+			}
+			s.secrets.Set(ref, material)
+		}
+		s.mu.Unlock()
+	}
 }

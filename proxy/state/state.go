@@ -19,6 +19,7 @@ import (
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
@@ -30,6 +31,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/compile"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
+	"github.com/lateenmesh/lateen/proxy/state/watch"
 	"github.com/lateenmesh/lateen/proxy/stream"
 	"github.com/lateenmesh/lateen/proxy/telemetry"
 )
@@ -59,12 +61,12 @@ type Config struct {
 	Telemetry *telemetry.Telemetry
 	// Secrets may be nil: then all secrets come as resources.
 	Secrets Secrets
-	// Want tells the control plane which names of a type are of interest; nil
-	// when there is none.
-	Want func(typeURL string, names []string)
-	// OwnSource reports that the endpoints of a service are asked for from a server
-	// of their own; nil is never.
-	OwnSource func(service string) bool
+	// Want tells a source which names of a type are of interest; the empty source is
+	// the aggregated control plane. It is nil when nobody is asked.
+	Want func(source, typeURL string, names []string)
+	// Locate says who has resources of a type that are asked for by name; nil is the
+	// aggregated control plane for all.
+	Locate func(at *corev3.ConfigSource, typeURL string) (source string, err error)
 	// Self and NodeID are who this proxy is.
 	Self   stream.Peer
 	NodeID string
@@ -88,15 +90,18 @@ type State struct {
 
 	mu         sync.Mutex // guards what follows
 	clusters   map[string]*clusterEntry
-	services   map[string]map[*clusterEntry]bool // clusters by the service whose endpoints they use
-	endpoints  map[string]*raw                   // by service name
+	services   map[ads.Ref]map[*clusterEntry]bool // clusters by the service whose endpoints they use
+	endpoints  map[ads.Ref]*raw                   // by service
 	listeners  map[string]*listenerEntry
-	routes     map[string]*raw
-	bodies     map[string]*raw // secrets by name
-	absent     map[string]bool // secrets that the control plane does not have
-	serving    bool            // listeners may be put in force
-	background context.Context // Run's; nil before
-	running    sync.WaitGroup  // resolving clusters
+	routes     map[ads.Ref]*raw
+	bodies     map[ads.Ref]*raw           // secrets
+	files      map[ads.Ref]*tlsv3.Secret  // secrets that name files
+	watch      *watch.Watch               // of these files; nil before the first one
+	absent     map[ads.Ref]bool           // secrets that whoever was asked does not have
+	asked      map[string]map[string]bool // sources that have been asked, by type URL
+	serving    bool                       // listeners may be put in force
+	background context.Context            // Run's; nil before
+	running    sync.WaitGroup             // resolving clusters
 }
 
 // raw is a resource as it came.
@@ -112,19 +117,24 @@ func New(c Config) *State {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.OwnSource == nil {
-		c.OwnSource = func(string) bool { return false }
-	}
 	if c.Want == nil {
-		c.Want = func(string, []string) {}
+		c.Want = func(string, string, []string) {}
 	}
 	s := &State{
 		config: c, secrets: credential.NewStore(),
-		handles: map[string]*cluster.Handle{}, clusters: map[string]*clusterEntry{}, services: map[string]map[*clusterEntry]bool{}, endpoints: map[string]*raw{},
-		listeners: map[string]*listenerEntry{}, routes: map[string]*raw{}, bodies: map[string]*raw{}, absent: map[string]bool{},
+		handles: map[string]*cluster.Handle{}, clusters: map[string]*clusterEntry{}, services: map[ads.Ref]map[*clusterEntry]bool{}, endpoints: map[ads.Ref]*raw{},
+		listeners: map[string]*listenerEntry{}, routes: map[ads.Ref]*raw{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{}, asked: map[string]map[string]bool{},
+	}
+	if c.Locate != nil {
+		s.secrets.Locate = func(name string, at *corev3.ConfigSource) (string, error) {
+			if s.agents(name) {
+				return "", nil
+			}
+			return c.Locate(at, ads.SecretType)
+		}
 	}
 	s.compiler = &compile.Compiler{
-		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, Service: c.Service, Telemetry: c.Telemetry, OwnSource: c.OwnSource, Failing: c.Failing, Overload: c.Overload, Log: c.Log,
+		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, Service: c.Service, Telemetry: c.Telemetry, Locate: c.Locate, Failing: c.Failing, Overload: c.Overload, Log: c.Log,
 	}
 	s.takeOwn()
 	return s
@@ -149,6 +159,14 @@ func (s *State) lookup(name string) *cluster.Handle {
 	return s.handles[name]
 }
 
+// Cluster is a cluster in force; nil when there is none of that name.
+func (s *State) Cluster(name string) *cluster.Cluster {
+	if h := s.lookup(name); h != nil {
+		return h.Load()
+	}
+	return nil
+}
+
 // Static puts resources in force that never change. A resource that is not
 // understood is an error that names it and its field.
 func (s *State) Static(listeners []*listenerv3.Listener, clusters []*clusterv3.Cluster, secrets []*tlsv3.Secret) error {
@@ -156,7 +174,7 @@ func (s *State) Static(listeners []*listenerv3.Listener, clusters []*clusterv3.C
 	defer s.mu.Unlock()
 	var failed []error
 	for _, m := range secrets {
-		failed = append(failed, s.setSecret(m.GetName(), staticRaw(m), m))
+		failed = append(failed, s.setSecret(ads.Ref{Name: m.GetName()}, staticRaw(m), m))
 	}
 	for _, m := range clusters {
 		failed = append(failed, s.setCluster(m.GetName(), staticRaw(m), m))
@@ -203,10 +221,10 @@ func (s *State) Update(u ads.Update) error {
 
 // want tells the control plane what is of interest now.
 func (s *State) want() {
-	var eds, rds, sds []string
+	var eds, rds, sds []ads.Ref
 	for _, e := range s.clusters {
 		for _, c := range e.versions() {
-			if c.EDS != "" {
+			if c.EDS.Name != "" {
 				eds = append(eds, c.EDS)
 			}
 			sds = append(sds, c.Secrets...)
@@ -220,22 +238,41 @@ func (s *State) want() {
 	}
 	sds = slices.DeleteFunc(sds, s.local)
 	eds, rds, sds = set(eds), set(rds), set(sds)
-	s.config.Want(ads.EndpointType, eds)
-	s.config.Want(ads.RouteType, rds)
-	s.config.Want(ads.SecretType, sds)
+	s.ask(ads.EndpointType, eds)
+	s.ask(ads.RouteType, rds)
+	s.ask(ads.SecretType, sds)
 	forget(s.endpoints, eds)
 	forget(s.routes, rds)
 }
 
-func set(names []string) []string {
-	slices.Sort(names)
+// ask tells each source what is wanted of it, and those of before that it is
+// nothing any more.
+func (s *State) ask(typeURL string, wanted []ads.Ref) {
+	names := map[string][]string{"": nil}
+	for source := range s.asked[typeURL] {
+		names[source] = nil
+	}
+	for _, r := range wanted {
+		names[r.Source] = append(names[r.Source], r.Name)
+	}
+	s.asked[typeURL] = map[string]bool{}
+	for source, list := range names {
+		s.config.Want(source, typeURL, list)
+		if len(list) > 0 {
+			s.asked[typeURL][source] = true
+		}
+	}
+}
+
+func set(names []ads.Ref) []ads.Ref {
+	slices.SortFunc(names, ads.Ref.Compare)
 	return slices.Compact(names)
 }
 
 // forget drops resources that nobody refers to any more; wanted is sorted.
-func forget(have map[string]*raw, wanted []string) {
-	maps.DeleteFunc(have, func(name string, r *raw) bool {
-		_, found := slices.BinarySearch(wanted, name)
+func forget(have map[ads.Ref]*raw, wanted []ads.Ref) {
+	maps.DeleteFunc(have, func(name ads.Ref, r *raw) bool {
+		_, found := slices.BinarySearchFunc(wanted, name, ads.Ref.Compare)
 		return !r.static && !found
 	})
 }
@@ -259,6 +296,7 @@ func (s *State) Run(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	defer s.running.Wait()
+	defer s.unwatch()
 	var changed <-chan struct{}
 	if s.config.Secrets != nil {
 		changed = s.config.Secrets.Changed()
@@ -273,6 +311,14 @@ func (s *State) Run(ctx context.Context) error {
 			s.warmAll()
 			s.mu.Unlock()
 		}
+	}
+}
+
+func (s *State) unwatch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watch != nil {
+		s.watch.Close()
 	}
 }
 

@@ -36,7 +36,10 @@ func (r *recorder) Update(l []*listener.Config) map[string]error {
 	return nil
 }
 
-func (r *recorder) want(url string, names []string) {
+func (r *recorder) want(source, url string, names []string) {
+	if source != "" {
+		url = source + " " + url
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.wanted[url] = names
@@ -218,5 +221,33 @@ func TestStateOfTheWorld(t *testing.T) {
 	noError(t, s.Update(ads.Update{Type: ads.ClusterType, Full: true}))
 	if s.handle("a").Load() != nil || s.handle("static").Load() == nil {
 		t.Error("want a gone and static kept")
+	}
+}
+
+// Resources with one name from two sources are two resources, and each source is
+// asked for its own until nobody wants them any more.
+func TestSourcesKeepTheirNames(t *testing.T) {
+	r := &recorder{wanted: map[string][]string{}}
+	s := New(Config{Listeners: r, Telemetry: telemetry.New(telemetry.Config{}), Want: r.want, Locate: func(at *corev3.ConfigSource, _ string) (string, error) {
+		return at.GetPathConfigSource().GetPath(), nil
+	}})
+	of := func(name, path string) proto.Message {
+		return parse(t, &clusterv3.Cluster{}, `{"name":"`+name+`","type":"EDS","edsClusterConfig":{"serviceName":"web","edsConfig":{"pathConfigSource":{"path":"`+path+`"}}}}`)
+	}
+	noError(t, update(t, s, ads.ClusterType, of("a", "/a"), of("b", "/b")))
+	for _, source := range []string{"/a", "/b"} {
+		if diff := cmp.Diff(r.wanted[source+" "+ads.EndpointType], []string{"web"}); diff != "" {
+			t.Errorf("asked of %s: %s", source, diff)
+		}
+	}
+	body, err := anypb.New(assignment(t, "web", "10.0.0.1"))
+	noError(t, err)
+	noError(t, s.Update(ads.Update{Source: "/a", Type: ads.EndpointType, Set: []ads.Resource{{Body: body}}}))
+	if s.handle("a").Load() == nil || s.handle("b").Load() != nil {
+		t.Error("what one source says is not for its own cluster alone")
+	}
+	noError(t, s.Update(ads.Update{Type: ads.ClusterType, Removed: []string{"b"}}))
+	if got := r.wanted["/b "+ads.EndpointType]; len(got) != 0 {
+		t.Errorf("the second source is still asked for %v", got)
 	}
 }

@@ -101,11 +101,14 @@ func (p *Proxy) tunnel(conn net.Conn, noted *stream.TCP) {
 // connect finds an endpoint that accepts, and notes why when there is none.
 func (p *Proxy) connect(facts *stream.Conn, info *stream.Info) (*cluster.Cluster, *cluster.Host, *pool.Conn) {
 	handle := p.choose()
-	if handle == nil || handle.Load() == nil {
+	var c *cluster.Cluster
+	if handle != nil {
+		c = handle.Load()
+	}
+	if c == nil {
 		info.Flags |= stream.NoCluster
 		return nil, nil, nil
 	}
-	c := handle.Load()
 	info.Cluster, info.Destination = c.Name, c.Service
 	var tried []*cluster.Host
 	for range p.cfg.ConnectAttempts {

@@ -1,14 +1,17 @@
-// Package ads asks a control plane for configuration over Envoy's aggregated
-// discovery service: one gRPC stream, delta (the default) or state of the
-// world.
+// Package ads asks for configuration: a control plane over Envoy's aggregated
+// discovery service, delta (the default) or state of the world, or the service of
+// one type, over gRPC or REST; or a file.
 //
 // It stands at the start of a config change inside the proxy: what arrives goes
 // to a [Sink], whose answer becomes the ack or nack. The protocols themselves
-// are values without I/O (delta.go, sotw.go); [Client] carries their messages.
+// are values without I/O (delta.go, sotw.go); [Client] carries their messages over
+// one of the wires (wire.go, rest.go, file.go).
 package ads
 
 import (
+	"cmp"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/types/known/anypb"
 )
@@ -21,10 +24,11 @@ const (
 	ListenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
 	RouteType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	SecretType   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+	RuntimeType  = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
 )
 
 // Types lists the type URLs in their order.
-var Types = [...]string{ClusterType, EndpointType, ListenerType, RouteType, SecretType}
+var Types = [...]string{ClusterType, EndpointType, ListenerType, RouteType, SecretType, RuntimeType}
 
 // order is the place of a type among [Types]; unknown types come last.
 func order(typeURL string) int {
@@ -34,17 +38,32 @@ func order(typeURL string) int {
 	return len(Types)
 }
 
+// A Ref is a resource that is asked for by its name, and who is asked.
+type Ref struct {
+	Name string
+	// Source is who has it; empty is the aggregated control plane.
+	Source string
+}
+
+// Compare orders references by name.
+func (r Ref) Compare(other Ref) int {
+	return cmp.Or(cmp.Compare(r.Name, other.Name), cmp.Compare(r.Source, other.Source))
+}
+
 // Resource is one named piece of configuration.
 type Resource struct {
-	// Name is the resource's name; empty in the state of the world, where the
+	// Name is the resource's name; empty in the state of the world where the
 	// body alone says it.
 	Name    string
 	Version string
 	Body    *anypb.Any
+
+	ttl time.Duration // how long it lives without a word of it; 0 is for ever
 }
 
 // Update is what one response says.
 type Update struct {
+	Source  string // who says it, as in a [Ref]
 	Type    string // type URL
 	Version string // of the response as a whole; informational in delta
 	Set     []Resource
@@ -82,6 +101,15 @@ type response struct {
 	typeURL string
 	nonce   string
 	update  Update
+	// alive are resources that are as they were and live on.
+	alive []Resource
+	// broken is why the response cannot be used, where the wire knows.
+	broken error
+}
+
+// news reports whether the response says more than that resources live on.
+func (r *response) news() bool {
+	return len(r.alive) == 0 || len(r.update.Set)+len(r.update.Removed) > 0
 }
 
 // protocol is one variant's rules, without I/O: what is wanted and what was

@@ -1,6 +1,7 @@
 package ads
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -18,11 +19,17 @@ type Config struct {
 	Node *core.Node
 	// SotW asks for the state of the world instead of delta.
 	SotW bool
-	// Server is where the control plane is and how to reach it.
+	// Server is where the control plane is and how to reach it; none for a file.
 	Server Server
 	// Service is the type of resource whose own service is asked; empty asks the
 	// aggregated one.
 	Service string
+	// REST asks by HTTP as often; 0 is gRPC.
+	REST time.Duration
+	// File is read instead of asking a server.
+	File File
+	// Source is what updates say of where they come from.
+	Source string
 	// Sink takes what arrives.
 	Sink Sink
 	// Backoff is the first pause after a lost stream; it doubles up to
@@ -31,6 +38,9 @@ type Config struct {
 	Backoff, MaxBackoff time.Duration
 	Log                 *slog.Logger
 }
+
+// name is what the log calls the control plane.
+func (c *Config) name() string { return cmp.Or(c.File.Path, c.Server.Address) }
 
 // Status is how the conversation goes.
 type Status struct {
@@ -54,11 +64,22 @@ type TypeStatus struct {
 	repeated int // refusals with the same words in a row
 }
 
+// With adds up how a type goes that comes from two sources.
+func (t TypeStatus) With(other TypeStatus) TypeStatus {
+	t.Accepted, t.Rejected = t.Accepted+other.Accepted, t.Rejected+other.Rejected
+	t.Version, t.Nack = cmp.Or(other.Version, t.Version), cmp.Or(other.Nack, t.Nack)
+	if other.Updated.After(t.Updated) {
+		t.Updated = other.Updated
+	}
+	return t
+}
+
 // Client keeps one stream to the control plane. While there is none, what the
 // sink has stays in force.
 type Client struct {
 	config Config
 	proto  protocol // owned by Run's goroutine
+	lives  lives    // owned by Run's goroutine
 	woken  chan struct{}
 
 	mu     sync.Mutex          // guards what follows
@@ -79,11 +100,11 @@ func New(c Config) *Client {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	client := &Client{
-		config: c, proto: newDelta(), woken: make(chan struct{}, 1),
+		config: c, proto: newDelta(), lives: newLives(), woken: make(chan struct{}, 1),
 		wanted: map[string][]string{}, dirty: map[string]bool{},
 		status: Status{Types: map[string]TypeStatus{}},
 	}
-	if c.SotW {
+	if c.SotW || c.REST > 0 || c.File.Path != "" {
 		client.proto = newSotW()
 	}
 	return client
@@ -129,7 +150,7 @@ func (c *Client) Run(ctx context.Context) error {
 		wait := pause.next()
 		c.disconnected(err)
 		c.config.Log.Warn("control plane lost, configuration stays as it is",
-			"address", c.config.Server.Address, "error", err, "retry", wait)
+			"address", c.config.name(), "error", err, "retry", wait)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -143,15 +164,11 @@ func (c *Client) Run(ctx context.Context) error {
 func (c *Client) converse(ctx context.Context) (heard bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	conn, err := c.config.Server.dial()
+	w, err := openWire(ctx, c.config)
 	if err != nil {
 		return false, err
 	}
-	defer conn.Close()
-	w, err := openWire(ctx, conn, c.config)
-	if err != nil {
-		return false, err
-	}
+	defer w.close()
 	responses, failed := receive(ctx, w)
 	defer func() { cancel(); <-failed }()
 	later := newPostponed()
@@ -174,6 +191,8 @@ func (c *Client) converse(ctx context.Context) (heard bool, err error) {
 			if err := w.send(m); err != nil {
 				return heard, err
 			}
+		case <-c.lives.timer.C:
+			c.expire()
 		case <-later.timer.C:
 			for _, m := range later.take() {
 				if err := w.send(m); err != nil {
@@ -261,7 +280,14 @@ func (c *Client) nextWish() (url string, names []string, ok bool) {
 // and how long to wait with it: some servers send what was refused again at
 // once, for ever.
 func (c *Client) handle(r response) (m message, wait time.Duration) {
-	err := c.config.Sink.Update(r.update)
+	r.update.Source = c.config.Source
+	err := r.broken
+	if err == nil && r.news() {
+		err = c.config.Sink.Update(r.update)
+	}
+	if err == nil {
+		c.lives.note(r, time.Now())
+	}
 	m = c.proto.answer(r, err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -308,7 +334,7 @@ func (c *Client) connected(server string) {
 	c.mu.Lock()
 	c.status.Connected, c.status.Server, c.status.Error = true, server, nil
 	c.mu.Unlock()
-	c.config.Log.Info("control plane connected", "address", c.config.Server.Address, "server", server)
+	c.config.Log.Info("control plane connected", "address", c.config.name(), "server", server)
 }
 
 func (c *Client) disconnected(err error) {

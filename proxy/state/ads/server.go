@@ -33,6 +33,8 @@ type Server struct {
 	TokenFile string
 	// Certificate identifies this client; nil when a token does.
 	Certificate func() (*tls.Certificate, error)
+	// Authority is the host that calls name; the address when empty.
+	Authority string
 	// Dial opens connections; it resolves host names too. The system's
 	// resolver and dialer when nil.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -53,6 +55,9 @@ func (s Server) dial() (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithNoProxy(), // a proxy's way to its control plane is not the environment's affair
+	}
+	if s.Authority != "" {
+		options = append(options, grpc.WithAuthority(s.Authority))
 	}
 	if s.TokenFile != "" {
 		options = append(options, grpc.WithPerRPCCredentials(token{s.TokenFile, !s.Plaintext}))

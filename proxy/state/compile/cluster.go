@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
 	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
@@ -29,9 +31,9 @@ type Cluster struct {
 	Config cluster.Config
 	// EDS is the name under which its endpoints are asked for; empty when it
 	// has its own.
-	EDS string
+	EDS ads.Ref
 	// Secrets names the secrets that it waits for.
-	Secrets []string
+	Secrets []ads.Ref
 
 	sockets  []socketMatch
 	exchange *peermetadata.Exchange // nil where no filter makes it
@@ -53,7 +55,7 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 		at string
 		do func(*clusterv3.Cluster) error
 	}{
-		{"type", func(m *clusterv3.Cluster) error { return out.kind(c, m) }},
+		{"", func(m *clusterv3.Cluster) error { return out.kind(c, m) }},
 		{"", out.policy},
 		{"lb_subset_config", out.subsets},
 		{"circuit_breakers", out.limits},
@@ -96,11 +98,10 @@ func (c *Cluster) kind(compiler *Compiler, m *clusterv3.Cluster) error {
 		c.Config.Kind = cluster.Static
 	case clusterv3.Cluster_EDS:
 		c.Config.Kind = cluster.Static
-		if c.EDS = own(m.GetEdsClusterConfig().GetServiceName()); c.EDS == "" {
-			c.EDS = c.Config.Name
-		}
-		if m.GetEdsClusterConfig().GetEdsConfig().GetApiConfigSource() != nil && (compiler.OwnSource == nil || !compiler.OwnSource(c.EDS)) {
-			return fieldcheck.Refuse("eds_cluster_config.eds_config.api_config_source", "is for clusters of the bootstrap, write ads")
+		var err error
+		c.EDS, err = compiler.locate(m.GetEdsClusterConfig().GetEdsConfig(), ads.EndpointType, cmp.Or(own(m.GetEdsClusterConfig().GetServiceName()), c.Config.Name))
+		if err != nil {
+			return fieldcheck.At("eds_cluster_config.eds_config", err)
 		}
 	case clusterv3.Cluster_STRICT_DNS:
 		c.Config.Kind = cluster.StrictDNS
@@ -110,7 +111,7 @@ func (c *Cluster) kind(compiler *Compiler, m *clusterv3.Cluster) error {
 		c.Config.Kind = cluster.OriginalDst
 		c.Config.OriginalPort = uint16(m.GetOriginalDstLbConfig().GetUpstreamPortOverride().GetValue())
 	default:
-		return fieldcheck.Refuse("", "%s is not supported", t)
+		return fieldcheck.Refuse("type", "%s is not supported", t)
 	}
 	return nil
 }
@@ -285,7 +286,7 @@ func (c *Cluster) socket(compiler *Compiler, s *corev3.TransportSocket) (pool.TL
 			return nil, fieldcheck.At("typed_config", err)
 		}
 		c.Secrets = append(c.Secrets, client.Secrets()...)
-		slices.Sort(c.Secrets)
+		slices.SortFunc(c.Secrets, ads.Ref.Compare)
 		c.Secrets = slices.Compact(c.Secrets)
 		return client, nil
 	case *proxyv3.ProxyProtocolUpstreamTransport:

@@ -7,12 +7,14 @@
 package compile
 
 import (
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"log/slog"
 	"sync"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
 	"github.com/lateenmesh/lateen/proxy/overload"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
 	"github.com/lateenmesh/lateen/proxy/telemetry"
@@ -27,9 +29,9 @@ type Compiler struct {
 	// Lookup finds the handle of a cluster that is named by a request; nil when
 	// there is none.
 	Lookup func(name string) *cluster.Handle
-	// OwnSource reports that the endpoints of a service come from a server of their
-	// own; nil is never.
-	OwnSource func(service string) bool
+	// Locate says who has resources of a type that are asked for by name; nil is the
+	// aggregated control plane for all.
+	Locate func(at *corev3.ConfigSource, typeURL string) (source string, err error)
 	// Self is this proxy's workload, NodeID its name on the wire.
 	Self   stream.Peer
 	NodeID string
@@ -52,4 +54,15 @@ type Compiler struct {
 		exchange *peermetadata.Exchange
 		err      error
 	}
+}
+
+// locate is a resource by its name and who has it.
+func (c *Compiler) locate(at *corev3.ConfigSource, typeURL, name string) (ads.Ref, error) {
+	r := ads.Ref{Name: name}
+	if c.Locate == nil || at == nil {
+		return r, nil
+	}
+	var err error
+	r.Source, err = c.Locate(at, typeURL)
+	return r, err
 }

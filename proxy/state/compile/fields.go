@@ -45,18 +45,9 @@ var coreFields = fieldcheck.Table{
 	"envoy.type.v3.FractionalPercent":               {Read: "*"},
 	"envoy.type.v3.Percent":                         {Read: "*"},
 	"envoy.type.v3.Int64Range":                      {Read: "*"},
-	"envoy.config.core.v3.ConfigSource": {
-		Read: "ads api_config_source",
-		Ignored: map[string]string{
-			"resource_api_version":  "only v3 exists",
-			"initial_fetch_timeout": "what is served waits for what it needs",
-		},
-	},
-	"envoy.config.core.v3.AggregatedConfigSource": {},
-	"envoy.config.core.v3.ApiConfigSource":        {Read: "*"}, // by the bootstrap, where it may stand
-	"envoy.config.core.v3.TypedExtensionConfig":   {Read: "name typed_config"},
-	"envoy.type.matcher.v3.StringMatcher":         {Read: "exact prefix suffix contains safe_regex ignore_case"},
-	"envoy.type.matcher.v3.RegexMatcher":          {Read: "regex", Ignored: map[string]string{"google_re2": "the syntax is RE2's"}},
+	"envoy.config.core.v3.TypedExtensionConfig":     {Read: "name typed_config"},
+	"envoy.type.matcher.v3.StringMatcher":           {Read: "exact prefix suffix contains safe_regex ignore_case"},
+	"envoy.type.matcher.v3.RegexMatcher":            {Read: "regex", Ignored: map[string]string{"google_re2": "the syntax is RE2's"}},
 	"envoy.type.matcher.v3.RegexMatchAndSubstitute": {
 		Read: "pattern substitution",
 	},

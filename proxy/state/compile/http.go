@@ -13,6 +13,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/overload"
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -20,7 +21,7 @@ import (
 // tables.
 type Manager struct {
 	// RDS is the name of its route configuration; empty when it has its own.
-	RDS string
+	RDS ads.Ref
 	// Entry takes the tables.
 	Entry *entry.Handler
 
@@ -74,7 +75,9 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	manager := &Manager{Entry: entry.New(config), compiler: c, filters: filters}
 	switch r := m.GetRouteSpecifier().(type) {
 	case *hcmv3.HttpConnectionManager_Rds:
-		manager.RDS = r.Rds.GetRouteConfigName()
+		if manager.RDS, err = c.locate(r.Rds.GetConfigSource(), ads.RouteType, r.Rds.GetRouteConfigName()); err != nil {
+			return nil, fieldcheck.At("rds.config_source", err)
+		}
 	case *hcmv3.HttpConnectionManager_RouteConfig:
 		table, err := manager.Table(r.RouteConfig)
 		if err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/filter/router"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
 	"github.com/lateenmesh/lateen/proxy/tcp"
@@ -34,7 +35,7 @@ type Listener struct {
 	// them.
 	Managers []*Manager
 	// Secrets names the secrets that it waits for.
-	Secrets []string
+	Secrets []ads.Ref
 }
 
 // Listener compiles a listener.
@@ -124,7 +125,7 @@ func (c *Compiler) chains(m *listenerv3.Listener, out *Listener) error {
 		}
 		out.Config.Default = chain
 	}
-	slices.Sort(out.Secrets)
+	slices.SortFunc(out.Secrets, ads.Ref.Compare)
 	out.Secrets = slices.Compact(out.Secrets)
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
 
 // Client is the TLS context of a cluster's connections.
@@ -48,7 +49,7 @@ func NewClient(store *Store, t *tlsv3.UpstreamTlsContext, unspoken ...string) (*
 }
 
 // Secrets names the secrets that it waits for.
-func (c *Client) Secrets() []string { return c.common.secrets() }
+func (c *Client) Secrets() []ads.Ref { return c.common.secrets() }
 
 // ALPN is the list of protocols that the context offers by itself.
 func (c *Client) ALPN() []string { return c.common.alpn }

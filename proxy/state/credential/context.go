@@ -9,6 +9,7 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
 
 // common is what both ends' TLS contexts say.
@@ -16,10 +17,10 @@ type common struct {
 	store *Store
 	// fixed are the certificates given in place, names those by secret.
 	fixed []tls.Certificate
-	names []string
+	names []ads.Ref
 	// trustName is the secret that says whom to trust; empty when rules or
 	// nothing does.
-	trustName string
+	trustName ads.Ref
 	// own is the validation context given in place; nil when there is none.
 	own      *Material
 	sans     []sanMatch
@@ -45,8 +46,12 @@ func newCommon(store *Store, c *tlsv3.CommonTlsContext, unspoken []string) (*com
 		}
 		out.fixed = append(out.fixed, *m.Certificate)
 	}
-	for _, s := range c.GetTlsCertificateSdsSecretConfigs() {
-		out.names = append(out.names, s.GetName())
+	for i, s := range c.GetTlsCertificateSdsSecretConfigs() {
+		name, err := store.ref(s)
+		if err != nil {
+			return nil, fieldcheck.At(fmt.Sprintf("tls_certificate_sds_secret_configs[%d]", i), err)
+		}
+		out.names = append(out.names, name)
 	}
 	if err := out.validation(c); err != nil {
 		return nil, err
@@ -59,17 +64,18 @@ func newCommon(store *Store, c *tlsv3.CommonTlsContext, unspoken []string) (*com
 
 func (c *common) validation(t *tlsv3.CommonTlsContext) error {
 	rules, at := t.GetValidationContext(), "validation_context"
-	if s := t.GetValidationContextSdsSecretConfig(); s != nil {
-		c.trustName = s.GetName()
-	}
+	secret, secretAt := t.GetValidationContextSdsSecretConfig(), "validation_context_sds_secret_config"
 	if both := t.GetCombinedValidationContext(); both != nil {
 		rules, at = both.GetDefaultValidationContext(), "combined_validation_context.default_validation_context"
-		c.trustName = both.GetValidationContextSdsSecretConfig().GetName()
+		secret, secretAt = both.GetValidationContextSdsSecretConfig(), "combined_validation_context."+secretAt
+	}
+	var err error
+	if c.trustName, err = c.store.ref(secret); err != nil {
+		return fieldcheck.At(secretAt, err)
 	}
 	if rules == nil {
 		return nil
 	}
-	var err error
 	if c.own, err = fromValidation(rules); err != nil {
 		return fieldcheck.At(at, err)
 	}
@@ -138,9 +144,9 @@ var suites = map[string]uint16{
 }
 
 // secrets names the secrets that must be there before the context can serve.
-func (c *common) secrets() []string {
+func (c *common) secrets() []ads.Ref {
 	all := slices.Clone(c.names)
-	if c.trustName != "" {
+	if c.trustName.Name != "" {
 		all = append(all, c.trustName)
 	}
 	return all
@@ -154,7 +160,7 @@ func (c *common) certificates() ([]tls.Certificate, error) {
 	for _, name := range c.names {
 		m, ok := c.store.Get(name)
 		if !ok || m.Certificate == nil {
-			missing = name
+			missing = name.Name
 			continue
 		}
 		certs = append(certs, *m.Certificate)
@@ -171,10 +177,10 @@ func (c *common) verifier() (*verifier, error) {
 	if c.own != nil {
 		v.roots = c.own.Roots
 	}
-	if c.trustName != "" {
+	if c.trustName.Name != "" {
 		m, ok := c.store.Get(c.trustName)
 		if !ok || m.Roots == nil {
-			return nil, fmt.Errorf("secret %q has not arrived or has no trusted_ca", c.trustName)
+			return nil, fmt.Errorf("secret %q has not arrived or has no trusted_ca", c.trustName.Name)
 		}
 		v.roots = m.Roots
 		more, err := sanMatches(m.Rules)

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
 
 // authority signs test certificates.
@@ -117,8 +118,8 @@ func TestMutualTLS(t *testing.T) {
 	ca := newAuthority(t)
 	const web, cart, evil = "spiffe://cluster.local/ns/a/sa/web", "spiffe://cluster.local/ns/a/sa/cart", "spiffe://cluster.local/ns/a/sa/evil"
 	here, there := NewStore(), NewStore()
-	there.Set("default", ca.issue(t, cart))
-	there.Set("ROOTCA", ca.root(t))
+	there.Set(ads.Ref{Name: "default"}, ca.issue(t, cart))
+	there.Set(ads.Ref{Name: "ROOTCA"}, ca.root(t))
 	server, err := NewServer(there, &tlsv3.DownstreamTlsContext{RequireClientCertificate: wrapperspb.Bool(true), CommonTlsContext: mesh([]string{"h2", "http/1.1"})})
 	if err != nil {
 		t.Fatal(err)
@@ -130,8 +131,8 @@ func TestMutualTLS(t *testing.T) {
 	if _, err := client.Config(pool.TLSRequest{}); err == nil || !strings.Contains(err.Error(), `secret "default" has not arrived`) {
 		t.Errorf("got %v before the secrets arrived", err)
 	}
-	here.Set("default", ca.issue(t, web))
-	here.Set("ROOTCA", ca.root(t))
+	here.Set(ads.Ref{Name: "default"}, ca.issue(t, web))
+	here.Set(ads.Ref{Name: "ROOTCA"}, ca.root(t))
 
 	down, up, err := shake(t, server, client, pool.TLSRequest{})
 	if err != nil {
@@ -146,11 +147,11 @@ func TestMutualTLS(t *testing.T) {
 	if _, up, err = shake(t, server, client, pool.TLSRequest{ALPN: []string{"istio-http/1.1", "http/1.1"}}); err != nil || up.NegotiatedProtocol != "http/1.1" {
 		t.Errorf("got protocol %q, %v; want http/1.1", up.NegotiatedProtocol, err)
 	}
-	there.Set("default", ca.issue(t, evil))
+	there.Set(ads.Ref{Name: "default"}, ca.issue(t, evil))
 	if _, _, err = shake(t, server, client, pool.TLSRequest{}); err == nil || !strings.Contains(err.Error(), evil) {
 		t.Errorf("got %v, want a refusal that names %s", err, evil)
 	}
-	there.Set("default", newAuthority(t).issue(t, cart))
+	there.Set(ads.Ref{Name: "default"}, newAuthority(t).issue(t, cart))
 	if _, _, err = shake(t, server, client, pool.TLSRequest{}); err == nil {
 		t.Error("a certificate of another authority was accepted")
 	}

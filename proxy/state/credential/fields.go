@@ -6,11 +6,12 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 var Fields = fieldcheck.Table{
 	"envoy.extensions.transport_sockets.tls.v3.Secret": {Read: "name tls_certificate validation_context"},
 	"envoy.extensions.transport_sockets.tls.v3.TlsCertificate": {
-		Read: "certificate_chain private_key",
+		Read: "certificate_chain private_key watched_directory",
 	},
-	"envoy.config.core.v3.DataSource": {Read: "filename inline_bytes inline_string"},
+	"envoy.config.core.v3.DataSource":       {Read: "filename inline_bytes inline_string"},
+	"envoy.config.core.v3.WatchedDirectory": {Read: "path"},
 	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext": {
-		Read: "trusted_ca match_typed_subject_alt_names match_subject_alt_names trust_chain_verification system_root_certs",
+		Read: "trusted_ca watched_directory match_typed_subject_alt_names match_subject_alt_names trust_chain_verification system_root_certs",
 	},
 	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts": {},
 	"envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher":                        {Read: "san_type matcher"},
@@ -42,10 +43,8 @@ var Fields = fieldcheck.Table{
 	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext": {
 		Read: "default_validation_context validation_context_sds_secret_config",
 	},
-	"envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig": {
-		Read:    "name",
-		Ignored: map[string]string{"sds_config": "the agent's secrets come from the agent, others from the control plane"},
-	},
+	"envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig": {Read: "name sds_config"},
+	"envoy.config.core.v3.ConfigSource":                         {Read: "*"}, // by whoever locates the source
 	"envoy.extensions.transport_sockets.tls.v3.TlsParameters": {
 		Read: "tls_minimum_protocol_version tls_maximum_protocol_version ecdh_curves cipher_suites",
 		Ignored: map[string]string{

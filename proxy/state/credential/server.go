@@ -10,6 +10,7 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
 
 // Server is the TLS context of a filter chain.
@@ -46,7 +47,7 @@ func NewServer(store *Store, t *tlsv3.DownstreamTlsContext, unspoken ...string) 
 }
 
 // Secrets names the secrets that it waits for.
-func (s *Server) Secrets() []string { return s.common.secrets() }
+func (s *Server) Secrets() []ads.Ref { return s.common.secrets() }
 
 // Config is the configuration for one handshake. The list of protocols is cut
 // to those that the client offers too, and to none when nothing is common: a

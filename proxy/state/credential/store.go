@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
 
 // Material is one secret: a certificate with its key, a trust bundle, or both.
@@ -35,11 +37,15 @@ type Material struct {
 	Rules *tlsv3.CertificateValidationContext
 }
 
-// Store holds the secrets by name.
+// Store holds the secrets by name and source.
 type Store struct {
-	mu      sync.RWMutex         // guards what follows
-	secrets map[string]*Material // by name
-	updated map[string]time.Time
+	// Locate says who has a secret that is asked for by name; nil is the aggregated
+	// control plane.
+	Locate func(name string, at *corev3.ConfigSource) (source string, err error)
+
+	mu      sync.RWMutex // guards what follows
+	secrets map[ads.Ref]*Material
+	updated map[ads.Ref]time.Time
 	// generation counts changes; a TLS configuration of an earlier one is made
 	// anew.
 	generation uint64
@@ -47,11 +53,22 @@ type Store struct {
 
 // NewStore makes an empty store.
 func NewStore() *Store {
-	return &Store{secrets: map[string]*Material{}, updated: map[string]time.Time{}}
+	return &Store{secrets: map[ads.Ref]*Material{}, updated: map[ads.Ref]time.Time{}}
 }
 
-// Set puts a secret in place of the one with its name.
-func (s *Store) Set(name string, m *Material) {
+// ref is the secret that a context names.
+func (s *Store) ref(c *tlsv3.SdsSecretConfig) (ads.Ref, error) {
+	r := ads.Ref{Name: c.GetName()}
+	if s.Locate == nil || c.GetSdsConfig() == nil {
+		return r, nil
+	}
+	var err error
+	r.Source, err = s.Locate(r.Name, c.GetSdsConfig())
+	return r, fieldcheck.At("sds_config", err)
+}
+
+// Set puts a secret in place of the one before.
+func (s *Store) Set(name ads.Ref, m *Material) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.secrets[name] = m
@@ -60,7 +77,7 @@ func (s *Store) Set(name string, m *Material) {
 }
 
 // Remove takes a secret away; what uses it refuses handshakes then.
-func (s *Store) Remove(name string) {
+func (s *Store) Remove(name ads.Ref) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.secrets, name)
@@ -69,7 +86,7 @@ func (s *Store) Remove(name string) {
 }
 
 // Get finds a secret.
-func (s *Store) Get(name string) (*Material, bool) {
+func (s *Store) Get(name ads.Ref) (*Material, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	m, ok := s.secrets[name]
@@ -77,14 +94,14 @@ func (s *Store) Get(name string) (*Material, bool) {
 }
 
 // Has reports whether all of names are there.
-func (s *Store) Has(names []string) bool {
+func (s *Store) Has(names []ads.Ref) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return !slices.ContainsFunc(names, func(n string) bool { return s.secrets[n] == nil })
+	return !slices.ContainsFunc(names, func(n ads.Ref) bool { return s.secrets[n] == nil })
 }
 
 // Each calls f with every secret and when it was last set, in no order.
-func (s *Store) Each(f func(name string, m *Material, updated time.Time)) {
+func (s *Store) Each(f func(name ads.Ref, m *Material, updated time.Time)) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for name, m := range s.secrets {
@@ -132,6 +149,31 @@ func FromSecret(secret *tlsv3.Secret) (*Material, error) {
 	default:
 		return nil, fieldcheck.Refuse("", "has neither tls_certificate nor validation_context")
 	}
+}
+
+// Directories are those in which files that a secret names are replaced; none when it
+// names no files.
+func Directories(secret *tlsv3.Secret) []string {
+	cert, trust := secret.GetTlsCertificate(), secret.GetValidationContext()
+	var files, out []string
+	for _, d := range []*corev3.DataSource{cert.GetCertificateChain(), cert.GetPrivateKey(), trust.GetTrustedCa()} {
+		if f := d.GetFilename(); f != "" {
+			files = append(files, filepath.Dir(f))
+		}
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	for _, w := range []*corev3.WatchedDirectory{cert.GetWatchedDirectory(), trust.GetWatchedDirectory()} {
+		if w != nil {
+			out = append(out, w.GetPath())
+		}
+	}
+	if len(out) == 0 {
+		out = files
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func fromCertificate(c *tlsv3.TlsCertificate) (*Material, error) {

@@ -1,0 +1,153 @@
+// Package envoyjson reads messages as people write them for Envoy: YAML or JSON, with
+// the liberties that Envoy's own reader takes.
+package envoyjson
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"sigs.k8s.io/yaml"
+)
+
+// Tree reads YAML or JSON.
+func Tree(text []byte) (any, error) {
+	if !json.Valid(text) {
+		var err error
+		if text, err = yaml.YAMLToJSONStrict(text); err != nil {
+			return nil, err
+		}
+	}
+	var tree any
+	err := json.Unmarshal(text, &tree)
+	return tree, err
+}
+
+// Unmarshal reads YAML or JSON into a message. A field that does not exist is an
+// error that names it. One value may stand for a list of one, and the seconds and
+// nanos of a duration may be written one by one.
+func Unmarshal(text []byte, m proto.Message) error {
+	if json.Valid(text) {
+		if protojson.Unmarshal(text, m) == nil {
+			return nil
+		}
+		proto.Reset(m)
+	}
+	tree, err := Tree(text)
+	if err != nil {
+		return err
+	}
+	return UnmarshalTree(tree, m)
+}
+
+// UnmarshalTree does the same with what [Tree] has read, which it may change.
+func UnmarshalTree(tree any, m proto.Message) error {
+	asJSON, err := json.Marshal(tree)
+	if err != nil {
+		return err
+	}
+	problem := protojson.Unmarshal(asJSON, m)
+	if problem == nil {
+		return nil
+	}
+	var l loosen
+	if tree = l.message(tree, m.ProtoReflect().Descriptor()); !l.changed {
+		return plain(problem)
+	}
+	if asJSON, err = json.Marshal(tree); err != nil {
+		return err
+	}
+	proto.Reset(m)
+	if err := protojson.Unmarshal(asJSON, m); err != nil {
+		return plain(err)
+	}
+	return nil
+}
+
+// loosen rewrites what Envoy's reader takes and the JSON mapping of protocol buffers
+// does not.
+type loosen struct{ changed bool }
+
+func (l *loosen) message(node any, d protoreflect.MessageDescriptor) any {
+	n, ok := node.(map[string]any)
+	if !ok {
+		return node
+	}
+	switch d.FullName() {
+	case "google.protobuf.Duration":
+		return l.duration(n)
+	case "google.protobuf.Any":
+		url, _ := n["@type"].(string)
+		t, err := protoregistry.GlobalTypes.FindMessageByURL(url)
+		if err != nil {
+			return node
+		}
+		d = t.Descriptor()
+	}
+	for key, value := range n {
+		f := d.Fields().ByJSONName(key)
+		if f == nil {
+			f = d.Fields().ByName(protoreflect.Name(key))
+		}
+		if f != nil {
+			n[key] = l.field(value, f)
+		}
+	}
+	return n
+}
+
+func (l *loosen) field(value any, f protoreflect.FieldDescriptor) any {
+	switch {
+	case f.IsMap():
+		if of := f.MapValue().Message(); of != nil {
+			if all, ok := value.(map[string]any); ok {
+				for key, each := range all {
+					all[key] = l.message(each, of)
+				}
+			}
+		}
+	case f.IsList():
+		list, ok := value.([]any)
+		if !ok && value != nil {
+			list, l.changed = []any{value}, true
+		}
+		if f.Message() != nil {
+			for i, each := range list {
+				list[i] = l.message(each, f.Message())
+			}
+		}
+		if list != nil {
+			return list
+		}
+	case f.Message() != nil:
+		return l.message(value, f.Message())
+	}
+	return value
+}
+
+// duration is seconds and nanos as the JSON mapping writes them together.
+func (l *loosen) duration(n map[string]any) any {
+	seconds, isS := number(n["seconds"])
+	nanos, isN := number(n["nanos"])
+	known := 0
+	for _, present := range []bool{isS, isN} {
+		if present {
+			known++
+		}
+	}
+	if known != len(n) || nanos < 0 || seconds < 0 {
+		return n
+	}
+	l.changed = true
+	digits := strconv.FormatInt(int64(nanos), 10)
+	return strconv.FormatInt(int64(seconds), 10) + "." + strings.Repeat("0", max(0, 9-len(digits))) + digits + "s"
+}
+
+func number(v any) (float64, bool) {
+	f, ok := v.(float64)
+	return f, ok
+}

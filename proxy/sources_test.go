@@ -1,0 +1,41 @@
+package proxy
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/lateenmesh/lateen/proxy/bootstrap"
+)
+
+// Whoever is to be asked must be there: a proxy does not start with a source that it
+// could never reach.
+func TestSourcesAreThere(t *testing.T) {
+	const cluster = "static_resources: {clusters: [{name: xds, connect_timeout: 1s, type: STATIC, load_assignment: {cluster_name: xds}}%s]}\n"
+	const asks = "{api_config_source: {api_type: GRPC, grpc_services: [{envoy_grpc: {cluster_name: %s}}]}}"
+	static := func(more string) string { return strings.ReplaceAll(cluster, "%s", more) }
+	source := func(name string) string { return strings.ReplaceAll(asks, "%s", name) }
+	eds := func(from string) string {
+		return static(", {name: web, connect_timeout: 1s, type: EDS, eds_cluster_config: {eds_config: " + from + "}}")
+	}
+	for _, c := range []struct{ name, in, wrong string }{
+		{"clusters from a server", static("") + "dynamic_resources: {cds_config: " + source("xds") + "}", ""},
+		{"clusters from nobody", static("") + "dynamic_resources: {cds_config: " + source("other") + "}", `dynamic_resources.cds_config.api_config_source: there is no static cluster "other"`},
+		{"a control plane that is nobody", static("") + "dynamic_resources: {ads_config: {api_type: GRPC, grpc_services: [{envoy_grpc: {cluster_name: other}}]}}",
+			`dynamic_resources.ads_config.grpc_services[0].envoy_grpc.cluster_name: there is no static cluster "other"`},
+		{"endpoints from a server", eds(source("xds")), ""},
+		{"endpoints from a file", eds("{path: /eds.yaml}"), ""},
+		{"endpoints from nobody", eds(source("other")), `cluster "web": eds_cluster_config.eds_config.api_config_source: there is no static cluster "other"`},
+		{"endpoints from a control plane that there is not", eds("{ads: {}}"), `cluster "web": eds_cluster_config.eds_config.ads: the bootstrap has no ads_config to ask`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config, err := bootstrap.Parse([]byte(c.in))
+			if err == nil {
+				_, err = New(Config{Bootstrap: config, Log: slog.New(slog.DiscardHandler)})
+			}
+			if c.wrong == "" && err != nil || c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)) {
+				t.Errorf("got %v, want %q", err, c.wrong)
+			}
+		})
+	}
+}
