@@ -271,11 +271,14 @@ var RetryWords = map[string]RetryOn{
 
 // Retry says when and how a request is tried again.
 type Retry struct {
-	On          RetryOn
-	Statuses    []int
-	Headers     []HeaderMatch
-	Max         uint32 // beside the first try
-	PerTry      time.Duration
+	On       RetryOn
+	Statuses []int
+	Headers  []HeaderMatch
+	Max      uint32 // beside the first try
+	PerTry   time.Duration
+	// PerTryIdle ends a try of which nothing has come for so long, its response's
+	// content included; 0 never.
+	PerTryIdle  time.Duration
 	BaseBackoff time.Duration // default 25 ms
 	MaxBackoff  time.Duration // default 10 × base
 	// Resets are fields of a reply that say when to come back, the first that can be

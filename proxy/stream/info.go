@@ -153,14 +153,19 @@ type Info struct {
 }
 
 // CutOff notes why a response was not delivered: the request was given up, for a
-// reason of [Abandoned], or is 0 when it was not; else err ended the transfer.
+// reason of [Abandoned], or is 0 when it was not; else err ended the transfer, a
+// [Refusal] in it says why.
 func (i *Info) CutOff(why Flags, err error) {
 	var reset *ResetError
+	var refused *Refusal
 	switch {
 	case why != 0 || !IsSource(err):
 		r := Abandoned(why)
 		i.Flags |= r.Flags
 		i.Details = r.Details
+	case errors.As(err, &refused):
+		i.Flags |= refused.Flags
+		i.Details = refused.Details
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		i.Flags |= UpstreamTimeout
 		i.Details = "response_timeout"

@@ -119,19 +119,32 @@ type Upload struct {
 
 	going   sync.WaitGroup
 	sending atomic.Bool
+	ended   atomic.Int64 // in Unix nanoseconds
 }
 
 // Go sends in a goroutine of its own.
 func (u *Upload) Go(send func()) {
 	u.sending.Store(true)
 	u.going.Go(func() {
-		defer u.sending.Store(false)
+		defer func() {
+			u.ended.Store(time.Now().UnixNano())
+			u.sending.Store(false)
+		}()
 		send()
 	})
 }
 
 // Sending reports whether the body is still being sent.
 func (u *Upload) Sending() bool { return u.sending.Load() }
+
+// Since is how long ago the body had been sent: 0 while it is being sent. What
+// needed no goroutine was sent long ago.
+func (u *Upload) Since() time.Duration {
+	if u.Sending() {
+		return 0
+	}
+	return time.Duration(time.Now().UnixNano() - u.ended.Load())
+}
 
 // Wait returns when the body has been sent, or has failed to be.
 func (u *Upload) Wait() { u.going.Wait() }

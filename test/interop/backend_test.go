@@ -56,6 +56,20 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-time.After(time.Duration(ms) * time.Millisecond):
 		case <-r.Context().Done():
 		}
+	case "drip": // n bytes, one each time that so many milliseconds have passed
+		each, n, _ := strings.Cut(arg, "/")
+		ms, _ := strconv.Atoi(each)
+		count, _ := strconv.Atoi(n)
+		for w.WriteHeader(200); count > 0; count-- {
+			http.NewResponseController(w).Flush()
+			select {
+			case <-time.After(time.Duration(ms) * time.Millisecond):
+			case <-r.Context().Done():
+				return
+			}
+			io.WriteString(w, "x")
+		}
+		return
 	case "flaky":
 		b.mu.Lock()
 		b.flaky[r.URL.Path+r.Header.Get("X-Peer")]++

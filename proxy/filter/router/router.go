@@ -96,6 +96,7 @@ type attempt struct {
 	tries    int
 	outcome  cluster.Outcome
 	body     *replay // nil when the body need not be kept
+	idle     *idle   // of this try; nil where it may be idle
 	retrying bool    // this try is a retry, which the budget counts
 }
 

@@ -124,6 +124,7 @@ func TestTimesAreExact(t *testing.T) {
 	}{
 		"route timeout":      {route.Forward{Timeout: 3 * time.Second}, false, 3 * time.Second, 504, "UT", "response_timeout"},
 		"per try timeout":    {route.Forward{Timeout: 3 * time.Second, Retry: &route.Retry{PerTry: time.Second}}, false, time.Second, 504, "UT", "upstream_per_try_timeout"},
+		"per try idle":       {route.Forward{Timeout: 3 * time.Second, Retry: &route.Retry{PerTryIdle: time.Second}}, false, time.Second, 504, "UT", "upstream_per_try_idle_timeout"},
 		"connect timeout":    {route.Forward{}, true, 2 * time.Second, 503, "UF", "upstream_reset_before_response_started{connection_timeout}"},
 		"timeout in connect": {route.Forward{Timeout: time.Second}, true, time.Second, 504, "UT", "response_timeout"},
 	} {
@@ -217,6 +218,52 @@ func TestSlowAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What comes of a try, head or content, begins its idle time anew.
+func TestIdleTry(t *testing.T) {
+	for _, tc := range []struct {
+		pause         time.Duration
+		body, details string
+		flags         string
+	}{
+		{2 * time.Second, "xxx", "via_upstream", "-"},
+		{3 * time.Second, "", "upstream_per_try_idle_timeout", "UT"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMesh(t, route.Forward{Retry: &route.Retry{On: route.On5xx, Max: 1, PerTryIdle: 2500 * time.Millisecond}}, cluster.Config{}, 1)
+			m.upstream("10.0.0.1:80", func(_ int, _ *http.Request, conn net.Conn) {
+				time.Sleep(2 * time.Second)
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n")
+				for range 3 {
+					time.Sleep(tc.pause)
+					_, _ = io.WriteString(conn, "x")
+				}
+			})
+			status, body, info := m.ask(get)
+			time.Sleep(10 * time.Second) // the upstream ends, too
+			if status != 200 || body != tc.body || info.Flags.String() != tc.flags || info.Details != tc.details || info.Attempts != 1 {
+				t.Errorf("pause %v: got %d %q %v %s in %d attempts; want %q %s %s", tc.pause, status, body, info.Flags, info.Details, info.Attempts, tc.body, tc.flags, tc.details)
+			}
+		})
+	}
+}
+
+// A client that takes its time over the request does not use up its try's.
+func TestSlowUploadIsNotIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t, route.Forward{Retry: &route.Retry{PerTryIdle: time.Second}}, cluster.Config{}, 1)
+		m.upstream("10.0.0.1:80", stall)
+		conn := m.client()
+		start := time.Now()
+		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx")
+		time.Sleep(2500 * time.Millisecond) // mesh time
+		_, _ = io.WriteString(conn, "y")
+		info := <-m.infos
+		if took := time.Since(start); took != 3500*time.Millisecond || info.Details != "upstream_per_try_idle_timeout" {
+			t.Errorf("ended by %s after %v; want a second after the upload", info.Details, took)
+		}
+	})
 }
 
 func TestWhatIsRetried(t *testing.T) {

@@ -29,6 +29,7 @@ const (
 	failedReset                         // the connection ended before the response's head
 	failedUnsent                        // the same, before a byte of the request was taken
 	failedPerTry                        // the try took too long
+	failedIdle                          // nothing has come of the try for too long
 	failedTimeout                       // the whole request took too long
 	failedProtocol                      // the upstream does not speak HTTP
 	failedDownstream                    // the client has gone, or broke off its body
@@ -111,10 +112,16 @@ func (a *attempt) try(req *stream.Request) (*stream.Response, failure, error) {
 		if req.Upload.Stop() && a.body != nil {
 			a.body.broken = true
 		}
-		if why == failedPerTry {
+		switch why {
+		case failedPerTry:
 			a.cluster.Stats.RqPerTryTimeout.Add(1)
+		case failedIdle:
+			a.cluster.Stats.RqPerTryIdleTimeout.Add(1)
 		}
 		return nil, why, err
+	}
+	if a.idle != nil && resp.Body != nil {
+		resp.Body = a.idle.body(resp.Body)
 	}
 	if r := a.policy; r != nil && r.PerTry > 0 {
 		a.client.SetDeadline(a.deadline) // a try's time ends with the head
@@ -136,7 +143,11 @@ func (a *attempt) exchange(req *stream.Request) (*stream.Response, failure, erro
 		if !req.Waiting.On(a.client) {
 			return nil, 0, errAbandoned
 		}
+		a.idle = newIdle(a, req)
 		resp, err := a.client.RoundTrip(req, a.tryDeadline())
+		if a.idle.stop() && err == nil {
+			err = os.ErrDeadlineExceeded
+		}
 		if !errors.Is(err, http2.ErrEnded) {
 			return resp, 0, err
 		}
@@ -166,6 +177,9 @@ func (a *attempt) classify(req *stream.Request, err error) failure {
 	case why != 0, stream.IsSource(err):
 		return failedDownstream
 	case errors.Is(err, os.ErrDeadlineExceeded):
+		if a.idle.isOver() {
+			return failedIdle
+		}
 		if !a.deadline.IsZero() && !time.Now().Before(a.deadline) {
 			return failedTimeout
 		}
@@ -271,6 +285,8 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 		reset("protocol error", "protocol_error")
 	case failedPerTry:
 		r.Status, r.Flags, r.Body, r.Details = 504, stream.UpstreamTimeout, "upstream request timeout", "upstream_per_try_timeout"
+	case failedIdle:
+		r.Status, r.Flags, r.Body, r.Details = 504, errIdle.Flags, "upstream request timeout", errIdle.Details
 	case failedTimeout:
 		s.RqTimeout.Add(1)
 		r.Status, r.Flags, r.Body, r.Details = 504, stream.UpstreamTimeout, "upstream request timeout", "response_timeout"
@@ -395,7 +411,7 @@ func wantsFailure(r *route.Retry, why failure) bool {
 		return r.On&(route.OnRefusedStream|route.OnReset|route.On5xx|route.OnGatewayError) != 0
 	case failedReset, failedRemote, failedProtocol:
 		return r.On&(route.OnReset|route.On5xx|route.OnGatewayError) != 0
-	case failedPerTry:
+	case failedPerTry, failedIdle:
 		return r.On&(route.On5xx|route.OnGatewayError|route.OnReset) != 0
 	}
 	return false

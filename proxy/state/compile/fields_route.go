@@ -60,7 +60,7 @@ var routeFields = fieldcheck.Table{
 		Read: "name weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove host_rewrite_literal metadata_match",
 	},
 	"envoy.config.route.v3.RetryPolicy": {
-		Read: "retry_on num_retries per_try_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off rate_limited_retry_back_off retriable_headers",
+		Read: "retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off rate_limited_retry_back_off retriable_headers",
 		Ignored: map[string]string{
 			"retry_priority": "priorities are chosen by health",
 		},

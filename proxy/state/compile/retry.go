@@ -17,7 +17,7 @@ func retry(m *routev3.RetryPolicy) (*route.Retry, error) {
 		return nil, nil
 	}
 	r := &route.Retry{
-		Max: 1, PerTry: m.GetPerTryTimeout().AsDuration(),
+		Max: 1, PerTry: m.GetPerTryTimeout().AsDuration(), PerTryIdle: m.GetPerTryIdleTimeout().AsDuration(),
 		BaseBackoff: m.GetRetryBackOff().GetBaseInterval().AsDuration(), MaxBackoff: m.GetRetryBackOff().GetMaxInterval().AsDuration(),
 		HostAttempts: max(1, int(m.GetHostSelectionRetryMaxAttempts())),
 	}
