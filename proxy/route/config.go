@@ -278,7 +278,10 @@ type Retry struct {
 	PerTry   time.Duration
 	// PerTryIdle ends a try of which nothing has come for so long, its response's
 	// content included; 0 never.
-	PerTryIdle  time.Duration
+	PerTryIdle time.Duration
+	// Hedge lets a try that reaches one of these two limits go on, and begins another
+	// one beside it: the first good answer is given.
+	Hedge       bool
 	BaseBackoff time.Duration // default 25 ms
 	MaxBackoff  time.Duration // default 10 × base
 	// Resets are fields of a reply that say when to come back, the first that can be

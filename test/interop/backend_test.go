@@ -56,6 +56,13 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-time.After(time.Duration(ms) * time.Millisecond):
 		case <-r.Context().Done():
 		}
+	case "tardy": // a name, then for each try its milliseconds, and its status if it is not 200
+		late, status := b.tardy(r, strings.Split(arg, "/")[1:])
+		select {
+		case <-time.After(late):
+		case <-r.Context().Done():
+		}
+		w.WriteHeader(status)
 	case "drip": // n bytes, one each time that so many milliseconds have passed
 		each, n, _ := strings.Cut(arg, "/")
 		ms, _ := strconv.Atoi(each)
@@ -90,6 +97,22 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(b.seen(r, string(body)))
+}
+
+// tardy is how the next of a caller's tries is answered: after how many
+// milliseconds, and with which status.
+func (b *backend) tardy(r *http.Request, words []string) (time.Duration, int) {
+	b.mu.Lock()
+	n := b.flaky[r.URL.Path+r.Header.Get("X-Peer")]
+	b.flaky[r.URL.Path+r.Header.Get("X-Peer")]++
+	b.mu.Unlock()
+	late, status, _ := strings.Cut(words[min(n, len(words)-1)], "-")
+	ms, _ := strconv.Atoi(late)
+	code, err := strconv.Atoi(status)
+	if err != nil {
+		code = 200
+	}
+	return time.Duration(ms) * time.Millisecond, code
 }
 
 func (b *backend) seen(r *http.Request, body string) echo {

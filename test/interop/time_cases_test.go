@@ -13,5 +13,27 @@ routes:
 				get("/retriedsleep/500"), get("/retrieddrip/80/5"), get("/retrieddrip/400/2"), get("/retrieddrip/0/3"), get("/oncesleep/500"), get("/oncedrip/400/2"), get("/resetsleep/500"), get("/refusedsleep/500"),
 				{method: "POST", path: "/retriedsleep/500", body: "hello"}, {method: "POST", path: "/retriedsleep/0", body: "hello"},
 			}},
+		{name: "hedge", routes: `
+include_request_attempt_count: true
+include_attempt_count_in_response: true
+hedge_policy: {hedge_on_per_try_timeout: true}
+routes:
+- {match: {prefix: /once}, route: {cluster: v1, prefix_rewrite: /, timeout: 3s, retry_policy: {retry_on: 5xx, num_retries: 1, per_try_timeout: 0.2s}}}
+- {match: {prefix: /twice}, route: {cluster: v1, prefix_rewrite: /, timeout: 2s, retry_policy: {retry_on: 5xx, num_retries: 2, per_try_timeout: 0.2s}}}
+- {match: {prefix: /never}, route: {cluster: v1, prefix_rewrite: /, timeout: 1s, retry_policy: {num_retries: 2, per_try_timeout: 0.2s}}}
+- {match: {prefix: /idle}, route: {cluster: v1, prefix_rewrite: /, timeout: 2s, retry_policy: {retry_on: 5xx, num_retries: 2, per_try_idle_timeout: 0.2s}}}
+- {match: {prefix: /own}, route: {cluster: v1, prefix_rewrite: /, timeout: 2s, hedge_policy: {}, retry_policy: {retry_on: 5xx, num_retries: 2, per_try_timeout: 0.2s}}}
+- {match: {prefix: /plain}, route: {cluster: v1, prefix_rewrite: /, timeout: 2s}}
+- {match: {prefix: /none}, route: {cluster: none, timeout: 2s, retry_policy: {retry_on: 5xx, num_retries: 2, per_try_timeout: 0.2s}}}
+- {match: {prefix: /empty}, route: {cluster: empty, timeout: 2s, retry_policy: {retry_on: 5xx, num_retries: 2, per_try_timeout: 0.2s}}}`,
+			asks: []ask{
+				get("/oncesleep/0"), get("/oncetardy/a/600/0"), get("/oncetardy/b/300/3000"), get("/oncesleep/500"), get("/twicesleep/3000"), get("/neversleep/500"), get("/neversleep/2000"),
+				get("/idletardy/c/600/0"), get("/idledrip/300/3"), get("/ownsleep/500"), get("/plainsleep/300"), get("/none"), get("/empty"), get("/onceflaky/h1"), get("/twiceflaky/h2"), get("/oncereset"),
+				get("/oncetardy/d/700/0-503"), get("/oncetardy/e/400-503/600"), get("/twicetardy/f/900/0-503/0-503"), get("/twicetardy/l/400-503/600-503"),
+				{method: "POST", path: "/oncetardy/g/600/0", body: "hello"}, {method: "POST", path: "/oncesleep/500", body: "hello"}, {method: "HEAD", path: "/oncetardy/i/600/0"},
+				{method: "POST", path: "/oncesleep/0", headers: []string{"transfer-encoding: chunked"}, body: "5\r\nhello\r\n0\r\n\r\n"},
+				get("/plaintardy/j/600/0", "x-forwarded-for: 10.1.2.3", "x-envoy-retry-on: 5xx", "x-envoy-upstream-rq-per-try-timeout-ms: 100"),
+				get("/owntardy/k/600/0", "x-forwarded-for: 10.1.2.3", "x-envoy-hedge-on-per-try-timeout: true"), get("/oncesleep/500", "x-forwarded-for: 10.1.2.3", "x-envoy-hedge-on-per-try-timeout: false"),
+			}},
 	}
 }

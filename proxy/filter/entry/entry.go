@@ -105,9 +105,7 @@ func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
 		return nil, h.refused(req, route.Matched(req), err)
 	}
 	if r := route.Matched(req); r != nil {
-		if r.Host.AttemptCountInReply && req.Info.Attempts > 0 {
-			resp.Header.Set("x-envoy-attempt-count", strconv.Itoa(req.Info.Attempts))
-		}
+		countAttempts(r, req, &resp.Header)
 		r.MutateResponse(req, resp)
 	}
 	h.reply(req, &resp.Header)
@@ -320,6 +318,13 @@ func (h *Handler) reply(req *stream.Request, header *stream.Header) {
 	}
 }
 
+// countAttempts tells how many tries there were, where that is asked.
+func countAttempts(r *route.Route, req *stream.Request, header *stream.Header) {
+	if r.Host.AttemptCountInReply && req.Info.Attempts > 0 {
+		header.Set("x-envoy-attempt-count", strconv.Itoa(req.Info.Attempts))
+	}
+}
+
 // refused completes the reply that an error becomes.
 func (h *Handler) refused(req *stream.Request, from *route.Route, err error) error {
 	r := *stream.AsRefusal(err)
@@ -328,6 +333,7 @@ func (h *Handler) refused(req *stream.Request, from *route.Route, err error) err
 		local.Header.Add(f.Name, f.Value)
 	}
 	if from != nil {
+		countAttempts(from, req, &local.Header)
 		from.MutateResponse(req, &local)
 	}
 	h.reply(req, &local.Header)

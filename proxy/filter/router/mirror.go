@@ -36,16 +36,22 @@ func (r *Router) mirror(req *stream.Request) {
 }
 
 func copyOf(req *stream.Request, m *route.Mirror, body []byte) *stream.Request {
-	s := &stream.Request{
-		Method: strings.Clone(req.Method), Scheme: req.Scheme, Authority: strings.Clone(req.Authority), Path: strings.Clone(req.Path),
-		Protocol: req.Protocol, Header: req.Header.Clone(), Length: req.Length, Conn: req.Conn, Info: &stream.Info{}, ALPN: req.ALPN,
-	}
+	s := detached(req, body)
 	if !m.KeepHost {
 		host, port, found := strings.Cut(s.Authority, ":")
 		s.Authority = host + "-shadow"
 		if found {
 			s.Authority += ":" + port
 		}
+	}
+	return s
+}
+
+// detached is a copy of a request, with a record of its own, that outlives it.
+func detached(req *stream.Request, body []byte) *stream.Request {
+	s := &stream.Request{
+		Method: strings.Clone(req.Method), Scheme: req.Scheme, Authority: strings.Clone(req.Authority), Path: strings.Clone(req.Path),
+		Protocol: req.Protocol, Header: req.Header.Clone(), Length: req.Length, Conn: req.Conn, Info: &stream.Info{}, ALPN: req.ALPN,
 	}
 	if body != nil {
 		s.Body = stream.NewBytes(body)

@@ -23,7 +23,7 @@ type replay struct {
 
 // newReplay prepares for retries; nil where there is nothing to prepare.
 func newReplay(r *route.Retry, req *stream.Request) *replay {
-	if r == nil || r.Max == 0 || req.Body == nil {
+	if r == nil || r.Max == 0 || r.On == 0 || req.Body == nil {
 		return nil
 	}
 	b := &replay{Wrapped: stream.Wrapped{Body: req.Body}}

@@ -53,10 +53,18 @@ func New(f route.Forward, options Options) *Router {
 // tryTime is how long one try may take when the whole request has a limit; 0 is
 // without end.
 func tryTime(r *route.Retry, limit time.Duration) time.Duration {
-	if r != nil && r.PerTry > 0 && (limit == 0 || r.PerTry < limit) {
-		return r.PerTry
+	if own := perTry(r); own > 0 && (limit == 0 || own < limit) {
+		return own
 	}
 	return limit
+}
+
+// perTry is when a try ends by itself; 0 is never.
+func perTry(r *route.Retry) time.Duration {
+	if r == nil || r.Hedge {
+		return 0
+	}
+	return r.PerTry
 }
 
 // exchange is one request and its response on a connection to an endpoint,
@@ -97,6 +105,7 @@ type attempt struct {
 	outcome  cluster.Outcome
 	body     *replay // nil when the body need not be kept
 	idle     *idle   // of this try; nil where it may be idle
+	slow     *slow   // of this try; nil where nobody asks whether it is slow
 	retrying bool    // this try is a retry, which the budget counts
 }
 
@@ -135,7 +144,13 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	if r.Terminate && req.Upgrade == stream.Connect {
 		return a.terminate(req)
 	}
-	resp, err := a.run(req)
+	var resp *stream.Response
+	var err error
+	if a.hedges(req) {
+		resp, err = newHedge(a, req).run()
+	} else {
+		resp, err = a.run(req)
+	}
 	if err != nil {
 		attempts.Put(a)
 		return nil, err

@@ -21,12 +21,13 @@ const (
 	fieldRetries  = "x-envoy-max-retries"
 	fieldStatuses = "x-envoy-retriable-status-codes"
 	fieldHeaders  = "x-envoy-retriable-header-names"
+	fieldHedge    = "x-envoy-hedge-on-per-try-timeout"
 )
 
-// consumed are those that end here; the last two ask for what only Envoy does.
+// consumed are those that end here; the last one asks for what only Envoy does.
 var consumed = []string{
 	fieldTimeout, fieldPerTry, fieldRetryOn, fieldGRPCOn, fieldRetries, fieldStatuses, fieldHeaders,
-	"x-envoy-hedge-on-per-try-timeout", "x-envoy-upstream-alt-stat-name",
+	fieldHedge, "x-envoy-upstream-alt-stat-name",
 }
 
 // steered reports whether a request has a field that steers the router: most have
@@ -83,6 +84,12 @@ func (r *Router) steer(header *stream.Header, limit time.Duration) (*route.Retry
 		for name := range strings.SplitSeq(list, ",") {
 			retry.Headers = append(retry.Headers, route.HeaderMatch{Name: strings.TrimSpace(name), Match: route.StringMatch{Kind: route.Present}})
 		}
+	}
+	switch header.Get(fieldHedge) {
+	case "true":
+		retry.Hedge = true
+	case "false":
+		retry.Hedge = false
 	}
 	for _, field := range consumed {
 		if field != fieldTimeout || own == fieldTimeout {

@@ -40,23 +40,17 @@ const (
 
 // run tries until there is a response to give or no try is left.
 func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
-	if a.limit > 0 && req.Upgrade == "" { // what is changed to has no end to wait for
-		a.deadline = a.began.Add(a.limit)
-	}
+	a.bound(req)
 	a.body = newReplay(a.policy, req)
 	for {
-		req.Info.Attempts = a.tries + 1
-		if a.router.AttemptCount {
-			req.Header.Set("x-envoy-attempt-count", decimal(int64(a.tries+1)))
-		}
+		a.number(req)
 		resp, why, err := a.try(req)
 		if !a.retry(req, resp, why) {
 			if why != 0 {
 				return nil, a.refuse(req, why, err)
 			}
-			if r := a.policy; a.retriesSpent() && wantsResponse(r, resp) {
-				req.Info.Flags |= stream.RetryLimit
-				a.cluster.Stats.RqRetryLimit.Add(1)
+			if a.retriesSpent() && wantsResponse(a.policy, resp) {
+				a.noteLimit(req)
 			}
 			a.cluster.Stats.Count(resp.Status)
 			return resp, nil
@@ -74,16 +68,43 @@ func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
 	}
 }
 
+// bound sets the end of the whole exchange. What is changed to has none to wait for.
+func (a *attempt) bound(req *stream.Request) {
+	if a.limit > 0 && req.Upgrade == "" {
+		a.deadline = a.began.Add(a.limit)
+	}
+}
+
+// number tells of the try that is about to begin.
+func (a *attempt) number(req *stream.Request) {
+	req.Info.Attempts = a.tries + 1
+	if a.router.AttemptCount {
+		req.Header.Set("x-envoy-attempt-count", decimal(int64(a.tries+1)))
+	}
+}
+
 // try sends the request once.
 func (a *attempt) try(req *stream.Request) (*stream.Response, failure, error) {
-	a.host = a.pick(req)
-	if a.host == nil {
+	if !a.aim(req) {
 		return nil, failedNoHost, nil
+	}
+	return a.send(req)
+}
+
+// aim chooses the endpoint of the next try. It reports false when there is none.
+func (a *attempt) aim(req *stream.Request) bool {
+	if a.host = a.pick(req); a.host == nil {
+		return false
 	}
 	if a.tries < len(a.tried) {
 		a.tried[a.tries] = a.host
 	}
 	a.tries++
+	return true
+}
+
+// send sends the request to the endpoint.
+func (a *attempt) send(req *stream.Request) (*stream.Response, failure, error) {
 	if !a.cluster.AcquireRequest() {
 		return nil, failedOverflow, nil
 	}
@@ -123,7 +144,7 @@ func (a *attempt) try(req *stream.Request) (*stream.Response, failure, error) {
 	if a.idle != nil && resp.Body != nil {
 		resp.Body = a.idle.body(resp.Body)
 	}
-	if r := a.policy; r != nil && r.PerTry > 0 {
+	if perTry(a.policy) > 0 {
 		a.client.SetDeadline(a.deadline) // a try's time ends with the head
 	}
 	a.outcome = cluster.OutcomeOf(resp.Status)
@@ -144,7 +165,9 @@ func (a *attempt) exchange(req *stream.Request) (*stream.Response, failure, erro
 			return nil, 0, errAbandoned
 		}
 		a.idle = newIdle(a, req)
+		a.slow.start()
 		resp, err := a.client.RoundTrip(req, a.tryDeadline())
+		a.slow.stop()
 		if a.idle.stop() && err == nil {
 			err = os.ErrDeadlineExceeded
 		}
@@ -157,8 +180,8 @@ func (a *attempt) exchange(req *stream.Request) (*stream.Response, failure, erro
 }
 
 func (a *attempt) tryDeadline() time.Time {
-	if r := a.policy; r != nil && r.PerTry > 0 {
-		if per := time.Now().Add(r.PerTry); a.deadline.IsZero() || per.Before(a.deadline) {
+	if own := perTry(a.policy); own > 0 {
+		if per := time.Now().Add(own); a.deadline.IsZero() || per.Before(a.deadline) {
 			return per
 		}
 	}
@@ -306,6 +329,12 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 	return r
 }
 
+// noteLimit notes that another try would have been made if one were left.
+func (a *attempt) noteLimit(req *stream.Request) {
+	req.Info.Flags |= stream.RetryLimit
+	a.cluster.Stats.RqRetryLimit.Add(1)
+}
+
 func (a *attempt) retriesSpent() bool {
 	r := a.policy
 	return r != nil && a.tries > int(r.Max)
@@ -379,7 +408,15 @@ func (a *attempt) retry(req *stream.Request, resp *stream.Response, why failure)
 		}
 		return false
 	}
-	if a.tries > int(r.Max) || resp != nil && !a.body.read(req) || !a.body.possible() {
+	if resp != nil && !a.body.read(req) || !a.body.possible() {
+		return false
+	}
+	return a.again(req)
+}
+
+// again takes the budget for another try, if one is left.
+func (a *attempt) again(req *stream.Request) bool {
+	if a.retriesSpent() {
 		return false
 	}
 	if !a.cluster.AcquireRetry() {

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -58,8 +59,10 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 		policy = vh.GetRetryPolicy()
 	}
 	var err error
-	f.Retry, err = retry(policy)
-	return f, fieldcheck.At("retry_policy", err)
+	if f.Retry, err = retry(policy); err != nil {
+		return nil, fieldcheck.At("retry_policy", err)
+	}
+	return f, fieldcheck.At("hedge_policy", hedge(f, cmp.Or(a.GetHedgePolicy(), vh.GetHedgePolicy())))
 }
 
 //nolint:staticcheck // Istio writes the deprecated form

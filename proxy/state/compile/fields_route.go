@@ -15,7 +15,7 @@ var routeFields = fieldcheck.Table{
 	},
 	"envoy.config.route.v3.VirtualHost": {
 		Read: "rate_limits name domains routes require_tls request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove " +
-			"typed_per_filter_config include_request_attempt_count include_attempt_count_in_response retry_policy",
+			"typed_per_filter_config include_request_attempt_count include_attempt_count_in_response retry_policy hedge_policy",
 		Ignored: map[string]string{
 			"metadata":         "nobody reads it",
 			"virtual_clusters": "only statistics",
@@ -41,7 +41,7 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.QueryParameterMatcher": {Read: "name string_match present_match"},
 	"envoy.config.route.v3.RouteAction": {
 		Read: "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite path_rewrite_policy host_rewrite_literal auto_host_rewrite append_x_forwarded_host timeout " +
-			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration max_grpc_timeout grpc_timeout_offset rate_limits include_vh_rate_limits metadata_match",
+			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration max_grpc_timeout grpc_timeout_offset rate_limits include_vh_rate_limits metadata_match hedge_policy",
 		Ignored: map[string]string{
 			"priority": "there is one pool per cluster",
 		},
@@ -59,6 +59,7 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.WeightedCluster.ClusterWeight": {
 		Read: "name weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove host_rewrite_literal metadata_match",
 	},
+	"envoy.config.route.v3.HedgePolicy": {Read: "hedge_on_per_try_timeout initial_requests additional_request_chance"},
 	"envoy.config.route.v3.RetryPolicy": {
 		Read: "retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off rate_limited_retry_back_off retriable_headers",
 		Ignored: map[string]string{

@@ -68,6 +68,24 @@ func retry(m *routev3.RetryPolicy) (*route.Retry, error) {
 	return r, nil
 }
 
+// hedge reads when another try begins beside one. What Envoy has only a place for is
+// refused where it would mean something.
+func hedge(f *route.Forward, m *routev3.HedgePolicy) error {
+	switch {
+	case m.GetInitialRequests().GetValue() > 1:
+		return fieldcheck.Refuse("initial_requests", "is not supported: a request begins with one try")
+	case m.GetAdditionalRequestChance().GetNumerator() > 0:
+		return fieldcheck.Refuse("additional_request_chance", "is not supported: a request begins with one try")
+	case !m.GetHedgeOnPerTryTimeout():
+		return nil
+	}
+	if f.Retry == nil { // a caller may ask for retries
+		f.Retry = &route.Retry{Max: 1, HostAttempts: 1}
+	}
+	f.Retry.Hedge = true
+	return nil
+}
+
 // resets reads the fields by which an upstream says when to come back.
 func resets(m *routev3.RetryPolicy_RateLimitedRetryBackOff, r *route.Retry) error {
 	r.MaxReset = 5 * time.Minute

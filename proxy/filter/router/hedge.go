@@ -1,0 +1,250 @@
+package router
+
+import (
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// hedge makes a request whose slow tries go on while others begin beside them. The
+// request's own goroutine decides; each try has a goroutine and a copy of the
+// request.
+type hedge struct {
+	*attempt       // what the tries have in common; in the end, the one that answers
+	req            *stream.Request
+	body           []byte
+	ended, delayed chan *hedged
+	woken          chan struct{}    // holds one: the request was given up
+	over           chan struct{}    // closed when nobody listens to the tries any more
+	running        map[*hedged]bool // that have no answer yet
+	next           <-chan time.Time // when another try begins; nil for none
+}
+
+// hedged is one try.
+type hedged struct {
+	attempt
+	req     *stream.Request // its own
+	retried bool            // another one has begun because this one is slow
+	resp    *stream.Response
+	why     failure
+	err     error
+}
+
+// hedges reports whether the request may be made by several tries at once. One
+// whose body may have no end before its answer may not.
+func (a *attempt) hedges(req *stream.Request) bool {
+	r := a.policy
+	if r == nil || !r.Hedge || r.On == 0 || r.PerTry == 0 && r.PerTryIdle == 0 || req.Upgrade != "" {
+		return false
+	}
+	return req.Body == nil || req.Length != stream.Unknown && req.Length <= replayLimit
+}
+
+func newHedge(a *attempt, req *stream.Request) *hedge {
+	return &hedge{
+		attempt: a, req: req, ended: make(chan *hedged), delayed: make(chan *hedged), woken: make(chan struct{}, 1),
+		over: make(chan struct{}), running: map[*hedged]bool{},
+	}
+}
+
+// run tries until there is a response to give, or no try is left. Tries that are
+// still under way then are reset.
+func (h *hedge) run() (*stream.Response, error) {
+	body, _, err := stream.Peek(h.req, replayLimit)
+	if err != nil {
+		return nil, h.refuse(h.req, failedDownstream, err)
+	}
+	h.body = body
+	h.bound(h.req)
+	defer h.leave()
+	if !h.req.Waiting.On(h) || !h.begin() {
+		return nil, h.refuse(h.req, h.beginning(), nil)
+	}
+	for {
+		select {
+		case t := <-h.ended:
+			if resp, err, decided := h.decide(t); decided {
+				return resp, err
+			}
+		case t := <-h.delayed:
+			h.delay(t)
+		case <-h.next:
+			h.next = nil
+			h.tellTime()
+			if !h.begin() && len(h.running) == 0 {
+				return nil, h.refuse(h.req, h.beginning(), nil)
+			}
+		case <-h.woken:
+			return nil, h.refuse(h.req, h.beginning(), nil)
+		}
+	}
+}
+
+// Interrupt implements [stream.Interrupter].
+func (h *hedge) Interrupt() {
+	select {
+	case h.woken <- struct{}{}:
+	default:
+	}
+}
+
+// begin begins another try. It reports false when there is no endpoint for it, or
+// no time.
+func (h *hedge) begin() bool {
+	if !h.deadline.IsZero() && !time.Now().Before(h.deadline) {
+		return false
+	}
+	h.number(h.req)
+	if !h.aim(h.req) {
+		return false
+	}
+	t := &hedged{attempt: *h.attempt, req: detached(h.req, h.body)}
+	t.retrying = false // the budget is held here
+	*t.req.Info = *h.req.Info
+	t.slow = &slow{after: h.patience(), tell: func() { h.tell(h.delayed, t) }}
+	h.running[t] = true
+	// Ends with its try, which leave interrupts.
+	go func() {
+		if t.resp, t.why, t.err = t.send(t.req); !h.tell(h.ended, t) {
+			t.end(false)
+		}
+	}()
+	return true
+}
+
+// beginning is why a try did not begin.
+func (h *hedge) beginning() failure {
+	switch why := h.req.Waiting.Abandoned(); {
+	case why == stream.DownstreamTermination:
+		return failedDownstream
+	case why != 0:
+		return failedSlow
+	case !h.deadline.IsZero() && !time.Now().Before(h.deadline):
+		return failedTimeout
+	}
+	return failedNoHost
+}
+
+// patience is how long a try may take before another one begins.
+func (h *hedge) patience() time.Duration {
+	r := h.policy
+	if r.PerTry > 0 && (r.PerTryIdle == 0 || r.PerTry < r.PerTryIdle) {
+		return r.PerTry
+	}
+	return r.PerTryIdle
+}
+
+// tell tells what has become of a try, and reports whether somebody listened.
+func (h *hedge) tell(channel chan<- *hedged, t *hedged) bool {
+	select {
+	case channel <- t:
+		return true
+	case <-h.over:
+		return false
+	}
+}
+
+// delay begins another try beside one that is slow, whatever it would be retried on.
+func (h *hedge) delay(t *hedged) {
+	if !h.running[t] {
+		return
+	}
+	h.cluster.Report(t.host, cluster.LocalFailure, time.Now)
+	h.endRetry()
+	switch {
+	case h.retriesSpent():
+		h.noteLimit(h.req)
+	case h.again(h.req):
+		t.retried = true
+		h.wait(nil)
+	}
+}
+
+// wait lets the next try begin in a while.
+func (h *hedge) wait(resp *stream.Response) {
+	pause := h.backoff(resp)
+	if !h.deadline.IsZero() {
+		pause = min(pause, time.Until(h.deadline))
+	}
+	h.next = time.After(pause)
+}
+
+// decide gives a try's outcome, unless there is hope for a better one.
+func (h *hedge) decide(t *hedged) (resp *stream.Response, err error, decided bool) {
+	delete(h.running, t)
+	bad := t.why != 0 || wantsResponse(h.policy, t.resp)
+	if !t.retried && h.retry(h.req, t.resp, t.why) {
+		h.wait(t.resp)
+		t.end(true)
+		return nil, nil, false
+	}
+	limited := bad && !t.retried && h.retriesSpent() && (t.why == 0 || wantsFailure(h.policy, t.why))
+	if bad && (len(h.running) > 0 || h.next != nil) {
+		if limited {
+			h.noteLimit(h.req)
+		}
+		if t.why == failedTimeout {
+			h.cluster.Stats.RqTimeout.Add(1)
+		}
+		t.end(true)
+		return nil, nil, false
+	}
+	h.endRetry()
+	h.take(t)
+	if t.why != 0 {
+		return nil, h.refuse(h.req, t.why, t.err), true
+	}
+	if !h.req.Waiting.On(h.client) {
+		h.end(false)
+		return nil, h.refuse(h.req, h.beginning(), nil), true
+	}
+	if limited {
+		h.noteLimit(h.req)
+	}
+	h.cluster.Stats.Count(t.resp.Status)
+	return t.resp, nil, true
+}
+
+// take makes a try the one that the request's record tells of.
+func (h *hedge) take(t *hedged) {
+	t.req.Waiting.Off()
+	flags, attempts := h.req.Info.Flags, h.req.Info.Attempts
+	*h.req.Info = *t.req.Info
+	h.req.Info.Flags, h.req.Info.Attempts = flags, attempts
+	h.host, h.conn, h.client, h.shared, h.outcome = t.host, t.conn, t.client, t.shared, t.outcome
+	h.attempt.req = h.req
+}
+
+// tellTime tells the next try how much time is left.
+func (h *hedge) tellTime() {
+	h.router.tellTime(h.req, h.policy, h.limit, time.Since(h.began))
+}
+
+// leave resets the tries that are still under way.
+func (h *hedge) leave() {
+	h.endRetry()
+	close(h.over)
+	for t := range h.running {
+		t.req.Waiting.Abandon(stream.DownstreamTermination)
+	}
+}
+
+// slow tells of a try that takes long.
+type slow struct {
+	after time.Duration
+	tell  func()
+	timer *time.Timer
+}
+
+func (s *slow) start() {
+	if s != nil {
+		s.timer = time.AfterFunc(s.after, s.tell)
+	}
+}
+
+func (s *slow) stop() {
+	if s != nil {
+		s.timer.Stop()
+	}
+}

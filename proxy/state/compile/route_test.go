@@ -1,0 +1,54 @@
+package compile
+
+import (
+	"strings"
+	"testing"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/route"
+)
+
+// table compiles a virtual host's fields.
+func table(t *testing.T, host string) (*route.Table, error) {
+	t.Helper()
+	c := compiler()
+	c.Handle = cluster.NewHandle
+	filters, err := c.filters([]*hcmv3.HttpFilter{filter("router", packed(t, &routerv3.Router{}))}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m routev3.RouteConfiguration
+	if err := protojson.Unmarshal([]byte(`{"virtual_hosts": [{"name": "h", "domains": ["*"], `+host+`}]}`), &m); err != nil {
+		t.Fatal(err)
+	}
+	return c.Table(&m, filters)
+}
+
+// action is a virtual host with one route to a cluster and these fields.
+func action(fields string) string {
+	return `"routes": [{"match": {"prefix": "/"}, "route": {"cluster": "c", ` + fields + `}}]`
+}
+
+// What a route asks for and does not get is refused by its path.
+func TestRoutesAreRefused(t *testing.T) {
+	for host, want := range map[string]string{
+		action(`"hedge_policy": {"initial_requests": 2}`):                             "routes[0].route.hedge_policy.initial_requests: is not supported",
+		action(`"hedge_policy": {"additional_request_chance": {"numerator": 5}}`):     "hedge_policy.additional_request_chance: is not supported",
+		`"hedge_policy": {"initial_requests": 2}, ` + action(`"timeout": "1s"`):       "hedge_policy.initial_requests: is not supported",
+		action(`"hedge_policy": {"initial_requests": 1}`):                             "",
+		action(`"hedge_policy": {"additional_request_chance": {"numerator": 0}}`):     "",
+		action(`"hedge_policy": {"hedge_on_per_try_timeout": true}`):                  "",
+		`"hedge_policy": {"initial_requests": 2}, ` + action(`"hedge_policy": {}`):    "",
+		action(`"retry_policy": {"retry_on": "5xx", "per_try_idle_timeout": "0.1s"}`): "",
+	} {
+		_, err := table(t, host)
+		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v; want %q", host, err, want)
+		}
+	}
+}
