@@ -121,6 +121,7 @@ func (s *Server) clusterSamples() []sample {
 			{"upstream_rq_timeout", false, st.RqTimeout.Load()}, {"upstream_rq_per_try_timeout", false, st.RqPerTryTimeout.Load()}, {"upstream_rq_per_try_idle_timeout", false, st.RqPerTryIdleTimeout.Load()},
 			{"upstream_rq_retry", false, st.RqRetry.Load()}, {"upstream_rq_retry_success", false, st.RqRetrySuccess.Load()},
 			{"upstream_rq_retry_overflow", false, st.RqRetryOverflow.Load()}, {"upstream_rq_retry_limit_exceeded", false, st.RqRetryLimit.Load()},
+			{"upstream_internal_redirect_succeeded_total", false, st.RedirectsSucceeded.Load()}, {"upstream_internal_redirect_failed_total", false, st.RedirectsFailed.Load()},
 			{"upstream_rq_pending_overflow", false, st.RqPendingOverflow.Load()}, {"upstream_rq_rx_reset", false, st.RqRxReset.Load()},
 			{"upstream_rq_tx_reset", false, st.RqTxReset.Load()}, {"upstream_cx_none_healthy", false, st.NoneHealthy.Load()},
 			{"upstream_rq_1xx", false, st.Rq1xx.Load()}, {"upstream_rq_2xx", false, st.Rq2xx.Load()}, {"upstream_rq_3xx", false, st.Rq3xx.Load()},

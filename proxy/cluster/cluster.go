@@ -57,6 +57,7 @@ type Stats struct {
 	CxTotal, CxActive, CxConnectFail, CxOverflow           atomic.Int64
 	RqTotal, RqActive, RqTimeout, RqPerTryTimeout          atomic.Int64
 	RqPerTryIdleTimeout                                    atomic.Int64
+	RedirectsSucceeded, RedirectsFailed                    atomic.Int64
 	RqRetry, RqRetrySuccess, RqRetryOverflow, RqRetryLimit atomic.Int64
 	RqPendingOverflow, RqRxReset, RqTxReset, NoneHealthy   atomic.Int64
 	Rq1xx, Rq2xx, Rq3xx, Rq4xx, Rq5xx                      atomic.Int64

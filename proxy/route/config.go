@@ -28,9 +28,7 @@ type VirtualHost struct {
 	RequireTLS bool
 	// AttemptCount tells upstreams the number of the try (x-envoy-attempt-count).
 	AttemptCount bool
-	// AttemptCountInReply tells the client the number of tries.
-	AttemptCountInReply bool
-	Mutations           Mutations
+	Mutations    Mutations
 }
 
 // Route is one rule: the first whose match holds answers.
@@ -178,8 +176,11 @@ type Forward struct {
 	Timeout      time.Duration // for the whole exchange; 0 is none
 	GRPCTimeout  *GRPCTimeout  // nil: Timeout holds for gRPC too
 	Retry        *Retry
+	Redirects    *Redirects // nil: redirects are the client's to follow
 	Mirrors      []Mirror
 	AttemptCount bool
+	// AttemptCountInReply tells the client the number of tries.
+	AttemptCountInReply bool
 
 	// MatchedPrefix is what a rewrite replaces at the path's start.
 	PrefixRewrite string

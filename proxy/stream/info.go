@@ -130,6 +130,9 @@ type Info struct {
 	UpstreamMTLS     bool
 	Attempts         int
 
+	// Hops are the redirects that were followed for the request.
+	Hops []Hop
+
 	// HealthCheck is true for a request that only asks whether the proxy is well.
 	HealthCheck bool
 
@@ -180,6 +183,18 @@ func (i *Info) CutOff(why Flags, err error) {
 
 // Reset clears the note for the next request.
 func (i *Info) Reset() { *i = Info{} }
+
+// Again prepares the record for the request that an upstream's redirect has made of
+// this one: what is known of its client stays.
+func (i *Info) Again(now time.Time) {
+	*i = Info{
+		Start: now, RequestDone: i.RequestDone, HeadReceived: i.HeadReceived, BytesReceived: i.BytesReceived,
+		Client: i.Client, State: i.State, DownstreamPeer: i.DownstreamPeer, Hops: i.Hops,
+	}
+}
+
+// Hop is a redirect that was followed, from one route to another, by their names.
+type Hop struct{ From, To string }
 
 // Peer is a workload as its proxy described it.
 type Peer struct {

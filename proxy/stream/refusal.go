@@ -32,6 +32,16 @@ func (r *Refusal) Error() string {
 // Unwrap gives the cause.
 func (r *Refusal) Unwrap() error { return r.Cause }
 
+// Redirected is what a handler fails with when the request has become another one:
+// it begins anew, from the choice of its route on. Filters pass it on.
+type Redirected struct {
+	// Response is the one that was followed. It is still held.
+	Response *Response
+}
+
+// Error says what happened.
+func (*Redirected) Error() string { return "internal_redirect" }
+
 // Refuse makes a refusal.
 func Refuse(status int, details, body string) *Refusal {
 	return &Refusal{Status: status, Details: details, Body: body}
@@ -47,6 +57,12 @@ func Abandoned(why Flags) *Refusal {
 		return &Refusal{Status: 504, Details: "max_duration_timeout", Body: "downstream duration timeout", Close: true}
 	}
 	return &Refusal{Flags: DownstreamTermination, Details: "downstream_remote_disconnect", Close: true}
+}
+
+// IsRedirected reports whether err is [Redirected].
+func IsRedirected(err error) bool {
+	_, yes := err.(*Redirected)
+	return yes
 }
 
 // AsRefusal gives err as a refusal; an error that is none becomes status 500.

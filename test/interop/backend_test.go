@@ -56,6 +56,14 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-time.After(time.Duration(ms) * time.Millisecond):
 		case <-r.Context().Done():
 		}
+	case "redirect": // with a status, to where the query says
+		code, _ := strconv.Atoi(arg)
+		_, to, _ := strings.Cut(r.URL.RawQuery, "to=")
+		w.Header().Set("Location", to)
+		w.Header().Set("X-Copied", "from the redirect")
+		w.WriteHeader(code)
+		io.WriteString(w, "elsewhere")
+		return
 	case "tardy": // a name, then for each try its milliseconds, and its status if it is not 200
 		late, status := b.tardy(r, strings.Split(arg, "/")[1:])
 		select {

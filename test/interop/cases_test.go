@@ -14,7 +14,7 @@ type story struct {
 }
 
 // stories are all of them.
-var stories = slices.Concat(routingStories, policyStories(), limitStories(), smallStories(), []story{expressionStory(), toldStory(), sessionStory(), upgradeStory(), subsetStory(), steeringStory()}, timeStories())
+var stories = slices.Concat(routingStories, policyStories(), limitStories(), smallStories(), []story{expressionStory(), toldStory(), sessionStory(), upgradeStory(), subsetStory(), steeringStory()}, timeStories(), []story{redirectStory()})
 
 // ask is one request.
 type ask struct {
@@ -24,6 +24,8 @@ type ask struct {
 	body    string
 	// preamble is what the connection begins with, before the request.
 	preamble string
+	// lines is how many lines of the access log it makes; 1 when zero.
+	lines int
 	// deviates says why our answer is meant to differ from Envoy's; empty when it
 	// is not.
 	deviates string

@@ -140,6 +140,9 @@ func (p *peer) ask(t *testing.T, host string, a ask) answer {
 		body = append(body, " (cut off)"...)
 	}
 	out := answer{Status: response.StatusCode, Body: remaining.ReplaceAllStringFunc(string(body), roundUp), Log: sortFlags(p.log.next(t))}
+	for range a.lines - 1 {
+		out.Log += "\n" + sortFlags(p.log.next(t))
+	}
 	for _, name := range slices.Sorted(maps.Keys(response.Header)) {
 		if ignoredDownstream[name] {
 			out.Headers = append(out.Headers, name)

@@ -6,7 +6,6 @@ package entry
 import (
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unsafe"
@@ -63,6 +62,9 @@ type Config struct {
 	Overloaded func() bool
 	// Trace begins a request's span; nil when requests are not traced.
 	Trace func(*stream.Request)
+	// Followed is told of a request whose redirect was followed here, before it begins
+	// anew; it may be nil.
+	Followed stream.Observer
 	// NotFound answers what no route takes: the filters that see every request,
 	// then [route.NotFound].
 	NotFound stream.Handler
@@ -101,11 +103,14 @@ func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
 		return nil, h.refused(req, nil, overloaded)
 	}
 	resp, err := h.answer(req)
+	for err != nil && stream.IsRedirected(err) {
+		h.followed(req, err.(*stream.Redirected).Response)
+		resp, err = h.route(req)
+	}
 	if err != nil {
 		return nil, h.refused(req, route.Matched(req), err)
 	}
 	if r := route.Matched(req); r != nil {
-		countAttempts(r, req, &resp.Header)
 		r.MutateResponse(req, resp)
 	}
 	h.reply(req, &resp.Header)
@@ -119,6 +124,30 @@ func (h *Handler) answer(req *stream.Request) (*stream.Response, error) {
 	if err := h.admit(req); err != nil {
 		return nil, err
 	}
+	return h.route(req)
+}
+
+// followed ends the record of a request whose redirect is followed, and begins that
+// of the request that it has become.
+func (h *Handler) followed(req *stream.Request, resp *stream.Response) {
+	info := req.Info
+	info.Status, info.Details, info.End = resp.Status, "internal_redirect", time.Now()
+	if h.config.Followed != nil {
+		h.config.Followed.Request(req, resp)
+	}
+	if resp.Done != nil {
+		resp.Done.Settle()
+		resp.Done.Release(true)
+	}
+	info.Again(time.Now())
+	req.ALPN = nil
+	if h.config.Trace != nil {
+		h.config.Trace(req)
+	}
+}
+
+// route lets a route answer a request that has been admitted.
+func (h *Handler) route(req *stream.Request) (*stream.Response, error) {
 	r, err := route.Choose(h.config.Table.Load(), req)
 	switch {
 	case err != nil:
@@ -318,13 +347,6 @@ func (h *Handler) reply(req *stream.Request, header *stream.Header) {
 	}
 }
 
-// countAttempts tells how many tries there were, where that is asked.
-func countAttempts(r *route.Route, req *stream.Request, header *stream.Header) {
-	if r.Host.AttemptCountInReply && req.Info.Attempts > 0 {
-		header.Set("x-envoy-attempt-count", strconv.Itoa(req.Info.Attempts))
-	}
-}
-
 // refused completes the reply that an error becomes.
 func (h *Handler) refused(req *stream.Request, from *route.Route, err error) error {
 	r := *stream.AsRefusal(err)
@@ -333,7 +355,6 @@ func (h *Handler) refused(req *stream.Request, from *route.Route, err error) err
 		local.Header.Add(f.Name, f.Value)
 	}
 	if from != nil {
-		countAttempts(from, req, &local.Header)
 		from.MutateResponse(req, &local)
 	}
 	h.reply(req, &local.Header)

@@ -64,7 +64,7 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 // tell puts the fields on the reply that err becomes: the caller learns who
 // refused.
 func (f *Filter) tell(err error) error {
-	if !f.PropagateDownstream {
+	if !f.PropagateDownstream || stream.IsRedirected(err) {
 		return err
 	}
 	r := *stream.AsRefusal(err)

@@ -53,7 +53,7 @@ func (i *idle) late(turn uint) {
 	defer i.mu.Unlock()
 	switch left := i.limit - i.upload.Since(); {
 	case i.turn != turn:
-	case left > 0:
+	case left > 0 && left <= i.limit: // more is the work of a clock that was set
 		i.arm(left)
 	default:
 		i.over = true

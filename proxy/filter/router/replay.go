@@ -21,9 +21,10 @@ type replay struct {
 	broken         bool // the rest cannot be read any more
 }
 
-// newReplay prepares for retries; nil where there is nothing to prepare.
-func newReplay(r *route.Retry, req *stream.Request) *replay {
-	if r == nil || r.Max == 0 || r.On == 0 || req.Body == nil {
+// newReplay prepares for retries, or to follow redirects; nil where there is nothing
+// to prepare.
+func newReplay(r *route.Retry, redirects *route.Redirects, req *stream.Request) *replay {
+	if redirects == nil && (r == nil || r.Max == 0 || r.On == 0) || req.Body == nil {
 		return nil
 	}
 	b := &replay{Wrapped: stream.Wrapped{Body: req.Body}}

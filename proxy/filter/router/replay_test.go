@@ -170,7 +170,7 @@ func (*broken) Wait() error    { return errors.New("broken off") }
 
 func TestReplayNeedsTheRest(t *testing.T) {
 	req := &stream.Request{Info: &stream.Info{}, Body: &broken{*stream.NewBytes([]byte("half"))}}
-	b := newReplay(&route.Retry{On: route.On5xx, Max: 1}, req)
+	b := newReplay(&route.Retry{On: route.On5xx, Max: 1}, nil, req)
 	req.Body.Discard(2)
 	if b.rewind(req); string(req.Body.Buffered()) != "ha" || !b.possible() {
 		t.Errorf("rewound to %q, possible %v", req.Body.Buffered(), b.possible())

@@ -155,11 +155,18 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 		attempts.Put(a)
 		return nil, err
 	}
+	if a.follow(req, resp) {
+		resp.Done = a
+		return nil, &stream.Redirected{Response: resp}
+	}
 	if weighed != nil {
 		weighed.Mutations.ApplyResponse(req, resp)
 	}
 	if !r.options.Suppress && req.Upgrade == "" {
 		resp.Header.Set("x-envoy-upstream-service-time", milliseconds(req.Info.UpstreamRecv.Sub(a.began)))
+	}
+	if r.AttemptCountInReply {
+		resp.Header.Set(fieldAttempts, decimal(int64(req.Info.Attempts)))
 	}
 	for _, field := range cookies {
 		resp.Header.Add("set-cookie", field)

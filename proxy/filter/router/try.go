@@ -41,7 +41,7 @@ const (
 // run tries until there is a response to give or no try is left.
 func (a *attempt) run(req *stream.Request) (*stream.Response, error) {
 	a.bound(req)
-	a.body = newReplay(a.policy, req)
+	a.body = newReplay(a.policy, a.router.Redirects, req)
 	for {
 		a.number(req)
 		resp, why, err := a.try(req)
@@ -75,11 +75,14 @@ func (a *attempt) bound(req *stream.Request) {
 	}
 }
 
+// fieldAttempts tells the number of a try, or of all.
+const fieldAttempts = "x-envoy-attempt-count"
+
 // number tells of the try that is about to begin.
 func (a *attempt) number(req *stream.Request) {
 	req.Info.Attempts = a.tries + 1
 	if a.router.AttemptCount {
-		req.Header.Set("x-envoy-attempt-count", decimal(int64(a.tries+1)))
+		req.Header.Set(fieldAttempts, decimal(int64(a.tries+1)))
 	}
 }
 
@@ -320,6 +323,9 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 		return stream.Abandoned(stream.DownstreamTermination)
 	case failedSlow:
 		return stream.Abandoned(req.Waiting.Abandoned())
+	}
+	if a.router.AttemptCountInReply {
+		r.Header = append(r.Header, stream.Field{Name: fieldAttempts, Value: decimal(int64(req.Info.Attempts))})
 	}
 	if a.retriesSpent() && wantsFailure(a.policy, why) {
 		r.Flags |= stream.RetryLimit

@@ -20,14 +20,15 @@ const defaultTimeout = 15 * time.Second
 
 func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, match route.Match) (*route.Forward, error) {
 	f := &route.Forward{
-		Timeout:            defaultTimeout,
-		AttemptCount:       vh.GetIncludeRequestAttemptCount(),
-		HostRewrite:        a.GetHostRewriteLiteral(),
-		HostFromEndpoint:   a.GetAutoHostRewrite().GetValue(),
-		AppendForwardedFor: a.GetAppendXForwardedHost(),
-		PrefixRewrite:      a.GetPrefixRewrite(),
-		MatchedPrefix:      match.Value,
-		NotFound:           503,
+		Timeout:             defaultTimeout,
+		AttemptCount:        vh.GetIncludeRequestAttemptCount(),
+		AttemptCountInReply: vh.GetIncludeAttemptCountInResponse(),
+		HostRewrite:         a.GetHostRewriteLiteral(),
+		HostFromEndpoint:    a.GetAutoHostRewrite().GetValue(),
+		AppendForwardedFor:  a.GetAppendXForwardedHost(),
+		PrefixRewrite:       a.GetPrefixRewrite(),
+		MatchedPrefix:       match.Value,
+		NotFound:            503,
 	}
 	if a.GetClusterNotFoundResponseCode() == routev3.RouteAction_NOT_FOUND {
 		f.NotFound = 404
@@ -44,7 +45,7 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 	for _, u := range a.GetUpgradeConfigs() {
 		f.Terminate = f.Terminate || u.GetConnectConfig() != nil && strings.EqualFold(u.GetUpgradeType(), stream.Connect)
 	}
-	for _, step := range []func(*route.Forward, *routev3.RouteAction) error{c.targets, c.mirrors, rewrite, hashing} {
+	for _, step := range []func(*route.Forward, *routev3.RouteAction) error{c.targets, c.mirrors, rewrite, hashing, redirects} {
 		if err := step(f, a); err != nil {
 			return nil, err
 		}

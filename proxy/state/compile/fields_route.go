@@ -41,7 +41,7 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.QueryParameterMatcher": {Read: "name string_match present_match"},
 	"envoy.config.route.v3.RouteAction": {
 		Read: "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite path_rewrite_policy host_rewrite_literal auto_host_rewrite append_x_forwarded_host timeout " +
-			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration max_grpc_timeout grpc_timeout_offset rate_limits include_vh_rate_limits metadata_match hedge_policy",
+			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration max_grpc_timeout grpc_timeout_offset rate_limits include_vh_rate_limits metadata_match hedge_policy internal_redirect_policy",
 		Ignored: map[string]string{
 			"priority": "there is one pool per cluster",
 		},
@@ -84,6 +84,12 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.RedirectAction": {
 		Read: "https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite regex_rewrite response_code strip_query",
 	},
-	"envoy.config.route.v3.DirectResponseAction":                           {Read: "status body"},
-	"envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate": {},
+	"envoy.config.route.v3.DirectResponseAction": {Read: "status body"},
+	"envoy.config.route.v3.InternalRedirectPolicy": {
+		Read: "max_internal_redirects redirect_response_codes predicates allow_cross_scheme_redirect response_headers_to_copy",
+	},
+	"envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig":        {},
+	"envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig": {Read: "allowed_route_names"},
+	"envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig":     {},
+	"envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate":              {},
 }

@@ -71,6 +71,7 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 		}
 		return func() bool { return c.Overload.Asks(a) }
 	}
+	config.Followed = observer
 	config.Overloaded = asks(overload.StopRequests)
 	manager := &Manager{Entry: entry.New(config), compiler: c, filters: filters}
 	switch r := m.GetRouteSpecifier().(type) {

@@ -39,8 +39,7 @@ func (c *Compiler) Table(m *routev3.RouteConfiguration, filters *Filters) (*rout
 func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters) (route.VirtualHost, error) {
 	host := route.VirtualHost{
 		Name: m.GetName(), Domains: m.GetDomains(), AttemptCount: m.GetIncludeRequestAttemptCount(),
-		AttemptCountInReply: m.GetIncludeAttemptCountInResponse(),
-		RequireTLS:          m.GetRequireTls() == routev3.VirtualHost_ALL || m.GetRequireTls() == routev3.VirtualHost_EXTERNAL_ONLY,
+		RequireTLS: m.GetRequireTls() == routev3.VirtualHost_ALL || m.GetRequireTls() == routev3.VirtualHost_EXTERNAL_ONLY,
 	}
 	var err error
 	if host.Mutations, err = c.mutations(m); err != nil {
@@ -105,6 +104,9 @@ func (c *Compiler) action(m *routev3.Route, vh *routev3.VirtualHost, filters *Fi
 		f, err := c.forward(a.Route, vh, match)
 		if err != nil {
 			return nil, nil, fieldcheck.At("route", err)
+		}
+		if f.Redirects != nil {
+			f.Redirects.Table = filters.table
 		}
 		return filters.router(*f), &spot{forward: f}, nil
 	case *routev3.Route_Redirect:

@@ -37,14 +37,16 @@ func action(fields string) string {
 // What a route asks for and does not get is refused by its path.
 func TestRoutesAreRefused(t *testing.T) {
 	for host, want := range map[string]string{
-		action(`"hedge_policy": {"initial_requests": 2}`):                             "routes[0].route.hedge_policy.initial_requests: is not supported",
-		action(`"hedge_policy": {"additional_request_chance": {"numerator": 5}}`):     "hedge_policy.additional_request_chance: is not supported",
-		`"hedge_policy": {"initial_requests": 2}, ` + action(`"timeout": "1s"`):       "hedge_policy.initial_requests: is not supported",
-		action(`"hedge_policy": {"initial_requests": 1}`):                             "",
-		action(`"hedge_policy": {"additional_request_chance": {"numerator": 0}}`):     "",
-		action(`"hedge_policy": {"hedge_on_per_try_timeout": true}`):                  "",
-		`"hedge_policy": {"initial_requests": 2}, ` + action(`"hedge_policy": {}`):    "",
-		action(`"retry_policy": {"retry_on": "5xx", "per_try_idle_timeout": "0.1s"}`): "",
+		action(`"hedge_policy": {"initial_requests": 2}`):                                                                                                                      "routes[0].route.hedge_policy.initial_requests: is not supported",
+		action(`"hedge_policy": {"additional_request_chance": {"numerator": 5}}`):                                                                                              "hedge_policy.additional_request_chance: is not supported",
+		`"hedge_policy": {"initial_requests": 2}, ` + action(`"timeout": "1s"`):                                                                                                "hedge_policy.initial_requests: is not supported",
+		action(`"hedge_policy": {"initial_requests": 1}`):                                                                                                                      "",
+		action(`"hedge_policy": {"additional_request_chance": {"numerator": 0}}`):                                                                                              "",
+		action(`"hedge_policy": {"hedge_on_per_try_timeout": true}`):                                                                                                           "",
+		`"hedge_policy": {"initial_requests": 2}, ` + action(`"hedge_policy": {}`):                                                                                             "",
+		action(`"retry_policy": {"retry_on": "5xx", "per_try_idle_timeout": "0.1s"}`):                                                                                          "",
+		action(`"internal_redirect_policy": {"redirect_response_codes": [301, 302, 303, 307, 308, 301]}`):                                                                      "route.internal_redirect_policy.redirect_response_codes: has more than 5",
+		action(`"internal_redirect_policy": {"predicates": [{"name": "p", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]}`): "route.internal_redirect_policy.predicates[0].typed_config: envoy.extensions.filters.http.router.v3.Router is not supported",
 	} {
 		_, err := table(t, host)
 		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
