@@ -66,7 +66,9 @@ func (s *Server) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 	c.in.base, c.in.r, c.in.w = 0, 0, 0
 	c.served, c.unread, c.prior, c.deadline = 0, false, false, time.Time{}
 	c.req.Upload.Interrupt = c.stopReading
-	c.watch = &watch{conn: conn, waiting: &c.req.Waiting, idle: s.cfg.StreamIdleTimeout, limit: s.cfg.StreamDuration, interrupt: c.stopAll}
+	c.watch = &watch{conn: conn, waiting: &c.req.Waiting, idle: s.cfg.StreamIdleTimeout, own: s.cfg.StreamDuration, interrupt: c.stopAll}
+	c.req.Limit = s.cfg.StreamDuration
+	c.req.Bound = func(limit time.Duration) { c.watch.bound(c.info.Start, limit) }
 	c.in.moves, c.out.moves = &c.watch.moves, &c.watch.moves
 	for c.one() {
 		c.in.next()
@@ -88,7 +90,7 @@ func (s *Server) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 		c.in.shrink()
 		c.in.buf = nil
 	}
-	c.Server, c.conn, c.facts, c.drain, c.in.src, c.out.dst, c.watch, c.in.moves, c.out.moves = nil, nil, nil, nil, nil, nil, nil, nil, nil
+	c.Server, c.conn, c.facts, c.drain, c.in.src, c.out.dst, c.watch, c.in.moves, c.out.moves, c.req.Bound = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
 	servings.Put(c)
 	if read != nil {
 		s.cfg.HTTP2(conn, read, facts, drain)
@@ -243,7 +245,7 @@ func (c *serving) resetRequest(headBytes int) {
 	c.req.Body, c.req.Length, c.req.Upgrade = nil, 0, ""
 	c.req.Conn, c.req.Info = c.facts, &c.info
 	c.req.Waiting.Reset()
-	c.info.HeadReceived = int64(headBytes)
+	c.info.HeadReceived, c.info.Limit = int64(headBytes), c.req.Limit
 }
 
 // headFailed ends a connection whose head did not arrive, with a reply where
@@ -447,7 +449,7 @@ func (c *serving) upgrade(resp *stream.Response) error {
 	c.watch.end()
 	defer c.watch.begin(c.info.Start)
 	up := resp.Upgraded
-	if d := c.cfg.StreamDuration; d > 0 {
+	if d := c.info.Limit; d > 0 {
 		late := time.AfterFunc(time.Until(c.info.Start.Add(d)), func() {
 			c.req.Waiting.Abandon(stream.DurationTimeout)
 			c.conn.Close()

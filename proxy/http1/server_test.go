@@ -314,6 +314,45 @@ func TestStreamDuration(t *testing.T) {
 	})
 }
 
+// A route's limit holds for its request instead of the listener's, and only for it.
+func TestBound(t *testing.T) {
+	for _, listener := range []time.Duration{0, 3 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			conn, _, _ := serve(t, Config{StreamDuration: listener, StreamIdleTimeout: time.Hour}, func(req *stream.Request) (*stream.Response, error) {
+				if req.Limit != listener || req.Info.Limit != listener {
+					t.Errorf("begins with %v and %v; want %v", req.Limit, req.Info.Limit, listener)
+				}
+				if limit, err := time.ParseDuration(req.Path[1:]); err == nil {
+					time.Sleep(500 * time.Millisecond) // the limit counts from the beginning
+					req.Bound(limit)
+				}
+				if req.Waiting.Pause(5 * time.Second) {
+					return ok(req)
+				}
+				return nil, stream.Abandoned(req.Waiting.Abandoned())
+			})
+			defer conn.Close()
+			r := bufio.NewReader(conn)
+			for _, tc := range []struct {
+				path   string
+				took   time.Duration
+				status int
+			}{{"/10s", 5500 * time.Millisecond, 200}, {"/0s", 5500 * time.Millisecond, 200}, {"/1s", time.Second, 504}} {
+				start := time.Now()
+				_, _ = io.WriteString(conn, crlf("GET "+tc.path+" HTTP/1.1\nHost: a\n\n"))
+				resp, err := http.ReadResponse(r, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.ReadAll(resp.Body)
+				if took := time.Since(start); resp.StatusCode != tc.status || took != tc.took {
+					t.Errorf("%s: got %d after %v; want %d after %v", tc.path, resp.StatusCode, took, tc.status, tc.took)
+				}
+			}
+		})
+	}
+}
+
 // A connection ends with the last request that it may have.
 func TestMaxRequests(t *testing.T) {
 	answer, _ := exchange(t, Config{MaxRequests: 2}, echo, strings.Repeat(crlf("GET /a HTTP/1.1\nHost: a\n\n"), 3))

@@ -23,10 +23,11 @@ type watch struct {
 	conn    net.Conn
 	waiting *stream.Waiting
 	idle    time.Duration // until a request on which nothing moves is given up; 0 never
-	limit   time.Duration // until a request is given up altogether; 0 never
+	own     time.Duration // until a request is given up altogether; 0 never
 	// stop makes a read that waits for the client return.
 	interrupt func()
 
+	limit   atomic.Int64  // own, or what holds for this request
 	began   atomic.Int64  // when the last request did, in Unix nanoseconds; set where there is a limit
 	request atomic.Uint64 // odd while one is under way
 	moves   atomic.Uint64
@@ -43,8 +44,11 @@ type watch struct {
 
 // begin says that a request is under way since then.
 func (w *watch) begin(since time.Time) {
-	if w.limit > 0 {
+	if w.own > 0 {
 		w.began.Store(since.UnixNano())
+	}
+	if w.limit.Load() != int64(w.own) {
+		w.limit.Store(int64(w.own))
 	}
 	w.request.Add(1)
 	if w.armed.Load() {
@@ -61,16 +65,28 @@ func (w *watch) begin(since time.Time) {
 	}
 }
 
+// bound changes the limit of the request under way.
+func (w *watch) bound(since time.Time, limit time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.began.Store(since.UnixNano())
+	w.limit.Store(int64(limit))
+	if w.timer != nil {
+		w.timer.Reset(w.next())
+	}
+}
+
 // next is when to look again: not later than a request reaches its limit, so that
 // one that begins meanwhile is not missed either.
 func (w *watch) next() time.Duration {
-	if w.limit == 0 {
+	limit := time.Duration(w.limit.Load())
+	if limit == 0 {
 		return w.every
 	}
 	if w.request.Load()%2 == 0 {
-		return min(w.every, w.limit)
+		return min(w.every, limit)
 	}
-	return max(0, min(w.every, w.limit-w.age()))
+	return max(0, min(w.every, limit-w.age()))
 }
 
 // age is how long the request under way has taken.
@@ -79,8 +95,8 @@ func (w *watch) age() time.Duration { return time.Duration(time.Now().UnixNano()
 // due is why the request is to be given up; 0 when it is not. still says that nothing
 // has moved since the last look. The caller holds mu.
 func (w *watch) due(still bool) stream.Flags {
-	switch {
-	case w.limit > 0 && w.age() >= w.limit:
+	switch limit := time.Duration(w.limit.Load()); {
+	case limit > 0 && w.age() >= limit:
 		return stream.DurationTimeout
 	case !still:
 	case gone(w.conn):

@@ -25,6 +25,9 @@ type call struct {
 	broken  string // what makes the request malformed
 	started bool   // the response's head has been gathered; guarded by mu
 	given   bool   // the client has reset the stream; guarded by mu
+	began   time.Time
+	limit   time.Duration // until it is given up, by a look; 0 never; guarded by mu
+	late    *lateness     // that gives it up instead; guarded by mu
 	// tunnel is true for a CONNECT, whose success is told by 200.
 	tunnel  bool
 	interim func(int, *stream.Header) error
@@ -35,6 +38,7 @@ var calls = sync.Pool{New: func() any {
 	k := &call{}
 	k.owner = k
 	k.req.Upload.Interrupt = k.stopReading
+	k.req.Bound = k.bound
 	k.interim, k.greet = k.sendInterim, k.sendContinue
 	return k
 }}
@@ -47,13 +51,14 @@ func (k *call) begin(s *serving, h *head, end bool) {
 	}
 	k.s, k.ended, k.started, k.given, k.tunnel, k.refusal, k.broken = s, end, false, false, false, nil, h.broken
 	k.info.Reset()
-	k.info.Start = time.Now()
+	k.began, k.limit = time.Now(), s.cfg.StreamDuration
+	k.info.Start, k.info.Limit = k.began, k.limit
 	k.info.HeadReceived = int64(h.size)
 	r := &k.req
 	r.Method, r.Scheme, r.Authority, r.Path, r.Protocol = h.method, h.scheme, h.authority, h.path, stream.HTTP2
 	r.Header.Swap(&h.fields)
 	k.text, h.text = h.text, k.text
-	r.Body, r.Length, r.Upgrade, r.ALPN = nil, 0, "", nil
+	r.Body, r.Length, r.Upgrade, r.ALPN, r.Limit = nil, 0, "", nil, k.limit
 	r.Conn, r.Info, r.Interim = s.facts, &k.info, k.interim
 	r.Waiting.Reset()
 	k.declared = h.length
@@ -92,6 +97,41 @@ func (k *call) giveUp(why stream.Flags) {
 		k.c.resetStream(&k.transfer, Cancel, os.ErrDeadlineExceeded)
 	}
 	k.cond.Broadcast()
+}
+
+// bound changes how long the request may take.
+func (k *call) bound(limit time.Duration) {
+	s := k.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k.unbound()
+	if limit > 0 {
+		late := &lateness{}
+		k.late = late
+		late.timer = time.AfterFunc(time.Until(k.began.Add(limit)), func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if !late.off {
+				k.giveUp(stream.DurationTimeout)
+			}
+		})
+	}
+}
+
+// lateness gives one request up when its time is over.
+type lateness struct {
+	timer *time.Timer
+	off   bool // guarded by the connection's mutex
+}
+
+// unbound lets the request take its time. The caller holds mu.
+func (k *call) unbound() {
+	k.limit = 0
+	if k.late != nil {
+		k.late.off = true
+		k.late.timer.Stop()
+		k.late = nil
+	}
 }
 
 // run serves the request.
@@ -204,6 +244,7 @@ func (k *call) leave(err error) {
 	s, t := k.s, &k.transfer
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	k.unbound()
 	if !t.gone && (!t.ended || !t.sentEnd) {
 		code := InternalError
 		switch {

@@ -576,6 +576,34 @@ func TestStreamDuration(t *testing.T) {
 	})
 }
 
+// A route's limit holds instead of the listener's, to the moment.
+func TestBound(t *testing.T) {
+	for limit, want := range map[time.Duration]struct {
+		status string
+		took   time.Duration
+	}{time.Second: {"504", time.Second}, 10 * time.Second: {"200", 5 * time.Second}, 0: {"200", 5 * time.Second}} {
+		synctest.Test(t, func(t *testing.T) {
+			conn, _, _ := serve(t, Config{StreamDuration: 3 * time.Second}, func(req *stream.Request) (*stream.Response, error) {
+				req.Bound(limit)
+				if req.Waiting.Pause(5 * time.Second) {
+					return &stream.Response{Status: 200}, nil
+				}
+				return nil, stream.Abandoned(req.Waiting.Abandoned())
+			})
+			r := newRaw(t, conn)
+			r.settle()
+			start := time.Now()
+			r.headers(1, true, get...)
+			f, ok := r.next().(*oracle.MetaHeadersFrame)
+			if took := time.Since(start); !ok || f.PseudoValue("status") != want.status || took != want.took {
+				t.Errorf("%v: got %v after %v; want %s after %v", limit, f, took, want.status, want.took)
+			}
+			conn.Close()
+			time.Sleep(20 * time.Second)
+		})
+	}
+}
+
 // Behind the last stream that a connection may have no other is taken up.
 func TestMaxRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -247,10 +247,10 @@ func (s *serving) quiet() {
 
 // look implements side.
 func (s *serving) look(now time.Time) {
-	idle, limit := s.cfg.StreamIdleTimeout, s.cfg.StreamDuration
+	idle := s.cfg.StreamIdleTimeout
 	for _, t := range s.transfers {
 		switch k := t.owner.(*call); {
-		case limit > 0 && now.Sub(k.info.Start) >= limit:
+		case k.limit > 0 && now.Sub(k.began) >= k.limit:
 			k.giveUp(stream.DurationTimeout)
 		case idle > 0 && now.Sub(t.still) >= idle:
 			k.giveUp(stream.StreamIdleTimeout)

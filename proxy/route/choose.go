@@ -33,6 +33,7 @@ func Choose(table *Table, req *stream.Request) (*Route, error) {
 	if r.Cluster != nil && r.Cluster.Load() != nil {
 		req.Info.Cluster = r.Cluster.Name()
 	}
+	r.bound(req)
 	if r.Host.RequireTLS && req.Scheme != "https" {
 		return r, &stream.Refusal{Status: 301, Details: "direct_response", Header: []stream.Field{{Name: "location", Value: "https://" + req.Authority + req.Path}}}
 	}

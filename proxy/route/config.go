@@ -50,6 +50,9 @@ type Route struct {
 	// does not name is as everywhere.
 	Upgrades  map[string]bool
 	Mutations Mutations
+	// Duration is how long its requests may take altogether; nil leaves that to the
+	// listener.
+	Duration *Duration
 
 	// Set by New from what encloses the route.
 	Host *VirtualHost
@@ -175,6 +178,7 @@ type Forward struct {
 
 	Timeout      time.Duration // for the whole exchange; 0 is none
 	GRPCTimeout  *GRPCTimeout  // nil: Timeout holds for gRPC too
+	Duration     *Duration     // nil: the listener's limit holds
 	Retry        *Retry
 	Redirects    *Redirects // nil: redirects are the client's to follow
 	Mirrors      []Mirror
@@ -195,13 +199,10 @@ type Forward struct {
 }
 
 // GRPCTimeout lets gRPC calls take the time that their callers give them in
-// grpc-timeout.
+// grpc-timeout, instead of the route's timeout.
 type GRPCTimeout struct {
 	Max    time.Duration // 0 is no maximum
 	Offset time.Duration // less than the caller says
-	// Instead lets it stand in place of the route's timeout, also when the caller
-	// says nothing; otherwise the shorter one holds.
-	Instead bool
 }
 
 // Weighted is one of several clusters.

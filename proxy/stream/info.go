@@ -130,6 +130,9 @@ type Info struct {
 	UpstreamMTLS     bool
 	Attempts         int
 
+	// Limit is how long the request may take altogether; 0 is without end.
+	Limit time.Duration
+
 	// Hops are the redirects that were followed for the request.
 	Hops []Hop
 
@@ -186,9 +189,9 @@ func (i *Info) Reset() { *i = Info{} }
 
 // Again prepares the record for the request that an upstream's redirect has made of
 // this one: what is known of its client stays.
-func (i *Info) Again(now time.Time) {
+func (i *Info) Again() {
 	*i = Info{
-		Start: now, RequestDone: i.RequestDone, HeadReceived: i.HeadReceived, BytesReceived: i.BytesReceived,
+		Start: i.Start, Limit: i.Limit, RequestDone: i.RequestDone, HeadReceived: i.HeadReceived, BytesReceived: i.BytesReceived,
 		Client: i.Client, State: i.State, DownstreamPeer: i.DownstreamPeer, Hops: i.Hops,
 	}
 }

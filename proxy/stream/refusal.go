@@ -54,7 +54,7 @@ func Abandoned(why Flags) *Refusal {
 	case StreamIdleTimeout:
 		return &Refusal{Status: 504, Flags: why, Details: "stream_idle_timeout", Body: "stream timeout", Close: true}
 	case DurationTimeout: // Envoy 1.39 notes no flag for it
-		return &Refusal{Status: 504, Details: "max_duration_timeout", Body: "downstream duration timeout", Close: true}
+		return &Refusal{Status: 504, Details: "max_duration_timeout", Body: "downstream duration timeout", GRPC: 4, Close: true} // deadline exceeded
 	}
 	return &Refusal{Flags: DownstreamTermination, Details: "downstream_remote_disconnect", Close: true}
 }

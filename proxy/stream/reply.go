@@ -1,6 +1,9 @@
 package stream
 
-import "strconv"
+import (
+	"strconv"
+	"time"
+)
 
 // Reply turns a refusal into the response that a codec sends: the one place
 // where that happens. into is reused memory of the connection's. A caller that
@@ -72,6 +75,41 @@ func IsGRPC(h *Header) bool {
 	t := h.Get("content-type")
 	return len(t) >= len(grpc) && EqualName(t[:len(grpc)], grpc) && (len(t) == len(grpc) || t[len(grpc)] == '+' || t[len(grpc)] == ';')
 }
+
+// GRPCTimeout is how long a caller waits by its grpc-timeout, rounded up to
+// milliseconds: at most eight digits and a unit ("gRPC over HTTP2", Requests).
+func GRPCTimeout(h *Header) (timeout time.Duration, told bool) {
+	text := h.Get("grpc-timeout")
+	if len(text) < 2 || len(text) > 9 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(text[:len(text)-1], 10, 32)
+	if err != nil {
+		return 0, false
+	}
+	var unit time.Duration
+	switch text[len(text)-1] {
+	case 'H':
+		unit = time.Hour
+	case 'M':
+		unit = time.Minute
+	case 'S':
+		unit = time.Second
+	case 'm':
+		unit = time.Millisecond
+	case 'u':
+		unit = time.Microsecond
+	case 'n':
+		unit = time.Nanosecond
+	default:
+		return 0, false
+	}
+	timeout = min(time.Duration(n), longest/unit) * unit
+	return (timeout + time.Millisecond - 1).Truncate(time.Millisecond), true
+}
+
+// longest is more than anybody waits; eight digits of hours would not fit.
+const longest = 100 * 365 * 24 * time.Hour
 
 // GRPCOutcome is a field of a gRPC call's outcome, "grpc-status" or "grpc-message":
 // in the trailers or, when there was no content, in the head. It is empty where

@@ -97,6 +97,10 @@ type Request struct {
 	Conn *Conn
 	// Info is what is noted about it for logs and metrics.
 	Info *Info
+	// Limit is how long a request may take altogether, as its listener says; 0 is
+	// without end. Bound changes it for this one; nil where nobody holds it.
+	Limit time.Duration
+	Bound func(time.Duration)
 	// Upload is the sending of the body beside the reading of the answer.
 	Upload Upload
 	// Waiting is what it waits for.

@@ -139,7 +139,7 @@ func (h *Handler) followed(req *stream.Request, resp *stream.Response) {
 		resp.Done.Settle()
 		resp.Done.Release(true)
 	}
-	info.Again(time.Now())
+	info.Again()
 	req.ALPN = nil
 	if h.config.Trace != nil {
 		h.config.Trace(req)

@@ -35,7 +35,7 @@ func TestTimeTold(t *testing.T) {
 		"the router's before":       {route.Forward{Timeout: time.Second}, Options{RespectExpected: true}, "x-envoy-expected-rq-timeout-ms: 800\r\n", "800"},
 		"the router's, not heeded":  {route.Forward{Timeout: time.Second}, Options{}, "x-envoy-expected-rq-timeout-ms: 800\r\n", "1000"},
 		"the router's comes before": {route.Forward{Timeout: time.Second}, Options{RespectExpected: true}, "x-envoy-expected-rq-timeout-ms: 800\r\nx-envoy-upstream-rq-timeout-ms: 1\r\n", "800"},
-		"gRPC in place of it":       {route.Forward{Retry: second, GRPCTimeout: &route.GRPCTimeout{Instead: true}}, Options{Suppress: true}, "content-type: application/grpc\r\ngrpc-timeout: 1S\r\n", "1000m 700m 400m"},
+		"gRPC in place of it":       {route.Forward{Retry: second, GRPCTimeout: &route.GRPCTimeout{}}, Options{Suppress: true}, "content-type: application/grpc\r\ngrpc-timeout: 1S\r\n", "1000m 700m 400m"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -38,10 +38,12 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 	if a.GetTimeout() != nil {
 		f.Timeout = a.GetTimeout().AsDuration()
 	}
-	if d := a.GetMaxStreamDuration().GetMaxStreamDuration().AsDuration(); d > 0 && (f.Timeout == 0 || d < f.Timeout) {
-		f.Timeout = d
+	if f.Duration = duration(a.GetMaxStreamDuration()); f.Duration != nil {
+		f.Timeout = 0 // Envoy knows one or the other
+	} else {
+		f.GRPCTimeout = grpcTimeout(a)
 	}
-	f.GRPCTimeout, f.Labels = grpcTimeout(a), labels(a.GetMetadataMatch())
+	f.Labels = labels(a.GetMetadataMatch())
 	for _, u := range a.GetUpgradeConfigs() {
 		f.Terminate = f.Terminate || u.GetConnectConfig() != nil && strings.EqualFold(u.GetUpgradeType(), stream.Connect)
 	}
@@ -66,13 +68,20 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 	return f, fieldcheck.At("hedge_policy", hedge(f, cmp.Or(a.GetHedgePolicy(), vh.GetHedgePolicy())))
 }
 
+func duration(m *routev3.RouteAction_MaxStreamDuration) *route.Duration {
+	if m == nil {
+		return nil
+	}
+	return &route.Duration{
+		Max: m.GetMaxStreamDuration().AsDuration(), Set: m.GetMaxStreamDuration() != nil,
+		GRPC: m.GetGrpcTimeoutHeaderMax() != nil, GRPCMax: m.GetGrpcTimeoutHeaderMax().AsDuration(), Offset: m.GetGrpcTimeoutHeaderOffset().AsDuration(),
+	}
+}
+
 //nolint:staticcheck // Istio writes the deprecated form
 func grpcTimeout(a *routev3.RouteAction) *route.GRPCTimeout {
-	if d := a.GetMaxStreamDuration(); d.GetGrpcTimeoutHeaderMax() != nil {
-		return &route.GRPCTimeout{Max: d.GetGrpcTimeoutHeaderMax().AsDuration(), Offset: d.GetGrpcTimeoutHeaderOffset().AsDuration()}
-	}
 	if m := a.GetMaxGrpcTimeout(); m != nil {
-		return &route.GRPCTimeout{Max: m.AsDuration(), Offset: a.GetGrpcTimeoutOffset().AsDuration(), Instead: true}
+		return &route.GRPCTimeout{Max: m.AsDuration(), Offset: a.GetGrpcTimeoutOffset().AsDuration()}
 	}
 	return nil
 }

@@ -1,0 +1,40 @@
+package route
+
+import (
+	"testing"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+func TestDuration(t *testing.T) {
+	const s = time.Second
+	for name, tc := range map[string]struct {
+		duration *Duration
+		asked    string
+		want     time.Duration // 9 s is the listener's
+	}{
+		"the listener's":              {nil, "", 9 * s},
+		"the listener's after all":    {&Duration{}, "", 9 * s},
+		"the route's":                 {&Duration{Set: true, Max: 2 * s}, "1S", 2 * s},
+		"none":                        {&Duration{Set: true}, "", 0},
+		"the caller's":                {&Duration{Set: true, Max: 2 * s, GRPC: true}, "5S", 5 * s},
+		"the caller's does not say":   {&Duration{Set: true, Max: 2 * s, GRPC: true}, "", 2 * s},
+		"the caller says nothing":     {&Duration{GRPC: true}, "soon", 9 * s},
+		"at most":                     {&Duration{GRPC: true, GRPCMax: 3 * s}, "5S", 3 * s},
+		"less the offset":             {&Duration{GRPC: true, GRPCMax: 3 * s, Offset: s}, "2S", s},
+		"less the offset at most":     {&Duration{GRPC: true, GRPCMax: 3 * s, Offset: s}, "9S", 2 * s},
+		"over before it has begun":    {&Duration{GRPC: true, Offset: s}, "500m", atOnce},
+		"zero is over, not unlimited": {&Duration{GRPC: true}, "0m", atOnce},
+	} {
+		told := time.Duration(-1)
+		req := &stream.Request{Limit: 9 * s, Info: &stream.Info{Limit: 9 * s}, Bound: func(d time.Duration) { told = d }}
+		if tc.asked != "" {
+			req.Header.Add("grpc-timeout", tc.asked)
+		}
+		(&Route{Duration: tc.duration}).bound(req)
+		if req.Info.Limit != tc.want || (told == tc.want) == (tc.want == 9*s) {
+			t.Errorf("%s: got %v, told %v; want %v", name, req.Info.Limit, told, tc.want)
+		}
+	}
+}
