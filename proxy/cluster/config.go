@@ -118,7 +118,7 @@ type Endpoint struct {
 	Weight         uint32 // 0 means 1
 	Priority       uint32
 	Locality       model.Locality
-	Labels         Labels // only where the cluster has subsets
+	Labels         Labels // by which requests choose or avoid it
 	LocalityWeight uint32
 	TLS            pool.TLS // resolved from transport socket matches; nil: the cluster's
 	// Plain is true when a transport socket match chose plain text.

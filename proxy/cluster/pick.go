@@ -156,8 +156,12 @@ type Choice struct {
 	Hash    uint64 // for consistent balancing
 	HasHash bool
 	Avoid   []*Host // hosts that were tried; avoided while there are others
-	// Attempts is how often Avoid is given a chance; default 1.
+	// Omit are further hosts to avoid; nil for none.
+	Omit *Omit
+	// Attempts is how often avoiding is given a chance; default 1.
 	Attempts int
+	// Skip are priorities that are passed over, as bits, while there are others.
+	Skip uint64
 	// Wanted is the address of the host that is taken if it is well; empty for any.
 	// Only takes no other.
 	Wanted string
@@ -165,6 +169,29 @@ type Choice struct {
 	// Labels that the host has to have, where the cluster has subsets.
 	Labels Labels
 }
+
+// Omit says which hosts to avoid by what they are.
+type Omit struct {
+	Canaries bool
+	// Labels avoids hosts that have all labels of one of these.
+	Labels []Labels
+}
+
+// canary is the label of one.
+var canary = Label{Key: "canary", Value: "true"}
+
+func (o *Omit) has(h *Host) bool {
+	return o != nil && (o.Canaries && slices.Contains(h.Labels, canary) ||
+		slices.ContainsFunc(o.Labels, func(l Labels) bool { return h.has(l) }))
+}
+
+// avoids reports whether another host would be better.
+func (c *Choice) avoids(h *Host) bool {
+	return slices.ContainsFunc(c.Avoid, func(tried *Host) bool { return tried.State == h.State }) || c.Omit.has(h)
+}
+
+// PriorityBit is a host's priority in [Choice.Skip].
+func (h *Host) PriorityBit() uint64 { return 1 << min(h.Priority, 63) }
 
 // named finds a host by its address; nil when there is none.
 func (e *endpoints) named(address string) *Host {
@@ -197,7 +224,7 @@ func (c *Cluster) Pick(choice Choice) *Host {
 		}
 	}
 	attempts := 1
-	if len(choice.Avoid) > 0 {
+	if len(choice.Avoid) > 0 || choice.Omit != nil {
 		attempts += max(1, choice.Attempts)
 	}
 	var host *Host
@@ -205,7 +232,7 @@ func (c *Cluster) Pick(choice Choice) *Host {
 		if host = c.pickOnce(e, choice, now, uint64(i)); host == nil {
 			break
 		}
-		if !slices.ContainsFunc(choice.Avoid, func(h *Host) bool { return h.State == host.State }) {
+		if !choice.avoids(host) {
 			break
 		}
 	}
@@ -221,7 +248,7 @@ func (c *Cluster) mayOverride(h *Host, now time.Time) bool {
 }
 
 func (c *Cluster) pickOnce(e *endpoints, choice Choice, now time.Time, salt uint64) *Host {
-	l, panicking := c.chooseLevel(e, now)
+	l, panicking := c.chooseLevel(e, choice.Skip, now)
 	if l == nil {
 		return nil
 	}
@@ -277,10 +304,15 @@ func scan(hosts []*Host, i uint64, usable func(*Host) bool) *Host {
 
 // chooseLevel finds the priority to use. With everything healthy that is the
 // first. It reports panic when so few hosts are healthy that all are used.
-func (c *Cluster) chooseLevel(e *endpoints, now time.Time) (*level, bool) {
+func (c *Cluster) chooseLevel(e *endpoints, skip uint64, now time.Time) (*level, bool) {
 	if len(e.priority) == 1 {
 		l := &e.priority[0]
 		return l, c.panicking(c.healthy(l, now))
+	}
+	if skip != 0 {
+		if l := c.otherLevel(e, skip, now); l != nil {
+			return l, false
+		}
 	}
 	left, total := 1.0, 0.0
 	draw := rand.Float64()
@@ -304,6 +336,30 @@ func (c *Cluster) chooseLevel(e *endpoints, now time.Time) (*level, bool) {
 		}
 	}
 	return &e.priority[len(e.priority)-1], false
+}
+
+// otherLevel finds the priority to use beside those that are passed over, nil when
+// none of them has a healthy host.
+func (c *Cluster) otherLevel(e *endpoints, skip uint64, now time.Time) *level {
+	share := func(l *level) float64 {
+		if l.hosts[0].PriorityBit()&skip != 0 {
+			return 0
+		}
+		return min(1, c.healthy(l, now)*overprovisioning)
+	}
+	total := 0.0
+	for i := range e.priority {
+		total += share(&e.priority[i])
+	}
+	draw := rand.Float64() * min(1, total)
+	for i := range e.priority {
+		s := share(&e.priority[i])
+		if draw < s {
+			return &e.priority[i]
+		}
+		draw -= s
+	}
+	return nil
 }
 
 func (c *Cluster) panicking(share float64) bool { return share*100 < c.Panic }

@@ -95,7 +95,7 @@ func (s *Subsets) part(cfg *Config, hosts []*Host) map[string]*endpoints {
 				of[some.name()] = append(of[some.name()], h)
 			}
 		}
-		if s.isDefault(h) {
+		if h.has(s.Default) {
 			of[defaultSubset] = append(of[defaultSubset], h)
 		}
 	}
@@ -106,8 +106,9 @@ func (s *Subsets) part(cfg *Config, hosts []*Host) map[string]*endpoints {
 	return out
 }
 
-func (s *Subsets) isDefault(h *Host) bool {
-	for _, want := range s.Default {
+// has reports whether the host has all of the labels.
+func (h *Host) has(labels Labels) bool {
+	for _, want := range labels {
 		if !slices.Contains(h.Labels, want) {
 			return false
 		}

@@ -294,6 +294,10 @@ type Retry struct {
 	// at most.
 	AvoidPrevious bool
 	HostAttempts  int
+	Omit          *cluster.Omit // further endpoints that are not chosen again
+	// OtherPriorities passes over the priorities of endpoints that were tried, found
+	// out anew after each so many tries; 0 never.
+	OtherPriorities int
 }
 
 // Reset is a field that says when to come back: in seconds from now, or as seconds

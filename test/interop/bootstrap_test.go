@@ -76,7 +76,7 @@ func clusters(up upstreams) string {
 			fmt.Fprintf(&out, "      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]\n", c.port)
 		}
 	}
-	out.WriteString(indent(subsetClusters(up), "  ") + "\n")
+	out.WriteString(indent(subsetClusters(up)+againClusters(up), "  ") + "\n")
 	return out.String()
 }
 

@@ -102,6 +102,7 @@ type attempt struct {
 	deadline time.Time
 	tried    [4]*cluster.Host
 	tries    int
+	levels   levels
 	outcome  cluster.Outcome
 	body     *replay // nil when the body need not be kept
 	idle     *idle   // of this try; nil where it may be idle
@@ -294,8 +295,11 @@ func (a *attempt) pick(req *stream.Request) *cluster.Host {
 		return a.cluster.Original(dst)
 	}
 	choice := cluster.Choice{}
-	if r := a.policy; r != nil && r.AvoidPrevious && a.tries > 0 {
-		choice.Avoid, choice.Attempts = a.tried[:min(a.tries, len(a.tried))], r.HostAttempts
+	if r := a.policy; r != nil && a.tries > 0 {
+		if r.AvoidPrevious {
+			choice.Avoid = a.tried[:min(a.tries, len(a.tried))]
+		}
+		choice.Attempts, choice.Omit, choice.Skip = r.HostAttempts, r.Omit, a.levels.skip(r.OtherPriorities)
 	}
 	if w := &req.Info.Wanted; a.tries == 0 {
 		choice.Wanted, choice.Only = w.Endpoint, w.Only
@@ -306,7 +310,36 @@ func (a *attempt) pick(req *stream.Request) *cluster.Host {
 	if a.cluster.Subsets != nil {
 		choice.Labels = a.labels(req)
 	}
-	return a.cluster.Pick(choice)
+	h := a.cluster.Pick(choice)
+	if r := a.policy; r != nil && r.OtherPriorities > 0 && h != nil {
+		a.levels.took(h)
+	}
+	return h
+}
+
+// levels are the priorities of the endpoints that were tried, as bits.
+type levels struct {
+	tried, skipped uint64
+	tries          int
+}
+
+// skip are those that are passed over; every is how many tries it takes to find that
+// out anew, 0 passes over none.
+func (l *levels) skip(every int) uint64 {
+	if every > 0 && l.tries > 0 && l.tries%every == 0 {
+		l.skipped = l.tried
+	}
+	return l.skipped
+}
+
+// took notes the endpoint of a try. One that was to be passed over says that there
+// were no others: then it all begins anew.
+func (l *levels) took(h *cluster.Host) {
+	if h.PriorityBit()&l.skipped != 0 {
+		*l = levels{}
+	}
+	l.tried |= h.PriorityBit()
+	l.tries++
 }
 
 // lbNamespace is where filters leave labels that endpoints have to have.

@@ -75,9 +75,7 @@ func (c *Cluster) endpoint(lb *endpointv3.LbEndpoint) (cluster.Endpoint, error) 
 		return e, fieldcheck.Refuse("endpoint.address", "is missing")
 	}
 	c.socketFor(lb, &e)
-	if c.Config.Subsets != nil {
-		e.Labels = labels(lb.GetMetadata())
-	}
+	e.Labels = labels(lb.GetMetadata())
 	return e, nil
 }
 

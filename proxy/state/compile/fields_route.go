@@ -61,12 +61,9 @@ var routeFields = fieldcheck.Table{
 	},
 	"envoy.config.route.v3.HedgePolicy": {Read: "hedge_on_per_try_timeout initial_requests additional_request_chance"},
 	"envoy.config.route.v3.RetryPolicy": {
-		Read: "retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off rate_limited_retry_back_off retriable_headers",
-		Ignored: map[string]string{
-			"retry_priority": "priorities are chosen by health",
-		},
+		Read: "retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off rate_limited_retry_back_off retriable_headers retry_priority",
 	},
-	"envoy.config.route.v3.RetryPolicy.RetryPriority":                   {Read: "*"},
+	"envoy.config.route.v3.RetryPolicy.RetryPriority":                   {Read: "name typed_config"},
 	"envoy.config.route.v3.RetryPolicy.RetryHostPredicate":              {Read: "name typed_config"},
 	"envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff":         {Read: "reset_headers max_interval"},
 	"envoy.config.route.v3.RetryPolicy.ResetHeader":                     {Read: "name format"},
@@ -91,5 +88,8 @@ var routeFields = fieldcheck.Table{
 	"envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig":        {},
 	"envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig": {Read: "allowed_route_names"},
 	"envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig":     {},
+	"envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate":         {},
+	"envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig":          {Read: "metadata_match"},
+	"envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig":   {Read: "update_frequency"},
 	"envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate":              {},
 }

@@ -6,9 +6,13 @@ import (
 	"time"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	canaryv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/omit_canary_hosts/v3"
+	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/omit_host_metadata/v3"
 	previousv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	prioritiesv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/priority/previous_priorities/v3"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/route"
 )
 
@@ -60,12 +64,48 @@ func retry(m *routev3.RetryPolicy) (*route.Retry, error) {
 		if err != nil {
 			return nil, fieldcheck.At(at, err)
 		}
-		if _, ok := opened.(*previousv3.PreviousHostsPredicate); !ok {
+		switch t := opened.(type) {
+		case *previousv3.PreviousHostsPredicate:
+			r.AvoidPrevious = true
+		case *canaryv3.OmitCanaryHostsPredicate:
+			omit(r).Canaries = true
+		case *metadatav3.OmitHostMetadataConfig:
+			if l := labels(t.GetMetadataMatch()); len(l) > 0 {
+				omit(r).Labels = append(omit(r).Labels, l)
+			}
+		default:
 			return nil, fieldcheck.Refuse(at, "%s is not supported", opened.ProtoReflect().Descriptor().FullName())
 		}
-		r.AvoidPrevious = true
 	}
-	return r, nil
+	return r, fieldcheck.At("retry_priority.typed_config", otherPriorities(r, m.GetRetryPriority()))
+}
+
+// omit are the endpoints that a retry avoids by what they are.
+func omit(r *route.Retry) *cluster.Omit {
+	if r.Omit == nil {
+		r.Omit = &cluster.Omit{}
+	}
+	return r.Omit
+}
+
+// otherPriorities reads when a retry goes to another priority.
+func otherPriorities(r *route.Retry, m *routev3.RetryPolicy_RetryPriority) error {
+	if m == nil {
+		return nil
+	}
+	opened, err := unpack(m.GetTypedConfig())
+	if err != nil {
+		return err
+	}
+	t, ok := opened.(*prioritiesv3.PreviousPrioritiesConfig)
+	switch {
+	case !ok:
+		return fieldcheck.Refuse("", "%s is not supported", opened.ProtoReflect().Descriptor().FullName())
+	case t.GetUpdateFrequency() <= 0:
+		return fieldcheck.Refuse("update_frequency", "is not positive")
+	}
+	r.OtherPriorities = int(t.GetUpdateFrequency())
+	return nil
 }
 
 // hedge reads when another try begins beside one. What Envoy has only a place for is

@@ -47,6 +47,10 @@ func TestRoutesAreRefused(t *testing.T) {
 		action(`"retry_policy": {"retry_on": "5xx", "per_try_idle_timeout": "0.1s"}`):                                                                                          "",
 		action(`"internal_redirect_policy": {"redirect_response_codes": [301, 302, 303, 307, 308, 301]}`):                                                                      "route.internal_redirect_policy.redirect_response_codes: has more than 5",
 		action(`"internal_redirect_policy": {"predicates": [{"name": "p", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]}`): "route.internal_redirect_policy.predicates[0].typed_config: envoy.extensions.filters.http.router.v3.Router is not supported",
+		action(`"retry_policy": {"retry_priority": {"name": "p", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"}}}`):   "route.retry_policy.retry_priority.typed_config.update_frequency: is not positive",
+		action(`"retry_policy": {"retry_priority": {"name": "p", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}}`):                                    "retry_priority.typed_config: envoy.extensions.filters.http.router.v3.Router is not supported",
+		action(`"retry_policy": {"retry_host_predicate": [{"name": "p", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]}`):                            "retry_host_predicate[0].typed_config: envoy.extensions.filters.http.router.v3.Router is not supported",
+		action(`"retry_policy": {"retry_host_predicate": [{"name": "p", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate"}}]}`): "",
 	} {
 		_, err := table(t, host)
 		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
