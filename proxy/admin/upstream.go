@@ -22,10 +22,15 @@ func (s *Server) clusters(w http.ResponseWriter, r *http.Request) {
 	for _, c := range s.config.State.Clusters() {
 		line := func(format string, args ...any) { fmt.Fprintf(w, c.Name+"::"+format+"\n", args...) }
 		line("observability_name::%s", statName(c))
-		line("default_priority::max_connections::%d", c.Limits.Connections)
-		line("default_priority::max_pending_requests::%d", c.Limits.Pending)
-		line("default_priority::max_requests::%d", c.Limits.Requests)
-		line("default_priority::max_retries::%d", c.Limits.Retries)
+		for _, p := range []struct {
+			name   string
+			limits cluster.Limits
+		}{{"default", c.Limits}, {"high", c.HighLimits}} {
+			line("%s_priority::max_connections::%d", p.name, p.limits.Connections)
+			line("%s_priority::max_pending_requests::%d", p.name, p.limits.Pending)
+			line("%s_priority::max_requests::%d", p.name, p.limits.Requests)
+			line("%s_priority::max_retries::%d", p.name, p.limits.Retries)
+		}
 		for _, h := range c.Hosts() {
 			line("%s::cx_active::%d", h.Text(), h.Open())
 			line("%s::rq_active::%d", h.Text(), h.Active.Load())
@@ -72,12 +77,16 @@ func (s *Server) clustersJSON(w http.ResponseWriter) {
 		}
 		statuses = append(statuses, map[string]any{
 			"name": c.Name, "added_via_api": true, "observability_name": statName(c), "host_statuses": hosts,
-			"circuit_breakers": map[string]any{"thresholds": []map[string]any{{
-				"max_connections": c.Limits.Connections, "max_pending_requests": c.Limits.Pending, "max_requests": c.Limits.Requests, "max_retries": c.Limits.Retries,
-			}}},
+			"circuit_breakers": map[string]any{"thresholds": []map[string]any{thresholdsJSON("DEFAULT", c.Limits), thresholdsJSON("HIGH", c.HighLimits)}},
 		})
 	}
 	writeJSON(w, map[string]any{"cluster_statuses": statuses})
+}
+
+func thresholdsJSON(priority string, l cluster.Limits) map[string]any {
+	return map[string]any{
+		"priority": priority, "max_connections": l.Connections, "max_pending_requests": l.Pending, "max_requests": l.Requests, "max_retries": l.Retries,
+	}
 }
 
 func hostJSON(h *cluster.Host) map[string]any {

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"log/slog"
-	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -39,7 +38,9 @@ type Cluster struct {
 	// guarded by mu.
 	original map[netip.AddrPort]*Host
 
-	retries, pending atomic.Int64
+	// Default and High are the circuit breakers of the two priorities that a request
+	// may have.
+	Default, High Breaker
 	// slowUntil is when the last slow start ends, Unix nanoseconds.
 	slowUntil atomic.Int64
 	// changed holds one: the endpoints are others now, or judged differently.
@@ -55,7 +56,7 @@ type Cluster struct {
 // Stats are the cluster's counters under Envoy's names.
 type Stats struct {
 	CxTotal, CxActive, CxConnectFail, CxOverflow           atomic.Int64
-	RqTotal, RqActive, RqTimeout, RqPerTryTimeout          atomic.Int64
+	RqTotal, RqTimeout, RqPerTryTimeout                    atomic.Int64
 	RqPerTryIdleTimeout                                    atomic.Int64
 	RedirectsSucceeded, RedirectsFailed                    atomic.Int64
 	RqRetry, RqRetrySuccess, RqRetryOverflow, RqRetryLimit atomic.Int64
@@ -91,24 +92,17 @@ func New(cfg Config, deps Deps) *Cluster {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	cfg.Limits = cfg.Limits.withDefaults()
+	cfg.Limits, cfg.HighLimits = cfg.Limits.withDefaults(), cfg.HighLimits.withDefaults()
 	if cfg.Panic < 0 {
 		cfg.Panic = 50
 	}
 	c := &Cluster{Config: cfg, deps: deps, original: map[netip.AddrPort]*Host{}, changed: make(chan struct{}, 1)}
+	c.Default.limits, c.Default.stats = &c.Limits, &c.Stats
+	c.High.limits, c.High.stats, c.High.beneath = &c.HighLimits, &c.Stats, c.Limits.Connections
 	c.endpoints.Store(&endpoints{})
 	c.SetEndpoints(cfg.Endpoints)
 	c.Config.Endpoints = nil // the hosts have them
 	return c
-}
-
-func (l Limits) withDefaults() Limits {
-	for field, value := range map[*uint32]uint32{&l.Connections: 1024, &l.Pending: 1024, &l.Requests: 1024, &l.Retries: 3} {
-		if *field == 0 {
-			*field = value
-		}
-	}
-	return l
 }
 
 // SetEndpoints replaces the endpoints. Only the picker is swapped: hosts whose
@@ -225,79 +219,9 @@ func (c *Cluster) Close() {
 	}
 }
 
-// AcquireRequest counts a request against the circuit breaker. It reports
-// false when the limit is reached.
-func (c *Cluster) AcquireRequest() bool {
-	if n := c.Stats.RqActive.Add(1); c.Limits.Requests != Unlimited && n > int64(c.Limits.Requests) {
-		c.Stats.RqActive.Add(-1)
-		c.Stats.RqPendingOverflow.Add(1)
-		return false
-	}
-	return true
-}
+// Requests is how many requests are under way.
+func (c *Cluster) Requests() int64 { return c.Default.requests.Load() + c.High.requests.Load() }
 
-// ReleaseRequest ends what AcquireRequest began.
-func (c *Cluster) ReleaseRequest() { c.Stats.RqActive.Add(-1) }
-
-// AcquireConnection counts a connection, as AcquireRequest does a request.
-func (c *Cluster) AcquireConnection() bool {
-	if n := c.Stats.CxActive.Add(1); c.Limits.Connections != Unlimited && n > int64(c.Limits.Connections) {
-		c.Stats.CxActive.Add(-1)
-		c.Stats.CxOverflow.Add(1)
-		return false
-	}
-	c.Stats.CxTotal.Add(1)
-	return true
-}
-
-// ReleaseConnection ends what AcquireConnection began. A host's pool calls it for
-// each connection that it closes.
+// ReleaseConnection says that a connection has ended. A host's pool calls it for each
+// that it closes.
 func (c *Cluster) ReleaseConnection() { c.Stats.CxActive.Add(-1) }
-
-// AcquirePending counts a request that waits for a connection.
-func (c *Cluster) AcquirePending() bool {
-	if n := c.pending.Add(1); c.Limits.Pending != Unlimited && n > int64(c.Limits.Pending) {
-		c.pending.Add(-1)
-		c.Stats.RqPendingOverflow.Add(1)
-		return false
-	}
-	return true
-}
-
-// ReleasePending ends what AcquirePending began.
-func (c *Cluster) ReleasePending() { c.pending.Add(-1) }
-
-// AcquireFirstConnection counts a connection to a host that has none: that one
-// is allowed over the limit, because nothing else would let the host serve.
-func (c *Cluster) AcquireFirstConnection(h *Host) bool {
-	if h.Open() > 0 {
-		return false
-	}
-	c.Stats.CxActive.Add(1)
-	c.Stats.CxTotal.Add(1)
-	return true
-}
-
-// AcquireRetry counts a retry that is under way.
-func (c *Cluster) AcquireRetry() bool {
-	if n := c.retries.Add(1); n > c.retryLimit() {
-		c.retries.Add(-1)
-		c.Stats.RqRetryOverflow.Add(1)
-		return false
-	}
-	return true
-}
-
-// retryLimit is how many retries may be under way now.
-func (c *Cluster) retryLimit() int64 {
-	switch {
-	case c.Limits.RetryPercent > 0:
-		return max(int64(c.Limits.RetryMin), int64(float64(c.Stats.RqActive.Load())*c.Limits.RetryPercent/100))
-	case c.Limits.Retries == Unlimited:
-		return math.MaxInt64
-	}
-	return int64(c.Limits.Retries)
-}
-
-// ReleaseRetry ends what AcquireRetry began.
-func (c *Cluster) ReleaseRetry() { c.retries.Add(-1) }

@@ -223,7 +223,7 @@ func TestSwapKeepsConnectionsAndHealth(t *testing.T) {
 		c := New(Config{Endpoints: endpointsOf(2, nil)}, Deps{Dial: n.Dial})
 		defer c.Close()
 		host := c.Hosts()[1]
-		if !c.AcquireConnection() {
+		if !c.Default.AcquireConnection() {
 			t.Fatal("no connection allowed")
 		}
 		conn, err := host.Pool().Connect(context.Background(), pool.TLSRequest{})
@@ -281,28 +281,48 @@ func TestNamesAreResolvedAgain(t *testing.T) {
 	})
 }
 
+// Each priority has limits of its own; connections are for both, and HIGH may open
+// more.
 func TestLimits(t *testing.T) {
-	c := New(Config{Limits: Limits{Connections: 2, Pending: 1, Requests: 3, Retries: 1}}, Deps{})
-	for name, tc := range map[string]struct {
-		acquire func() bool
-		release func()
-		n       int
-	}{
-		"connections": {c.AcquireConnection, c.ReleaseConnection, 2},
-		"pending":     {c.AcquirePending, c.ReleasePending, 1},
-		"requests":    {c.AcquireRequest, c.ReleaseRequest, 3},
-		"retries":     {c.AcquireRetry, c.ReleaseRetry, 1},
-	} {
-		for range tc.n {
-			if !tc.acquire() {
-				t.Errorf("%s: refused below the limit", name)
+	for _, high := range []bool{false, true} {
+		c := New(Config{
+			Limits:     Limits{Connections: 2, Pending: 1, Requests: 3, Retries: 1},
+			HighLimits: Limits{Connections: 3, Pending: 2, Requests: None, Retries: 2},
+		}, Deps{})
+		b, other, limits := &c.Default, &c.High, [4]int{2, 1, 3, 1}
+		if high {
+			b, other, limits = &c.High, &c.Default, [4]int{5, 2, 0, 2}
+		}
+		for i, tc := range []struct {
+			name    string
+			acquire func() bool
+			release func()
+		}{
+			{"connections", b.AcquireConnection, c.ReleaseConnection},
+			{"pending", b.AcquirePending, b.ReleasePending},
+			{"requests", b.AcquireRequest, b.ReleaseRequest},
+			{"retries", b.AcquireRetry, b.ReleaseRetry},
+		} {
+			for range limits[i] {
+				if !tc.acquire() {
+					t.Errorf("high %v: %s: refused below the limit", high, tc.name)
+				}
+			}
+			if tc.acquire() {
+				t.Errorf("high %v: %s: allowed over the limit", high, tc.name)
+			}
+			if limits[i] == 0 {
+				continue
+			}
+			if tc.release(); !tc.acquire() {
+				t.Errorf("high %v: %s: refused after a release", high, tc.name)
 			}
 		}
-		if tc.acquire() {
-			t.Errorf("%s: allowed over the limit", name)
+		if !other.AcquirePending() || !other.AcquireRetry() {
+			t.Errorf("high %v: the other priority is limited with it", high)
 		}
-		if tc.release(); !tc.acquire() {
-			t.Errorf("%s: refused after a release", name)
+		if got := c.Requests(); got != int64(limits[2]) {
+			t.Errorf("high %v: %d requests; want %d", high, got, limits[2])
 		}
 	}
 }

@@ -55,12 +55,14 @@ type Config struct {
 	OverrideDraining bool
 	// LocalityWeighted balances over localities by their weights first.
 	LocalityWeighted bool
-	Limits           Limits
-	Subsets          *Subsets     // nil: any endpoint serves any request
-	Outlier          *Outlier     // nil: none is ejected
-	SlowStart        *SlowStart   // nil: new endpoints take their share at once
-	HealthCheck      *HealthCheck // nil: endpoints are not asked
-	Pool             pool.Config
+	// Limits are those of requests with the default priority, HighLimits those of the
+	// others.
+	Limits, HighLimits Limits
+	Subsets            *Subsets     // nil: any endpoint serves any request
+	Outlier            *Outlier     // nil: none is ejected
+	SlowStart          *SlowStart   // nil: new endpoints take their share at once
+	HealthCheck        *HealthCheck // nil: endpoints are not asked
+	Pool               pool.Config
 	// TLS of endpoints that have none of their own; nil is plain text.
 	TLS pool.TLS
 	// DNSRefresh is how often names are resolved again; default 5 s.
@@ -92,19 +94,6 @@ const (
 	Negotiated          // what the handshake agrees on, HTTP/1.1 in plain text
 	Downstream          // what the client speaks
 )
-
-// Unlimited is a limit that is never reached.
-const Unlimited = 1<<32 - 1
-
-// Limits are the circuit breaker's. The zero value of one is Envoy's default:
-// 1024, and 3 retries.
-type Limits struct {
-	Connections, Pending, Requests, Retries uint32
-	// RetryPercent, when it is set, replaces Retries: so many percent of the
-	// requests under way, but at least RetryMin.
-	RetryPercent float64
-	RetryMin     uint32
-}
 
 // Endpoint is one address of a cluster.
 type Endpoint struct {

@@ -176,6 +176,9 @@ type Forward struct {
 	// NotFound is the status when the cluster does not exist; default 503.
 	NotFound int
 
+	// High gives requests the priority HIGH: their own circuit breaker.
+	High bool
+
 	Timeout      time.Duration // for the whole exchange; 0 is none
 	GRPCTimeout  *GRPCTimeout  // nil: Timeout holds for gRPC too
 	Duration     *Duration     // nil: the listener's limit holds

@@ -118,7 +118,7 @@ func (p *Proxy) connect(facts *stream.Conn, info *stream.Info) (*cluster.Cluster
 			return c, nil, nil
 		}
 		tried = append(tried, host)
-		if !c.AcquireConnection() {
+		if !c.Default.AcquireConnection() {
 			info.Flags |= stream.UpstreamOverflow
 			return c, nil, nil
 		}

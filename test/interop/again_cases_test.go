@@ -15,6 +15,9 @@ func againClusters(up upstreams) string {
   type: STATIC
   connect_timeout: 1s
   load_assignment: {cluster_name: labels, endpoints: [{lb_endpoints: [%s, %s]}]}
+- {name: again.high, type: STATIC, connect_timeout: 1s, circuit_breakers: {thresholds: [{max_requests: 9}, {priority: HIGH, max_requests: 0}]}, load_assignment: {cluster_name: high, endpoints: [{lb_endpoints: [%[1]s]}]}}
+- {name: again.retries, type: STATIC, connect_timeout: 1s, circuit_breakers: {thresholds: [{priority: HIGH, max_retries: 0}]}, load_assignment: {cluster_name: retries, endpoints: [{lb_endpoints: [%[1]s]}]}}
+- {name: again.none, type: STATIC, connect_timeout: 1s, circuit_breakers: {thresholds: [{max_retries: 0}]}, load_assignment: {cluster_name: none, endpoints: [{lb_endpoints: [%[1]s]}]}}
 `, endpoint(up.v1, ""), endpoint(up.v2, ""), endpoint(up.v1, "canary: true, stage: dev, version: 1"), endpoint(up.v2, "canary: false, stage: prod, version: 1"))
 }
 
@@ -46,6 +49,13 @@ func againStory() story {
 		routes += labels(path, predicate)
 		for range 4 {
 			asks = append(asks, get(path+"/status/503"))
+		}
+	}
+	for _, cluster := range []string{"high", "retries", "none"} {
+		for _, priority := range []string{"DEFAULT", "HIGH"} {
+			path := "/" + cluster + priority
+			routes += fmt.Sprintf("- {match: {prefix: %s/}, route: {cluster: again.%s, priority: %s, prefix_rewrite: /, retry_policy: {retry_on: 5xx, num_retries: 2}}}\n", path, cluster, priority)
+			asks = append(asks, get(path+"/status/503"), get(path+"/status/200"))
 		}
 	}
 	return story{name: "again", routes: routes, asks: asks}

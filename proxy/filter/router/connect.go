@@ -59,11 +59,11 @@ func (a *attempt) own(req *stream.Request, ask pool.TLSRequest) (failure, error)
 		if a.host.Pool().DropIdle() {
 			continue
 		}
-		if !a.cluster.AcquirePending() {
+		if !a.breaker.AcquirePending() {
 			return failedOverflow, nil
 		}
 		conn, inTime := a.host.Pool().Wait(ask, a.deadline)
-		a.cluster.ReleasePending()
+		a.breaker.ReleasePending()
 		if !inTime {
 			return failedTimeout, nil
 		}
@@ -106,11 +106,11 @@ func (a *attempt) share(req *stream.Request, ask pool.TLSRequest) (failure, erro
 			return why, err
 		}
 		p.Opened(ask, nil)
-		if !a.cluster.AcquirePending() {
+		if !a.breaker.AcquirePending() {
 			return failedOverflow, nil
 		}
 		inTime := p.Await(turn, a.deadline)
-		a.cluster.ReleasePending()
+		a.breaker.ReleasePending()
 		if !inTime {
 			return failedTimeout, nil
 		}
@@ -119,7 +119,7 @@ func (a *attempt) share(req *stream.Request, ask pool.TLSRequest) (failure, erro
 
 // mayOpen counts a new connection, unless the circuit breaker is open.
 func (a *attempt) mayOpen() bool {
-	return a.cluster.AcquireConnection() || a.cluster.AcquireFirstConnection(a.host)
+	return a.breaker.AcquireConnection() || a.breaker.AcquireFirstConnection(a.host)
 }
 
 // open opens a connection, and puts it into use for others too if it speaks

@@ -64,7 +64,7 @@ func TestFirstGoodAnswerWins(t *testing.T) {
 					t.Errorf("got %d %q after %v in %d attempts, %v, %d bytes received; want %d %q after %v in %d, %s, 4", status, body, took, info.Attempts, info.Flags, info.BytesReceived, tc.status, tc.body, tc.took, tc.attempts, tc.flags)
 				}
 				synctest.Wait()
-				if active, busy := m.cluster.Stats.RqActive.Load(), m.cluster.Hosts()[0].Active.Load(); active != 0 || busy != 0 {
+				if active, busy := m.cluster.Requests(), m.cluster.Hosts()[0].Active.Load(); active != 0 || busy != 0 {
 					t.Errorf("%d requests, %d at the endpoint: the losers go on", active, busy)
 				}
 				time.Sleep(time.Minute) // the upstream ends, too
@@ -135,7 +135,7 @@ func TestHedgeEndsWithItsClient(t *testing.T) {
 			t.Errorf("noted %v, %d attempts", info.Flags, info.Attempts)
 		}
 		synctest.Wait()
-		if open, active := m.cluster.Hosts()[0].Pool().Open(), m.cluster.Stats.RqActive.Load(); open != 0 || active != 0 {
+		if open, active := m.cluster.Hosts()[0].Pool().Open(), m.cluster.Requests(); open != 0 || active != 0 {
 			t.Errorf("%d connections, %d requests", open, active)
 		}
 	})

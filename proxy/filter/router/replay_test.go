@@ -134,7 +134,7 @@ func TestRetriesUnderWayAreCounted(t *testing.T) {
 	if n := c.Stats.RqRetrySuccess.Load(); n != 1 {
 		t.Errorf("%d retries succeeded; want 1", n)
 	}
-	if !c.AcquireRetry() {
+	if !c.Default.AcquireRetry() {
 		t.Error("the budget has not come back")
 	}
 }

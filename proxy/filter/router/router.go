@@ -90,6 +90,7 @@ type attempt struct {
 	router  *Router
 	policy  *route.Retry // of this request; nil when it is tried once
 	cluster *cluster.Cluster
+	breaker *cluster.Breaker // of the request's priority
 	weighed *route.Weighted
 	host    *cluster.Host
 	conn    *pool.Conn
@@ -141,7 +142,10 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 		cookies = stick(r.Hash, req)
 	}
 	a := attempts.Get().(*attempt)
-	*a = attempt{router: r, policy: policy, cluster: c, weighed: weighed, began: time.Now(), limit: limit}
+	*a = attempt{router: r, policy: policy, cluster: c, breaker: &c.Default, weighed: weighed, began: time.Now(), limit: limit}
+	if r.High {
+		a.breaker = &c.High
+	}
 	if r.Terminate && req.Upgrade == stream.Connect {
 		return a.terminate(req)
 	}
@@ -277,7 +281,7 @@ func (a *attempt) end(ok bool) {
 		a.host.Pool().Close(a.conn)
 	}
 	a.host.Active.Add(-1)
-	a.cluster.ReleaseRequest()
+	a.breaker.ReleaseRequest()
 	a.cluster.Report(a.host, a.outcome, time.Now)
 	a.conn = nil
 }

@@ -410,8 +410,8 @@ func TestUpstreamIsFreedWhenTheClientLeaves(t *testing.T) {
 			t.Errorf("after %v noted %v, status %d, %d calls", took, info.Flags, info.Status, calls)
 		}
 		synctest.Wait()
-		if open := m.cluster.Hosts()[0].Pool().Open(); open != 0 || m.cluster.Stats.RqActive.Load() != 0 {
-			t.Errorf("%d connections, %d requests", open, m.cluster.Stats.RqActive.Load())
+		if open := m.cluster.Hosts()[0].Pool().Open(); open != 0 || m.cluster.Requests() != 0 {
+			t.Errorf("%d connections, %d requests", open, m.cluster.Requests())
 		}
 	})
 }

@@ -108,7 +108,7 @@ func (a *attempt) aim(req *stream.Request) bool {
 
 // send sends the request to the endpoint.
 func (a *attempt) send(req *stream.Request) (*stream.Response, failure, error) {
-	if !a.cluster.AcquireRequest() {
+	if !a.breaker.AcquireRequest() {
 		return nil, failedOverflow, nil
 	}
 	if a.router.HostFromEndpoint && a.host.Name != "" {
@@ -121,7 +121,7 @@ func (a *attempt) send(req *stream.Request) (*stream.Response, failure, error) {
 	resp, why, err := a.exchange(req)
 	if why != 0 {
 		a.host.Active.Add(-1)
-		a.cluster.ReleaseRequest()
+		a.breaker.ReleaseRequest()
 		if why == failedConnect || why == failedTLS {
 			a.cluster.Report(a.host, cluster.LocalFailure, time.Now)
 		}
@@ -425,7 +425,7 @@ func (a *attempt) again(req *stream.Request) bool {
 	if a.retriesSpent() {
 		return false
 	}
-	if !a.cluster.AcquireRetry() {
+	if !a.breaker.AcquireRetry() {
 		req.Info.Flags |= stream.UpstreamOverflow
 		return false
 	}
@@ -440,7 +440,7 @@ func (a *attempt) endRetry() bool {
 		return false
 	}
 	a.retrying = false
-	a.cluster.ReleaseRetry()
+	a.breaker.ReleaseRetry()
 	return true
 }
 

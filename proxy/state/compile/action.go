@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
@@ -28,6 +29,7 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 		AppendForwardedFor:  a.GetAppendXForwardedHost(),
 		PrefixRewrite:       a.GetPrefixRewrite(),
 		MatchedPrefix:       match.Value,
+		High:                a.GetPriority() == corev3.RoutingPriority_HIGH,
 		NotFound:            503,
 	}
 	if a.GetClusterNotFoundResponseCode() == routev3.RouteAction_NOT_FOUND {

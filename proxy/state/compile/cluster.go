@@ -117,27 +117,41 @@ func (c *Cluster) kind(compiler *Compiler, m *clusterv3.Cluster) error {
 }
 
 func (c *Cluster) limits(m *clusterv3.Cluster) error {
+	seen := map[corev3.RoutingPriority]bool{}
 	for i, t := range m.GetCircuitBreakers().GetThresholds() {
-		if t.GetPriority() != corev3.RoutingPriority_DEFAULT {
-			return fieldcheck.Refuse(fmt.Sprintf("thresholds[%d].priority", i), "only DEFAULT is supported")
+		limits := &c.Config.Limits
+		if t.GetPriority() == corev3.RoutingPriority_HIGH {
+			limits = &c.Config.HighLimits
 		}
-		c.Config.Limits = cluster.Limits{
-			Connections: t.GetMaxConnections().GetValue(),
-			Pending:     t.GetMaxPendingRequests().GetValue(),
-			Requests:    t.GetMaxRequests().GetValue(),
-			Retries:     t.GetMaxRetries().GetValue(),
+		if seen[t.GetPriority()] {
+			return fieldcheck.Refuse(fmt.Sprintf("thresholds[%d].priority", i), "%s has thresholds already", t.GetPriority())
+		}
+		seen[t.GetPriority()] = true
+		*limits = cluster.Limits{
+			Connections: limit(t.GetMaxConnections()),
+			Pending:     limit(t.GetMaxPendingRequests()),
+			Requests:    limit(t.GetMaxRequests()),
+			Retries:     limit(t.GetMaxRetries()),
 		}
 		if b := t.GetRetryBudget(); b != nil {
-			c.Config.Limits.RetryPercent, c.Config.Limits.RetryMin = 20, 3
+			limits.RetryPercent, limits.RetryMin = 20, 3
 			if p := b.GetBudgetPercent(); p != nil {
-				c.Config.Limits.RetryPercent = p.GetValue()
+				limits.RetryPercent = p.GetValue()
 			}
 			if n := b.GetMinRetryConcurrency(); n != nil {
-				c.Config.Limits.RetryMin = n.GetValue()
+				limits.RetryMin = n.GetValue()
 			}
 		}
 	}
 	return nil
+}
+
+// limit is one of a circuit breaker: 0, written down, lets nothing pass.
+func limit(m *wrapperspb.UInt32Value) uint32 {
+	if m != nil && m.GetValue() == 0 {
+		return cluster.None
+	}
+	return m.GetValue()
 }
 
 func (c *Cluster) outlier(m *clusterv3.Cluster) error {
