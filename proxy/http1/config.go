@@ -28,6 +28,8 @@ type Config struct {
 	Limits Limits
 	// AcceptHTTP10 serves HTTP/1.0; otherwise such requests get 426.
 	AcceptHTTP10 bool
+	// DefaultHost is the host of HTTP/1.0 requests that name none.
+	DefaultHost string
 	// IdleTimeout ends a connection without a request; default 1 h, negative
 	// never.
 	IdleTimeout time.Duration

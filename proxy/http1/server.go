@@ -160,6 +160,9 @@ func (c *serving) one() bool {
 	if c.req.Protocol == stream.HTTP10 && !c.cfg.AcceptHTTP10 {
 		return c.refuseSyntax(&syntaxError{426, "low_version", "HTTP/1.0 is not accepted here"})
 	}
+	if c.req.Protocol == stream.HTTP10 && c.req.Authority == "" {
+		c.req.Authority = c.cfg.DefaultHost
+	}
 	if c.req.Method == stream.Connect && (f.chunked || f.length > 0) {
 		return c.refuseSyntax(bad("CONNECT with content"))
 	}

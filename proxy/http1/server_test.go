@@ -170,6 +170,20 @@ func TestOldClients(t *testing.T) {
 	}
 }
 
+// A request of HTTP/1.0 may name no host: then it is for the default one.
+func TestDefaultHost(t *testing.T) {
+	for request, want := range map[string]string{"GET / HTTP/1.0\r\n\r\n": "default", "GET / HTTP/1.0\r\nHost: own\r\n\r\n": "own", "GET / HTTP/1.1\r\nHost: own\r\n\r\n": "own", "GET / HTTP/1.1\r\n\r\n": ""} {
+		var got string
+		_, _ = exchange(t, Config{AcceptHTTP10: true, DefaultHost: "default"}, func(req *stream.Request) (*stream.Response, error) {
+			got = strings.Clone(req.Authority)
+			return ok(req)
+		}, request)
+		if got != want {
+			t.Errorf("%q: for %q; want %q", request, got, want)
+		}
+	}
+}
+
 // RFC 9113 section 5.4.1, in the client's own protocol: HTTP_1_1_REQUIRED.
 func TestHTTP2IsToldToGoAway(t *testing.T) {
 	answer, seen := exchange(t, Config{}, ok, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")

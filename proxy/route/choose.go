@@ -25,8 +25,7 @@ func Choose(table *Table, req *stream.Request) (*Route, error) {
 		r = table.Match(req)
 	}
 	if r == nil {
-		info := req.Info
-		info.Matched, info.Route, info.Operation, info.VirtualHost, info.Cluster = nil, "", "", "", ""
+		unmatched(req.Info)
 		return nil, nil
 	}
 	req.Info.Matched, req.Info.Route, req.Info.Operation, req.Info.VirtualHost, req.Info.Cluster = r, r.Name, r.Operation, r.Host.Name, ""
@@ -35,9 +34,15 @@ func Choose(table *Table, req *stream.Request) (*Route, error) {
 	}
 	r.bound(req)
 	if r.Host.RequireTLS && req.Scheme != "https" {
+		unmatched(req.Info) // it is the host's answer
 		return r, &stream.Refusal{Status: 301, Details: "direct_response", Header: []stream.Field{{Name: "location", Value: "https://" + req.Authority + req.Path}}}
 	}
 	return r, nil
+}
+
+// unmatched notes that no route has been chosen.
+func unmatched(info *stream.Info) {
+	info.Matched, info.Route, info.Operation, info.VirtualHost, info.Cluster = nil, "", "", "", ""
 }
 
 // Matched is the route that was chosen for the request, nil when there is none.

@@ -15,7 +15,9 @@ type Config struct {
 	Hosts []VirtualHost
 	// IgnorePort matches hosts without their port.
 	IgnorePort bool
-	Mutations  Mutations
+	// IgnoreParameters compares paths without what stands behind ";" in their segments.
+	IgnoreParameters bool
+	Mutations        Mutations
 }
 
 // VirtualHost is the routes of some hosts.
@@ -231,6 +233,7 @@ type HashPolicy struct {
 	Header, Query, Cookie string
 	CookieTTL             *time.Duration // a cookie is made when it is missing
 	CookiePath            string
+	Attributes            []stream.Field // of the cookie, further ones
 	SourceIP              bool
 	Terminal              bool
 }

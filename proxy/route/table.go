@@ -14,10 +14,12 @@ import (
 type Table struct {
 	Name       string
 	ignorePort bool
-	exact      map[string]*host
-	suffixes   []wildcard // "*.suffix", longest first
-	prefixes   []wildcard // "prefix.*", longest first
-	any        *host      // "*"
+	// ignoreParameters compares paths without parameters.
+	ignoreParameters bool
+	exact            map[string]*host
+	suffixes         []wildcard // "*.suffix", longest first
+	prefixes         []wildcard // "prefix.*", longest first
+	any              *host      // "*"
 }
 
 type wildcard struct {
@@ -33,7 +35,7 @@ type host struct {
 // New compiles cfg, which it keeps. A domain that two virtual hosts claim is an
 // error that names both.
 func New(cfg Config) (*Table, error) {
-	t := &Table{Name: cfg.Name, ignorePort: cfg.IgnorePort, exact: map[string]*host{}}
+	t := &Table{Name: cfg.Name, ignorePort: cfg.IgnorePort, ignoreParameters: cfg.IgnoreParameters, exact: map[string]*host{}}
 	claimed := map[string]string{}
 	for i := range cfg.Hosts {
 		vh := &cfg.Hosts[i]
@@ -84,7 +86,27 @@ func (t *Table) Match(req *stream.Request) *Route {
 	if h == nil {
 		return nil
 	}
-	return h.paths.find(req)
+	path := req.PathOnly()
+	if t.ignoreParameters && strings.IndexByte(path, ';') >= 0 {
+		path = withoutParameters(path)
+	}
+	return h.paths.find(req, path)
+}
+
+// withoutParameters is a path without what stands behind ";" in each segment.
+func withoutParameters(path string) string {
+	var out strings.Builder
+	for path != "" {
+		var segment string
+		segment, path, _ = strings.Cut(path, ";")
+		out.WriteString(segment)
+		if i := strings.IndexByte(path, '/'); i >= 0 {
+			path = path[i:]
+		} else {
+			path = ""
+		}
+	}
+	return out.String()
 }
 
 // hostOf finds the virtual host: an exact domain, else the longest suffix, else
@@ -212,8 +234,7 @@ func (n *node) child(c byte) *node {
 }
 
 // find is the first route in the list that matches.
-func (p *paths) find(req *stream.Request) *Route {
-	path := req.PathOnly()
+func (p *paths) find(req *stream.Request, path string) *Route {
 	if p.tree == nil {
 		for _, r := range p.routes {
 			if r.Match.path(req, path) && r.Match.rest(req) {

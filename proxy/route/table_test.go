@@ -51,6 +51,30 @@ func TestMostSpecificHostWins(t *testing.T) {
 	}
 }
 
+func TestParametersAreIgnored(t *testing.T) {
+	for path, want := range map[string]string{
+		"/a": "/a", "/a;b": "/a", "/a;b=c/d": "/a/d", "/a;b/c;d": "/a/c", "/a;/": "/a/", "/;b": "/", "/a;b;c": "/a", ";": "",
+	} {
+		if got := withoutParameters(path); got != want {
+			t.Errorf("%s: got %s; want %s", path, got, want)
+		}
+	}
+	routes := []*Route{{Name: "exact", Match: Match{Path: Exact, Value: "/a/b"}}}
+	for range 2 * small { // a list, then a tree
+		tab, err := New(Config{Hosts: []VirtualHost{{Domains: []string{"*"}, Routes: routes}}, IgnoreParameters: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := named(tab.Match(asked("h", "/a;x/b;y?q;z"))); got != "exact" {
+			t.Errorf("%d routes: got %q", len(routes), got)
+		}
+		if got := named(table(t, VirtualHost{Domains: []string{"*"}, Routes: routes}).Match(asked("h", "/a;x/b"))); got != "" {
+			t.Errorf("%d routes: got %q where parameters count", len(routes), got)
+		}
+		routes = append(routes, &Route{Name: "other", Match: Match{Path: Exact, Value: "/other"}})
+	}
+}
+
 // randomRoute makes a route over few letters, so that routes overlap.
 func randomRoute(r *rand.Rand, i int) *Route {
 	word := func() string {

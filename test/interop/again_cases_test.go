@@ -15,6 +15,7 @@ func againClusters(up upstreams) string {
   type: STATIC
   connect_timeout: 1s
   load_assignment: {cluster_name: labels, endpoints: [{lb_endpoints: [%s, %s]}]}
+- {name: again.ring, type: STATIC, connect_timeout: 1s, lb_policy: RING_HASH, load_assignment: {cluster_name: ring, endpoints: [{lb_endpoints: [%[1]s]}]}}
 - {name: again.high, type: STATIC, connect_timeout: 1s, circuit_breakers: {thresholds: [{max_requests: 9}, {priority: HIGH, max_requests: 0}]}, load_assignment: {cluster_name: high, endpoints: [{lb_endpoints: [%[1]s]}]}}
 - {name: again.retries, type: STATIC, connect_timeout: 1s, circuit_breakers: {thresholds: [{priority: HIGH, max_retries: 0}]}, load_assignment: {cluster_name: retries, endpoints: [{lb_endpoints: [%[1]s]}]}}
 - {name: again.none, type: STATIC, connect_timeout: 1s, circuit_breakers: {thresholds: [{max_retries: 0}]}, load_assignment: {cluster_name: none, endpoints: [{lb_endpoints: [%[1]s]}]}}

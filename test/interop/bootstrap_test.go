@@ -14,13 +14,20 @@ type upstreams struct {
 	proxied string
 	// loggers are further access loggers, as YAML.
 	loggers string
+	// stories are those of the bootstrap, the ones of all tests when nil. manager and
+	// table are further fields of the connection manager and its routes, as YAML.
+	stories        []story
+	manager, table string
 }
 
 // bootstrapText is the bootstrap that both proxies run.
 func bootstrapText(p *peer, up upstreams) string {
 	host, port, _ := net.SplitHostPort(p.address)
 	var hosts strings.Builder
-	for _, s := range stories {
+	if up.stories == nil {
+		up.stories = stories
+	}
+	for _, s := range up.stories {
 		fmt.Fprintf(&hosts, "- name: %s\n  domains: [%q]\n%s\n", s.name, s.name, indent(s.routes, "  "))
 	}
 	return fmt.Sprintf(`
@@ -38,6 +45,7 @@ static_resources:
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: web
+%s
           codec_type: AUTO
           internal_address_config: {cidr_ranges: [{address_prefix: 10.1.2.0, prefix_len: 24}]}
           upgrade_configs: [{upgrade_type: websocket}, {upgrade_type: CONNECT}, {upgrade_type: closed, enabled: false}]
@@ -55,10 +63,11 @@ static_resources:
           route_config:
             name: web
             validate_clusters: false
+%s
             virtual_hosts:
 %s
   clusters:
-%s`, host, port, p.log.file, indent(up.loggers, "          "), indent(filters(), "          "), indent(hosts.String(), "            "), clusters(up))
+%s`, host, port, indent(up.manager, "          "), p.log.file, indent(up.loggers, "          "), indent(filters(), "          "), indent(up.table, "            "), indent(hosts.String(), "            "), clusters(up))
 }
 
 func clusters(up upstreams) string {

@@ -22,6 +22,9 @@ type ask struct {
 	path    string
 	headers []string // "name: value"
 	body    string
+	// host of the request when it is not the story's; old is HTTP/1.0 without one.
+	host string
+	old  bool
 	// preamble is what the connection begins with, before the request.
 	preamble string
 	// lines is how many lines of the access log it makes; 1 when zero.

@@ -108,7 +108,15 @@ func (p *peer) ask(t *testing.T, host string, a ask) answer {
 	}
 	var text bytes.Buffer
 	text.WriteString(a.preamble)
-	fmt.Fprintf(&text, "%s %s HTTP/1.1\r\nHost: %s\r\nX-Peer: %s\r\n", a.method, a.path, host, p.name)
+	if a.host != "" {
+		host = a.host
+	}
+	if text.WriteString(a.method + " " + a.path); a.old {
+		text.WriteString(" HTTP/1.0\r\n")
+	} else {
+		text.WriteString(" HTTP/1.1\r\nHost: " + host + "\r\n")
+	}
+	text.WriteString("X-Peer: " + p.name + "\r\n")
 	chunked := false
 	for _, h := range a.headers {
 		text.WriteString(h + "\r\n")
@@ -143,17 +151,23 @@ func (p *peer) ask(t *testing.T, host string, a ask) answer {
 	for range a.lines - 1 {
 		out.Log += "\n" + sortFlags(p.log.next(t))
 	}
+	if a.old {
+		response.Header.Del("Connection") // which goes without saying
+	}
 	for _, name := range slices.Sorted(maps.Keys(response.Header)) {
 		if ignoredDownstream[name] {
 			out.Headers = append(out.Headers, name)
 			continue
 		}
 		for _, v := range response.Header[name] {
-			out.Headers = append(out.Headers, name+": "+strings.ReplaceAll(v, p.address, "PROXY"))
+			out.Headers = append(out.Headers, name+": "+madeUp.ReplaceAllString(strings.ReplaceAll(v, p.address, "PROXY"), `"MADE UP"`))
 		}
 	}
 	return out
 }
+
+// madeUp is the value of a cookie that a proxy makes.
+var madeUp = regexp.MustCompile(`"[0-9a-f]{16}"`)
 
 // remaining is the time that an upstream is told, in seconds and milliseconds: less
 // with each retry.

@@ -55,6 +55,10 @@ type Config struct {
 
 	ClientCert ClientCert
 	Path       PathRules
+	// StripDot takes the dot off hosts that end in one.
+	StripDot bool
+	// Scheme replaces the request's; empty leaves it.
+	Scheme string
 	// RefuseUnderscores answers 400 to a field name with "_", DropUnderscores
 	// leaves such a field out.
 	RefuseUnderscores, DropUnderscores bool
@@ -184,9 +188,16 @@ func (h *Handler) admit(req *stream.Request) error {
 			req.Scheme = "https"
 		}
 	}
+	if c.StripDot {
+		req.Authority = withoutDot(req.Authority)
+	}
 	internal := c.internal(req)
 	edge := c.UseRemoteAddress && !internal
 	h.forwarded(req, edge)
+	if c.Scheme != "" {
+		req.Scheme = c.Scheme
+		req.Header.Set("x-forwarded-proto", c.Scheme)
+	}
 	if internal {
 		req.Header.Set("x-envoy-internal", "true")
 	} else {
@@ -207,6 +218,18 @@ func (h *Handler) admit(req *stream.Request) error {
 		c.Trace(req)
 	}
 	return nil
+}
+
+// withoutDot is an authority whose host ends in no dot.
+func withoutDot(authority string) string {
+	end := len(authority)
+	if i := strings.LastIndexByte(authority, ':'); i >= 0 {
+		end = i
+	}
+	if end == 0 || authority[end-1] != '.' {
+		return authority
+	}
+	return authority[:end-1] + authority[end:]
 }
 
 // forwarded notes where the request came from.

@@ -71,6 +71,63 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
+func TestTrailingDot(t *testing.T) {
+	for authority, want := range map[string]string{
+		"a.b": "a.b", "a.b.": "a.b", "a.b..": "a.b.", "a.b.:80": "a.b:80", "a:80": "a:80", ".": "", "": "", ":80": ":80", "[::1]": "[::1]", "[::1]:80": "[::1]:80", "10.0.0.1": "10.0.0.1",
+	} {
+		if got := withoutDot(authority); got != want {
+			t.Errorf("%s: got %s; want %s", authority, got, want)
+		}
+	}
+}
+
+// again answers by a redirect that is followed, as often as left says.
+type again struct {
+	left int
+	seen []string
+}
+
+func (a *again) Handle(req *stream.Request) (*stream.Response, error) {
+	a.seen = append(a.seen, req.Path)
+	if a.left--; a.left < 0 {
+		return &stream.Response{Status: 200}, nil
+	}
+	req.Path += "/more"
+	req.Info.Hops = append(req.Info.Hops, stream.Hop{})
+	req.Info.Flags |= stream.RetryLimit
+	return nil, &stream.Redirected{Response: &stream.Response{Status: 302}}
+}
+
+// records keeps what was observed.
+type records struct {
+	stream.RequestsOnly
+	infos []stream.Info
+}
+
+func (r *records) Request(req *stream.Request, _ *stream.Response) {
+	r.infos = append(r.infos, *req.Info)
+}
+
+// A request whose redirect is followed begins anew, with a record of its own.
+func TestFollowed(t *testing.T) {
+	last, seen := &again{left: 2}, &records{}
+	h := New(Config{Scheme: "https", NotFound: last, Followed: seen})
+	req := &stream.Request{Method: "GET", Path: "/a", Authority: "shop", Conn: &stream.Conn{Remote: netip.MustParseAddrPort("10.0.0.1:80")}, Info: &stream.Info{HeadReceived: 7}}
+	resp, err := h.Handle(req)
+	if err != nil || resp.Status != 200 || len(last.seen) != 3 || last.seen[2] != "/a/more/more" {
+		t.Fatalf("got %v, %v by %v", resp, err, last.seen)
+	}
+	if len(seen.infos) != 2 || seen.infos[1].Status != 302 || seen.infos[1].Details != "internal_redirect" || seen.infos[1].End.IsZero() {
+		t.Errorf("noted %+v", seen.infos)
+	}
+	if i := req.Info; i.Details != "" || i.Flags != 0 || i.Status != 0 || len(i.Hops) != 2 || i.HeadReceived != 7 {
+		t.Errorf("the last record begins with %+v", i)
+	}
+	if req.Scheme != "https" || req.Header.Get("x-forwarded-proto") != "https" {
+		t.Errorf("the scheme is %s, told as %s", req.Scheme, req.Header.Get("x-forwarded-proto"))
+	}
+}
+
 // Requests from inside keep what tells the proxy, and other services, what to do;
 // the rest is as Envoy 1.39 has it.
 func TestInside(t *testing.T) {

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 
@@ -9,11 +10,13 @@ import (
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
-// stick makes the cookies that policies ask for and the request lacks, and puts
-// them on the request, so that the hash finds them. The result is what the reply
-// has to set.
-func stick(policies []route.HashPolicy, req *stream.Request) []string {
-	var set []string
+// stick makes the cookies that policies ask for and the request lacks, where the
+// cluster keeps requests on one endpoint. The result is their common value, and the
+// fields that the reply has to set.
+func stick(policies []route.HashPolicy, c *cluster.Cluster, req *stream.Request) (value string, fields []string) {
+	if c.Policy != cluster.RingHash && c.Policy != cluster.Maglev {
+		return "", nil
+	}
 	for i := range policies {
 		p := &policies[i]
 		if p.Cookie == "" || p.CookieTTL == nil {
@@ -22,31 +25,34 @@ func stick(policies []route.HashPolicy, req *stream.Request) []string {
 		if have, _ := req.Header.Cookie(p.Cookie); have != "" {
 			continue
 		}
-		value := strconv.FormatUint(rand.Uint64(), 16)
-		pair := p.Cookie + "=" + value
-		field := pair + `; HttpOnly`
+		if value == "" {
+			value = fmt.Sprintf("%016x", rand.Uint64())
+		}
+		field := p.Cookie + `="` + value + `"`
 		if s := int64(p.CookieTTL.Seconds()); s > 0 {
-			field = pair + "; Max-Age=" + strconv.FormatInt(s, 10) + "; HttpOnly"
+			field += "; Max-Age=" + strconv.FormatInt(s, 10)
 		}
 		if p.CookiePath != "" {
 			field += "; Path=" + p.CookiePath
 		}
-		set = append(set, field)
-		a := pair
-		if have := req.Header.Get("cookie"); have != "" {
-			a = have + "; " + pair
+		for _, a := range p.Attributes {
+			field += "; " + a.Name
+			if a.Value != "" {
+				field += "=" + a.Value
+			}
 		}
-		req.Header.Set("cookie", a)
+		fields = append(fields, field+"; HttpOnly")
 	}
-	return set
+	return value, fields
 }
 
-// hash makes the key for consistent balancing from the policies, in order.
-func hash(policies []route.HashPolicy, req *stream.Request) (uint64, bool) {
+// hash makes the key for consistent balancing from the policies, in order. made is
+// the value of cookies that the request does not have yet.
+func hash(policies []route.HashPolicy, req *stream.Request, made string) (uint64, bool) {
 	var key uint64
 	found := false
 	for i := range policies {
-		value := hashed(&policies[i], req)
+		value := hashed(&policies[i], req, made)
 		if value == "" {
 			continue
 		}
@@ -60,7 +66,7 @@ func hash(policies []route.HashPolicy, req *stream.Request) (uint64, bool) {
 	return key, found
 }
 
-func hashed(p *route.HashPolicy, req *stream.Request) string {
+func hashed(p *route.HashPolicy, req *stream.Request, made string) string {
 	switch {
 	case p.SourceIP:
 		return req.Conn.Remote.Addr().String()
@@ -71,6 +77,9 @@ func hashed(p *route.HashPolicy, req *stream.Request) string {
 		return value
 	case p.Cookie != "":
 		value, _ := req.Header.Cookie(p.Cookie)
+		if value == "" && p.CookieTTL != nil {
+			value = made
+		}
 		return value
 	}
 	return ""

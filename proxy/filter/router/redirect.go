@@ -63,7 +63,8 @@ func redirected(p *route.Redirects, req *stream.Request, resp *stream.Response, 
 	}
 	req.Scheme, req.Authority, req.Path = scheme, authority, path
 	to, _ := route.Choose(p.Table.Load(), req)
-	if to == nil || !p.Allows(stream.Hop{From: from, To: to.Name}, hops, secure, scheme == "https") {
+	hop := stream.Hop{From: from, To: req.Info.Route}
+	if to == nil || !p.Allows(hop, hops, secure, scheme == "https") {
 		req.Scheme, req.Authority, req.Path = oldScheme, oldAuthority, oldPath
 		oldHeader.CopyTo(&req.Header)
 		return false
@@ -71,7 +72,7 @@ func redirected(p *route.Redirects, req *stream.Request, resp *stream.Response, 
 	if resp.Status == 303 && req.Method != "GET" && req.Method != "HEAD" { // RFC 9110 section 15.4.4
 		req.Method, req.Body, req.Length = "GET", nil, 0
 	}
-	req.Info.Hops = append(slices.Clip(hops), stream.Hop{From: from, To: to.Name})
+	req.Info.Hops = append(slices.Clip(hops), hop)
 	req.Header.Set("x-envoy-original-url", original)
 	return true
 }

@@ -36,6 +36,8 @@ type Options struct {
 	// RespectExpected takes the x-envoy-expected-rq-timeout-ms of a router before
 	// this one for the limit of the request.
 	RespectExpected bool
+	// MatchUpstream makes the scheme that of the upstream's connection.
+	MatchUpstream bool
 }
 
 // New makes the handler that ends a route's chain.
@@ -104,6 +106,7 @@ type attempt struct {
 	tried    [4]*cluster.Host
 	tries    int
 	levels   levels
+	cookie   string // the value of those that the reply sets
 	outcome  cluster.Outcome
 	body     *replay // nil when the body need not be kept
 	idle     *idle   // of this try; nil where it may be idle
@@ -137,12 +140,13 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	if len(r.Mirrors) > 0 && req.Upgrade == "" {
 		r.mirror(req)
 	}
+	var made string
 	var cookies []string
 	if len(r.Hash) > 0 {
-		cookies = stick(r.Hash, req)
+		made, cookies = stick(r.Hash, c, req)
 	}
 	a := attempts.Get().(*attempt)
-	*a = attempt{router: r, policy: policy, cluster: c, breaker: &c.Default, weighed: weighed, began: time.Now(), limit: limit}
+	*a = attempt{router: r, policy: policy, cluster: c, breaker: &c.Default, weighed: weighed, began: time.Now(), limit: limit, cookie: made}
 	if r.High {
 		a.breaker = &c.High
 	}
@@ -309,7 +313,7 @@ func (a *attempt) pick(req *stream.Request) *cluster.Host {
 		choice.Wanted, choice.Only = w.Endpoint, w.Only
 	}
 	if len(a.router.Hash) > 0 {
-		choice.Hash, choice.HasHash = hash(a.router.Hash, req)
+		choice.Hash, choice.HasHash = hash(a.router.Hash, req, a.cookie)
 	}
 	if a.cluster.Subsets != nil {
 		choice.Labels = a.labels(req)

@@ -163,6 +163,11 @@ func (a *attempt) exchange(req *stream.Request) (*stream.Response, failure, erro
 		if why, err := a.connect(req); why != 0 {
 			return nil, why, err
 		}
+		if a.router.options.MatchUpstream {
+			if req.Scheme = "http"; a.host.Secured() {
+				req.Scheme = "https"
+			}
+		}
 		a.outcome = cluster.LocalFailure
 		if !req.Waiting.On(a.client) {
 			return nil, 0, errAbandoned

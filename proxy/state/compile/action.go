@@ -105,10 +105,20 @@ func (c *Compiler) targets(f *route.Forward, a *routev3.RouteAction) error {
 				Cluster: c.Handle(w.GetName()), Weight: w.GetWeight().GetValue(), Mutations: m, HostRewrite: w.GetHostRewriteLiteral(), Labels: labels(w.GetMetadataMatch()),
 			})
 		}
+		if total(f.Clusters) == 0 {
+			return fieldcheck.Refuse("weighted_clusters.clusters", "have no weight: one at least must be greater than 0")
+		}
 	default:
 		return fieldcheck.Refuse("", "names no cluster: write cluster, weighted_clusters or cluster_header")
 	}
 	return nil
+}
+
+func total(clusters []route.Weighted) (weight uint64) {
+	for i := range clusters {
+		weight += uint64(clusters[i].Weight)
+	}
+	return weight
 }
 
 func (c *Compiler) mirrors(f *route.Forward, a *routev3.RouteAction) error {
@@ -172,6 +182,9 @@ func hashing(f *route.Forward, a *routev3.RouteAction) error {
 			if s.Cookie.GetTtl() != nil {
 				ttl := s.Cookie.GetTtl().AsDuration()
 				p.CookieTTL = &ttl
+			}
+			for _, a := range s.Cookie.GetAttributes() {
+				p.Attributes = append(p.Attributes, stream.Field{Name: a.GetName(), Value: a.GetValue()})
 			}
 		default:
 			return fieldcheck.Refuse(fmt.Sprintf("hash_policy[%d]", i), "is of a kind that is not supported")

@@ -60,6 +60,7 @@ func codecConfigs(m *hcmv3.HttpConnectionManager) (http1.Config, http2.Config) {
 			MaxHeaders: int(common.GetMaxHeadersCount().GetValue()),
 		},
 		AcceptHTTP10:      m.GetHttpProtocolOptions().GetAcceptHttp_10(),
+		DefaultHost:       m.GetHttpProtocolOptions().GetDefaultHostForHttp_10(),
 		StreamIdleTimeout: 5 * time.Minute,
 		StreamDuration:    common.GetMaxStreamDuration().AsDuration(),
 		MaxDuration:       common.GetMaxConnectionDuration().AsDuration(),

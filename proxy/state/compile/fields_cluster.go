@@ -128,14 +128,13 @@ var clusterFields = fieldcheck.Table{
 		Read: "idle_timeout max_connection_duration max_headers_count max_stream_duration headers_with_underscores_action max_requests_per_connection",
 	},
 	"envoy.config.core.v3.Http1ProtocolOptions": {
-		Read: "accept_http_10",
+		Read: "accept_http_10 default_host_for_http_10",
 		Ignored: map[string]string{
 			"allow_absolute_url":                            "absolute URLs are understood",
 			"header_key_format":                             "names keep the case in which they came",
 			"enable_trailers":                               "trailers are passed on",
 			"use_balsa_parser":                              "the parser is our own",
 			"allow_custom_methods":                          "methods are tokens",
-			"default_host_for_http_10":                      "a request without host has an empty one",
 			"send_fully_qualified_url":                      "checked where it matters",
 			"override_stream_error_on_invalid_http_message": "a malformed message ends the connection",
 		},

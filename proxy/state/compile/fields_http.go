@@ -10,7 +10,7 @@ var connectionFields = fieldcheck.Table{
 		Read: "codec_type stat_prefix rds route_config http_filters access_log use_remote_address xff_num_trusted_hops skip_xff_append via normalize_path merge_slashes " +
 			"path_with_escaped_slashes_action stream_idle_timeout common_http_protocol_options request_headers_timeout http_protocol_options http2_protocol_options server_name server_header_transformation " +
 			"generate_request_id preserve_external_request_id always_set_request_id_in_response forward_client_cert_details set_current_client_cert_details proxy_100_continue " +
-			"upgrade_configs max_request_headers_kb append_x_forwarded_port tracing request_timeout internal_address_config",
+			"upgrade_configs max_request_headers_kb append_x_forwarded_port tracing request_timeout internal_address_config strip_trailing_host_dot scheme_header_transformation",
 		Ignored: map[string]string{
 			"drain_timeout":                        "connections end with their request when draining",
 			"delayed_close_timeout":                "a connection is closed when its last byte is out",
@@ -19,13 +19,12 @@ var connectionFields = fieldcheck.Table{
 			"add_user_agent":                       "checked where it matters: only adds a header for Envoy's own service",
 			"access_log_options":                   "a line is written when the request ends",
 			"flush_access_log_on_new_request":      "a line is written when the request ends",
-			"strip_trailing_host_dot":              "hosts match with and without the dot",
-			"scheme_header_transformation":         "the scheme follows the connection",
 		},
 	},
 	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":        {Read: "config_source route_config_name"},
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": {Read: "name typed_config is_optional disabled"},
 	httpManager + ".SetCurrentClientCertDetails":                             {Read: "subject uri dns cert"},
+	"envoy.config.core.v3.SchemeHeaderTransformation":                        {Read: "scheme_to_overwrite match_upstream"},
 	httpManager + ".UpgradeConfig":                                           {Read: "upgrade_type enabled"},
 	httpManager + ".InternalAddressConfig":                                   {Read: "cidr_ranges", Ignored: map[string]string{"unix_sockets": "listeners have addresses"}},
 	httpManager + ".Tracing": {

@@ -4,13 +4,11 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 
 var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.RouteConfiguration": {
-		Read: "name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove ignore_port_in_host_matching vhds",
+		Read: "name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove ignore_port_in_host_matching vhds max_direct_response_body_size_bytes ignore_path_parameters_in_path_matching",
 		Ignored: map[string]string{
-			"validate_clusters":                       "a route to a missing cluster answers as cluster_not_found_response_code says",
-			"max_direct_response_body_size_bytes":     "bodies of direct responses are taken whole",
-			"most_specific_header_mutations_wins":     "checked where it matters: the most specific is applied first",
-			"metadata":                                "nobody reads it",
-			"ignore_path_parameters_in_path_matching": "paths are compared as they are",
+			"validate_clusters":                   "a route to a missing cluster answers as cluster_not_found_response_code says",
+			"most_specific_header_mutations_wins": "checked where it matters: the most specific is applied first",
+			"metadata":                            "nobody reads it",
 		},
 	},
 	"envoy.config.route.v3.VirtualHost": {
@@ -49,7 +47,7 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.WeightedCluster": {
 		Read: "clusters",
 		Ignored: map[string]string{
-			"total_weight":       "the sum of the weights is used",
+			"total_weight":       "the sum of the weights is used, as Envoy does",
 			"runtime_key_prefix": "there is no runtime",
 		},
 	},
@@ -67,8 +65,8 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.RetryPolicy.RetryBackOff":                    {Read: "base_interval max_interval"},
 	"envoy.config.route.v3.RouteAction.HashPolicy":                      {Read: "header cookie connection_properties query_parameter terminal"},
 	"envoy.config.route.v3.RouteAction.HashPolicy.Header":               {Read: "header_name"},
-	"envoy.config.route.v3.RouteAction.HashPolicy.Cookie":               {Read: "name ttl path", Ignored: map[string]string{"attributes": "only name, lifetime and path are written"}},
-	"envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute":      {Read: "*"},
+	"envoy.config.route.v3.RouteAction.HashPolicy.Cookie":               {Read: "name ttl path attributes"},
+	"envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute":      {Read: "name value"},
 	"envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties": {Read: "source_ip"},
 	"envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter":       {Read: "name"},
 	"envoy.config.route.v3.RouteAction.RequestMirrorPolicy": {

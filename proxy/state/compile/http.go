@@ -41,6 +41,7 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	if err != nil {
 		return nil, fieldcheck.At("http_filters", err)
 	}
+	filters.options.MatchUpstream = m.GetSchemeHeaderTransformation().GetMatchUpstream()
 	config, err := entryConfig(m)
 	if err != nil {
 		return nil, err
@@ -132,6 +133,12 @@ func entryConfig(m *hcmv3.HttpConnectionManager) (entry.Config, error) {
 		Path: entry.PathRules{
 			Normalize: m.GetNormalizePath().GetValue(), MergeSlashes: m.GetMergeSlashes(), Escaped: escapedSlashes[m.GetPathWithEscapedSlashesAction()],
 		},
+	}
+	if out.StripDot = m.GetStripTrailingHostDot(); m.GetSchemeHeaderTransformation().GetSchemeToOverwrite() != "" {
+		out.Scheme = m.GetSchemeHeaderTransformation().GetSchemeToOverwrite()
+		if out.Scheme != "http" && out.Scheme != "https" {
+			return out, fieldcheck.Refuse("scheme_header_transformation.scheme_to_overwrite", "%q is not http or https", out.Scheme)
+		}
 	}
 	var err error
 	if out.Internal, err = ranges(m.GetInternalAddressConfig().GetCidrRanges()); err != nil {

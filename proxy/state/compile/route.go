@@ -21,13 +21,13 @@ func (c *Compiler) Table(m *routev3.RouteConfiguration, filters *Filters) (*rout
 	if m.GetVhds() != nil {
 		return nil, fieldcheck.Refuse("vhds", "is not supported")
 	}
-	config := route.Config{Name: m.GetName(), IgnorePort: m.GetIgnorePortInHostMatching()}
+	config := route.Config{Name: m.GetName(), IgnorePort: m.GetIgnorePortInHostMatching(), IgnoreParameters: m.GetIgnorePathParametersInPathMatching()}
 	var err error
 	if config.Mutations, err = c.mutations(m); err != nil {
 		return nil, err
 	}
 	for i, vh := range m.GetVirtualHosts() {
-		host, err := c.virtualHost(vh, filters)
+		host, err := c.virtualHost(vh, filters, maxDirectBody(m))
 		if err != nil {
 			return nil, fieldcheck.At(fmt.Sprintf("virtual_hosts[%d]", i), fieldcheck.At(strconv.Quote(vh.GetName()), err))
 		}
@@ -36,7 +36,15 @@ func (c *Compiler) Table(m *routev3.RouteConfiguration, filters *Filters) (*rout
 	return route.New(config)
 }
 
-func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters) (route.VirtualHost, error) {
+// maxDirectBody is how long the body of a direct response may be; 0 is without end.
+func maxDirectBody(m *routev3.RouteConfiguration) int {
+	if n := m.GetMaxDirectResponseBodySizeBytes(); n != nil {
+		return int(n.GetValue())
+	}
+	return 4096
+}
+
+func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters, maxBody int) (route.VirtualHost, error) {
 	host := route.VirtualHost{
 		Name: m.GetName(), Domains: m.GetDomains(), AttemptCount: m.GetIncludeRequestAttemptCount(),
 		RequireTLS: m.GetRequireTls() == routev3.VirtualHost_ALL || m.GetRequireTls() == routev3.VirtualHost_EXTERNAL_ONLY,
@@ -50,6 +58,9 @@ func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters) (route.
 		return host, err
 	}
 	for i, r := range m.GetRoutes() {
+		if err := bodyWithin(r.GetDirectResponse(), maxBody); err != nil {
+			return host, fieldcheck.At(fmt.Sprintf("routes[%d].direct_response.body", i), err)
+		}
 		compiled, err := c.route(r, m, filters, outer)
 		if err != nil {
 			return host, fieldcheck.At(fmt.Sprintf("routes[%d]", i), err)
@@ -57,6 +68,18 @@ func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters) (route.
 		host.Routes = append(host.Routes, compiled)
 	}
 	return host, nil
+}
+
+// bodyWithin checks how long the body of a direct response is.
+func bodyWithin(m *routev3.DirectResponseAction, limit int) error {
+	if m == nil || limit == 0 {
+		return nil
+	}
+	body, err := text(m.GetBody())
+	if err == nil && len(body) > limit {
+		err = fieldcheck.Refuse("", "has %d bytes and %d are allowed: set max_direct_response_body_size_bytes of the route configuration", len(body), limit)
+	}
+	return err
 }
 
 func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Filters, outer overrides) (*route.Route, error) {

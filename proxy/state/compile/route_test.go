@@ -8,6 +8,7 @@ import (
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/route"
@@ -34,6 +35,26 @@ func action(fields string) string {
 	return `"routes": [{"match": {"prefix": "/"}, "route": {"cluster": "c", ` + fields + `}}]`
 }
 
+// direct is a virtual host that answers with a body of so many bytes.
+func direct(n int) string {
+	return `"routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "` + strings.Repeat("x", n) + `"}}}]`
+}
+
+// How long the body of a direct response may be is said for all routes.
+func TestDirectBodies(t *testing.T) {
+	for limit, allowed := range map[uint32]bool{0: true, 10: false, 4097: true} {
+		c := compiler()
+		host := &routev3.VirtualHost{}
+		if err := protojson.Unmarshal([]byte(`{"name": "h", "domains": ["*"], `+direct(4097)+`}`), host); err != nil {
+			t.Fatal(err)
+		}
+		m := &routev3.RouteConfiguration{MaxDirectResponseBodySizeBytes: wrapperspb.UInt32(limit), VirtualHosts: []*routev3.VirtualHost{host}}
+		if _, err := c.Table(m, &Filters{}); (err == nil) != allowed {
+			t.Errorf("limit %d: got %v", limit, err)
+		}
+	}
+}
+
 // What a route asks for and does not get is refused by its path.
 func TestRoutesAreRefused(t *testing.T) {
 	for host, want := range map[string]string{
@@ -51,6 +72,10 @@ func TestRoutesAreRefused(t *testing.T) {
 		action(`"retry_policy": {"retry_priority": {"name": "p", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}}`):                                    "retry_priority.typed_config: envoy.extensions.filters.http.router.v3.Router is not supported",
 		action(`"retry_policy": {"retry_host_predicate": [{"name": "p", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]}`):                            "retry_host_predicate[0].typed_config: envoy.extensions.filters.http.router.v3.Router is not supported",
 		action(`"retry_policy": {"retry_host_predicate": [{"name": "p", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate"}}]}`): "",
+		direct(4096): "",
+		direct(4097): "routes[0].direct_response.body: has 4097 bytes and 4096 are allowed",
+		`"routes": [{"match": {"prefix": "/"}, "route": {"weighted_clusters": {"clusters": [{"name": "a", "weight": 0}]}}}]`:                                   "route.weighted_clusters.clusters: have no weight",
+		`"routes": [{"match": {"prefix": "/"}, "route": {"weighted_clusters": {"total_weight": 7, "clusters": [{"name": "a", "weight": 1}, {"name": "b"}]}}}]`: "",
 	} {
 		_, err := table(t, host)
 		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
