@@ -25,7 +25,7 @@ var errIdle = &stream.Refusal{Flags: stream.UpstreamTimeout, Details: "upstream_
 
 // newIdle begins to wait for what comes of the try; nil where it may take its time.
 func newIdle(a *attempt, req *stream.Request) *idle {
-	if r := a.policy; r == nil || r.PerTryIdle == 0 || r.Hedge {
+	if r := a.policy; r == nil || r.PerTryIdle == 0 || r.Hedge || req.Upgrade != "" {
 		return nil
 	}
 	i := &idle{limit: a.policy.PerTryIdle, try: a.client, upload: &req.Upload}
