@@ -5,12 +5,26 @@ import "io"
 // Peek reads up to limit bytes of the request's body ahead and leaves the body
 // as it was for whoever comes next. whole reports whether that is all of it.
 func Peek(req *Request, limit int) (head []byte, whole bool, err error) {
+	return peek(req, limit, Body.Wait)
+}
+
+// PeekArrived is Peek without waiting for what has not arrived yet.
+func PeekArrived(req *Request, limit int) (head []byte, whole bool) {
+	head, whole, _ = peek(req, limit, nil)
+	return head, whole
+}
+
+func peek(req *Request, limit int, wait func(Body) error) (head []byte, whole bool, err error) {
 	body := req.Body
 	if body == nil {
 		return nil, true, nil
 	}
 	for !body.Complete() && len(head) < limit {
-		if err := body.Wait(); err != nil {
+		if wait == nil {
+			if len(body.Buffered()) == 0 {
+				break
+			}
+		} else if err := wait(body); err != nil {
 			return nil, false, SourceError{err}
 		}
 		p := body.Buffered()

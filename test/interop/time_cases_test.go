@@ -32,6 +32,7 @@ routes:
 				get("/oncetardy/d/700/0-503"), get("/oncetardy/e/400-503/600"), get("/twicetardy/f/900/0-503/0-503"), get("/twicetardy/l/400-503/600-503"),
 				{method: "POST", path: "/oncetardy/g/600/0", body: "hello"}, {method: "POST", path: "/oncesleep/500", body: "hello"}, {method: "HEAD", path: "/oncetardy/i/600/0"},
 				{method: "POST", path: "/oncesleep/0", headers: []string{"transfer-encoding: chunked"}, body: "5\r\nhello\r\n0\r\n\r\n"},
+				{method: "POST", path: "/oncetardy/m/600/0", headers: []string{"transfer-encoding: chunked"}, body: "5\r\nhello\r\n0\r\n\r\n"},
 				get("/plaintardy/j/600/0", "x-forwarded-for: 10.1.2.3", "x-envoy-retry-on: 5xx", "x-envoy-upstream-rq-per-try-timeout-ms: 100"),
 				get("/owntardy/k/600/0", "x-forwarded-for: 10.1.2.3", "x-envoy-hedge-on-per-try-timeout: true"), get("/oncesleep/500", "x-forwarded-for: 10.1.2.3", "x-envoy-hedge-on-per-try-timeout: false"),
 			}},

@@ -14,6 +14,7 @@ type hedge struct {
 	*attempt       // what the tries have in common; in the end, the one that answers
 	req            *stream.Request
 	body           []byte
+	untold         bool // the body's length, as the client sends it
 	ended, delayed chan *hedged
 	woken          chan struct{}    // holds one: the request was given up
 	over           chan struct{}    // closed when nobody listens to the tries any more
@@ -31,19 +32,29 @@ type hedged struct {
 	err     error
 }
 
-// hedges reports whether the request may be made by several tries at once. One
-// whose body may have no end before its answer may not.
-func (a *attempt) hedges(req *stream.Request) bool {
+// hedges reports whether the request may be made by several tries at once, and gives
+// its body for them. A body whose length is not told may have no end before the
+// answer: it is not waited for.
+func (a *attempt) hedges(req *stream.Request) (body []byte, may bool, err error) {
 	r := a.policy
-	if r == nil || !r.Hedge || r.On == 0 || r.PerTry == 0 && r.PerTryIdle == 0 || req.Upgrade != "" {
-		return false
+	if r == nil || !r.Hedge || r.On == 0 || r.PerTry == 0 && r.PerTryIdle == 0 || req.Upgrade != "" || req.Length > replayLimit {
+		return nil, false, nil
 	}
-	return req.Body == nil || req.Length != stream.Unknown && req.Length <= replayLimit
+	if req.Length == stream.Unknown {
+		body, may = stream.PeekArrived(req, replayLimit)
+	} else if body, may, err = stream.Peek(req, replayLimit); err != nil {
+		if why := req.Waiting.Abandoned(); why != 0 && why != stream.DownstreamTermination {
+			return nil, false, a.refuse(req, failedSlow, err)
+		}
+		return nil, false, a.refuse(req, failedDownstream, err)
+	}
+	a.began = time.Now() // a slow client is not the upstream's fault
+	return body, may && (req.Body == nil || req.Body.Trailers() == nil), nil
 }
 
-func newHedge(a *attempt, req *stream.Request) *hedge {
+func newHedge(a *attempt, req *stream.Request, body []byte, untold bool) *hedge {
 	return &hedge{
-		attempt: a, req: req, ended: make(chan *hedged), delayed: make(chan *hedged), woken: make(chan struct{}, 1),
+		attempt: a, req: req, body: body, untold: untold, ended: make(chan *hedged), delayed: make(chan *hedged), woken: make(chan struct{}, 1),
 		over: make(chan struct{}), running: map[*hedged]bool{},
 	}
 }
@@ -51,11 +62,6 @@ func newHedge(a *attempt, req *stream.Request) *hedge {
 // run tries until there is a response to give, or no try is left. Tries that are
 // still under way then are reset.
 func (h *hedge) run() (*stream.Response, error) {
-	body, _, err := stream.Peek(h.req, replayLimit)
-	if err != nil {
-		return nil, h.refuse(h.req, failedDownstream, err)
-	}
-	h.body = body
 	h.bound(h.req)
 	defer h.leave()
 	if !h.req.Waiting.On(h) || !h.begin() {
@@ -101,7 +107,9 @@ func (h *hedge) begin() bool {
 	}
 	t := &hedged{attempt: *h.attempt, req: detached(h.req, h.body)}
 	t.retrying = false // the budget is held here
-	*t.req.Info = *h.req.Info
+	if *t.req.Info = *h.req.Info; h.untold {
+		t.req.Length = stream.Unknown
+	}
 	t.slow = &slow{after: h.patience(), tell: func() { h.tell(h.delayed, t) }}
 	h.running[t] = true
 	// Ends with its try, which leave interrupts.

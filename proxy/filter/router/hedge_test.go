@@ -1,6 +1,8 @@
 package router
 
 import (
+	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -109,6 +111,69 @@ func TestHedgedBody(t *testing.T) {
 			t.Errorf("the tries had %q and %q", a, b)
 		}
 	})
+}
+
+// A body that may have no end before its answer goes upstream as it comes, once.
+func TestStreamsAreNotHedged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t, hedging(2), cluster.Config{}, 1)
+		m.upstream("10.0.0.1:80", tardy(5*time.Second, 200))
+		conn := m.client()
+		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+		time.Sleep(time.Second) // mesh time
+		_, _ = io.WriteString(conn, "5\r\nagain\r\n0\r\n\r\n")
+		if info := <-m.infos; info.Status != 200 || info.Attempts != 1 || info.BytesReceived != 10 {
+			t.Errorf("got %d in %d attempts, %d bytes received", info.Status, info.Attempts, info.BytesReceived)
+		}
+	})
+}
+
+// On connections that requests share, tries end alone.
+func TestHedgeOnSharedConnections(t *testing.T) {
+	const ms = time.Millisecond
+	for name, tc := range map[string]struct {
+		policy route.Retry
+		turns  []any
+		status int
+		body   string
+		took   time.Duration
+	}{
+		"hedged": {route.Retry{On: route.On5xx, Max: 1, PerTry: 100 * ms, Hedge: true, BaseBackoff: time.Nanosecond}, []any{500 * ms, 200, 50 * ms, 200}, 200, "b", 150 * ms},
+		"idle":   {route.Retry{PerTryIdle: 100 * ms}, []any{500 * ms, 200, 50 * ms, 200}, 504, "upstream request timeout", 100 * ms},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMesh(t, route.Forward{}, cluster.Config{}, 0)
+				answers := tardy(append(tc.turns, 0*ms, 200)...)
+				m.upstream("10.0.0.1:80", answers)
+				hop(t, m.net, "10.0.0.8:80", "10.0.0.1:80", route.Forward{}, 2, 1)
+				hop(t, m.net, "10.0.0.9:80", "10.0.0.8:80", route.Forward{Retry: &tc.policy}, 1, 2)
+				conn, err := m.net.Dial(context.Background(), "tcp", "10.0.0.9:80", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				r := bufio.NewReader(conn)
+				for i := range 3 {
+					start := time.Now()
+					_, _ = io.WriteString(conn, get)
+					resp, err := http.ReadResponse(r, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					body, _ := io.ReadAll(resp.Body)
+					took := time.Since(start).Truncate(ms)
+					if i == 0 && (resp.StatusCode != tc.status || string(body) != tc.body || took != tc.took) {
+						t.Errorf("got %d %q after %v; want %d %q after %v", resp.StatusCode, body, took, tc.status, tc.body, tc.took)
+					}
+					if i > 0 && resp.StatusCode != 200 {
+						t.Errorf("request %d: %d", i, resp.StatusCode)
+					}
+				}
+				time.Sleep(time.Second) // the upstream ends, too
+			})
+		})
+	}
 }
 
 // Tries beside one another are retries to the budget.

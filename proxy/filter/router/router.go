@@ -154,10 +154,12 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 		return a.terminate(req)
 	}
 	var resp *stream.Response
-	var err error
-	if a.hedges(req) {
-		resp, err = newHedge(a, req).run()
-	} else {
+	untold := req.Length == stream.Unknown
+	body, several, err := a.hedges(req)
+	switch {
+	case several:
+		resp, err = newHedge(a, req, body, untold).run()
+	case err == nil:
 		resp, err = a.run(req)
 	}
 	if err != nil {
