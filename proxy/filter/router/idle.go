@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -84,12 +85,10 @@ func (i *idle) isOver() bool {
 	return i.over
 }
 
-// body bounds the waits for a response's content.
-func (i *idle) body(b stream.Body) stream.Body { return &idleBody{stream.Wrapped{Body: b}, i} }
-
+// idleBody bounds the waits for a response's content.
 type idleBody struct {
 	stream.Wrapped
-	idle *idle
+	attempt *attempt
 }
 
 // Read implements [stream.Body].
@@ -100,9 +99,12 @@ func (b *idleBody) Wait() error {
 	if len(b.Buffered()) > 0 || b.Complete() {
 		return nil
 	}
-	b.idle.start()
+	a := b.attempt
+	a.idle.start()
 	err := b.Body.Wait()
-	if b.idle.stop() {
+	if a.idle.stop() {
+		a.outcome = cluster.LocalFailure
+		a.cluster.Stats.RqPerTryIdleTimeout.Add(1)
 		return errIdle
 	}
 	return err

@@ -245,6 +245,9 @@ func TestIdleTry(t *testing.T) {
 			if status != 200 || body != tc.body || info.Flags.String() != tc.flags || info.Details != tc.details || info.Attempts != 1 {
 				t.Errorf("pause %v: got %d %q %v %s in %d attempts; want %q %s %s", tc.pause, status, body, info.Flags, info.Details, info.Attempts, tc.body, tc.flags, tc.details)
 			}
+			if idle := m.cluster.Stats.RqPerTryIdleTimeout.Load(); (idle == 1) != (tc.flags == "UT") {
+				t.Errorf("pause %v: %d idle tries counted", tc.pause, idle)
+			}
 		})
 	}
 }

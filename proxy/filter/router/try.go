@@ -145,7 +145,7 @@ func (a *attempt) send(req *stream.Request) (*stream.Response, failure, error) {
 		return nil, why, err
 	}
 	if a.idle != nil && resp.Body != nil {
-		resp.Body = a.idle.body(resp.Body)
+		resp.Body = &idleBody{stream.Wrapped{Body: resp.Body}, a}
 	}
 	if perTry(a.policy) > 0 {
 		a.client.SetDeadline(a.deadline) // a try's time ends with the head
