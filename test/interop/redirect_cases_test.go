@@ -45,7 +45,7 @@ routes:
 			to(3, "/previous/redirect/302", "http://followed/previous/redirect/302?to="+end), to(2, "/previous/redirect/302", "http://followed/previous/redirect/302?to=http://followed/previous/redirect/302?to="+end),
 			to(2, "/allowed/redirect/302", end), to(2, "/allowed/redirect/302", "http://followed/direct"), to(1, "/allowed/redirect/302", "http://followed/client/status/200"),
 			post(2, "/three/redirect/303", end, "hello", "x-gone: 1", "x-copied: mine"), post(2, "/three/redirect/307", end, "hello"), post(2, "/three/redirect/308", end, "hello"), post(1, "/three/redirect/302", end, "hello"), post(1, "/three/redirect/299", end, "hello"),
-			post(2, "/one/redirect/302", end, "hello"), post(2, "/one/redirect/302", end, ""), post(2, "/one/redirect/302", end, "5\r\nhello\r\n0\r\n\r\n", "transfer-encoding: chunked"), post(2, "/three/redirect/307", end, large),
+			post(2, "/one/redirect/302", end, "hello"), post(2, "/one/redirect/302", end, ""), post(2, "/one/redirect/302", end, "5\r\nhello\r\n0\r\n\r\n", "transfer-encoding: chunked"), post(2, "/three/redirect/307", end, large), post(1, "/three/redirect/307", end, strings.Repeat(large, 20)),
 			{method: "HEAD", path: "/three/redirect/303?to=" + end, lines: 2}, {method: "PUT", path: "/three/redirect/303?to=" + end, body: "hello", lines: 2},
 			to(2, "/again/redirect/302", "http://followed/again/flaky/r1"), post(2, "/again/redirect/302", "http://followed/again/flaky/r2", "hello"), post(2, "/hedged/redirect/302", end, "hello"),
 			to(2, "/one/redirect/302", end, "x-forwarded-for: 1.2.3.4", "x-envoy-original-url: mine"), to(2, "/one/redirect/302", end, "x-forwarded-for: 10.1.2.3"),

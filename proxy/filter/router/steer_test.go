@@ -12,6 +12,7 @@ import (
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // An upstream is told how long it has: each try less of what the request has, or
@@ -89,4 +90,26 @@ func TestSteeringIsOfOneRequest(t *testing.T) {
 			t.Errorf("the route's policy changed: %+v", policy)
 		}
 	})
+}
+
+// The scheme is the client's, or, where that is asked, that of the connection to the
+// upstream.
+func TestScheme(t *testing.T) {
+	for match, want := range map[bool]string{false: "https", true: "http"} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMesh(t, route.Forward{}, cluster.Config{}, 1)
+			m.upstream("10.0.0.1:80", func(_ int, _ *http.Request, conn net.Conn) { answer(conn, 200, "") })
+			h := cluster.NewHandle("up")
+			h.Store(m.cluster)
+			req := &stream.Request{Method: "GET", Scheme: "https", Authority: "a", Path: "/", Conn: &stream.Conn{}, Info: &stream.Info{}}
+			resp, err := New(route.Forward{Clusters: []route.Weighted{{Cluster: h}}}, Options{MatchUpstream: match}).Handle(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Done.Release(true)
+			if req.Scheme != want {
+				t.Errorf("match %v: got %s; want %s", match, req.Scheme, want)
+			}
+		})
+	}
 }
