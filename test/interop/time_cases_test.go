@@ -44,8 +44,8 @@ routes:
 - {match: {prefix: /both}, route: {cluster: v1, prefix_rewrite: /, max_stream_duration: {max_stream_duration: 0.3s, grpc_timeout_header_max: 0s}}}
 - {match: {prefix: /empty}, route: {cluster: v1, prefix_rewrite: /, timeout: 0.1s, max_stream_duration: {}}}
 - {match: {prefix: /zero}, route: {cluster: v1, prefix_rewrite: /, timeout: 0.1s, max_stream_duration: {max_stream_duration: 0s}}}
-- {match: {prefix: /retry}, route: {cluster: v1, prefix_rewrite: /, max_stream_duration: {max_stream_duration: 0.5s}, retry_policy: {retry_on: 5xx, num_retries: 9, per_try_timeout: 0.2s}}}
-- {match: {prefix: /hedge}, route: {cluster: v1, prefix_rewrite: /, max_stream_duration: {max_stream_duration: 0.5s}, hedge_policy: {hedge_on_per_try_timeout: true}, retry_policy: {retry_on: 5xx, num_retries: 1, per_try_timeout: 0.2s}}}
+- {match: {prefix: /retry}, route: {cluster: v1, prefix_rewrite: /, max_stream_duration: {max_stream_duration: 0.8s}, retry_policy: {retry_on: 5xx, num_retries: 9, per_try_timeout: 0.3s}}}
+- {match: {prefix: /hedge}, route: {cluster: v1, prefix_rewrite: /, max_stream_duration: {max_stream_duration: 1s}, hedge_policy: {hedge_on_per_try_timeout: true}, retry_policy: {retry_on: 5xx, num_retries: 1, per_try_timeout: 0.3s}}}
 - {match: {prefix: /plain}, route: {cluster: v1, prefix_rewrite: /}}`,
 			asks: func() (asks []ask) {
 				grpc := "content-type: application/grpc"
@@ -60,7 +60,7 @@ routes:
 				}
 				return append(asks, get("/maxsleep/800"), get("/maxsleep/800", grpc), get("/maxdrip/200/5"), get("/maxdrip/50/3"), get("/maxsleep/150"), get("/grpcsleep/400", "grpc-timeout: 200m"), get("/grpcsleep/400", grpc, "grpc-timeout: 900m"),
 					get("/grpcsleep/400"), get("/anysleep/0", "grpc-timeout: 100m"), get("/anysleep/0", grpc, "grpc-timeout: 100m"), get("/bothsleep/400", "grpc-timeout: 100m"), get("/bothsleep/400", "grpc-timeout: 2S"), get("/emptysleep/300"), get("/zerosleep/300"),
-					get("/retrysleep/800"), get("/hedgesleep/800"), ask{method: "POST", path: "/maxsleep/800", body: "hello"}, get("/maxsleep/800", "x-forwarded-for: 10.1.2.3", "x-envoy-upstream-rq-timeout-ms: 100"))
+					get("/retrysleep/1500"), get("/hedgesleep/1500"), ask{method: "POST", path: "/maxsleep/800", body: "hello"}, get("/maxsleep/800", "x-forwarded-for: 10.1.2.3", "x-envoy-upstream-rq-timeout-ms: 100"))
 			}()},
 	}
 }
