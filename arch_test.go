@@ -50,7 +50,7 @@ var hotPath = []string{"google.golang.org/protobuf", "github.com/envoyproxy", "n
 var stages = map[string]struct{ shared, wiring []string }{
 	"control": {shared: []string{"control/mesh", "control/collection"}, wiring: []string{"control"}},
 	"proxy": {
-		shared: []string{"proxy/stream"},
+		shared: []string{"proxy/stream", "proxy/runtime"},
 		wiring: []string{"proxy", "proxy/state"},
 	},
 }

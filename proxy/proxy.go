@@ -27,8 +27,10 @@ import (
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/overload"
 	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/state"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
+	"github.com/lateenmesh/lateen/proxy/state/compile"
 	"github.com/lateenmesh/lateen/proxy/telemetry"
 )
 
@@ -79,12 +81,15 @@ type Proxy struct {
 	listeners *listener.Set
 	state     *state.State
 	sources   *sources
+	runtime   *runtime.Runtime
 	// clusterSource and listenerSource are who is asked for these.
 	clusterSource, listenerSource string
-	telemetry                     *telemetry.Telemetry
-	admin                         *admin.Server
-	pressure                      *overload.Manager // nil where nothing is watched
-	tidy                          tidy
+	// layers are those of the runtime that are asked for, by their resource.
+	layers    map[ads.Ref]string
+	telemetry *telemetry.Telemetry
+	admin     *admin.Server
+	pressure  *overload.Manager // nil where nothing is watched
+	tidy      tidy
 	// static is true when there are static listeners.
 	static  bool
 	ready   atomic.Bool // was so once
@@ -114,6 +119,7 @@ func New(c Config) (*Proxy, error) {
 	}
 	p := &Proxy{
 		config:    c,
+		layers:    map[ads.Ref]string{},
 		pressure:  pressure,
 		listeners: listener.NewSet(deps),
 		telemetry: telemetry.New(telemetry.Config{Local: self, Principal: principal(node), Version: c.Version, FlushInterval: c.LogFlush}),
@@ -123,6 +129,8 @@ func New(c Config) (*Proxy, error) {
 		Clusters:  cluster.Deps{Dial: c.Dial, Resolve: c.Resolve, Log: c.Log},
 		Telemetry: p.telemetry, Secrets: c.Secrets, Self: self, NodeID: node.GetId(), Service: node.GetCluster(), Overload: pressure, Log: c.Log,
 	}
+	p.runtime = runtime.New(c.Bootstrap.Runtime)
+	sc.Runtime = p.runtime
 	p.sources = p.newSources()
 	sc.Want, sc.Locate = p.sources.want, p.sources.locate
 	sc.Failing = func() bool { return p.admin.Failing() }
@@ -134,9 +142,15 @@ func New(c Config) (*Proxy, error) {
 		return nil, fieldcheck.At("dynamic_resources", err)
 	}
 	p.release()
+	if c.Include == nil {
+		var err error
+		if c.Include, err = compile.Statistics(c.Bootstrap.Statistics); err != nil {
+			return nil, fieldcheck.At("stats_config.stats_matcher", err)
+		}
+	}
 	p.admin = admin.New(admin.Config{
 		State: p.state, Listeners: p.listeners, Control: p.Control, Metrics: p.telemetry.WritePrometheus, Node: node, Bootstrap: c.Bootstrap.Source,
-		Version: c.Version, Ready: p.Ready, Drain: p.Drain, Quit: c.Quit, Level: c.Level, Include: c.Include, Overload: pressure,
+		Version: c.Version, Ready: p.Ready, Drain: p.Drain, Quit: c.Quit, Level: c.Level, Include: c.Include, Overload: pressure, Runtime: p.runtime,
 	})
 	return p, nil
 }
@@ -183,6 +197,16 @@ func (p *Proxy) dynamic() error {
 			return fieldcheck.At(each.field, err)
 		}
 	}
+	for i, r := range b.RTDS {
+		source := ""
+		if r.Source != nil {
+			var err error
+			if source, err = p.sources.add(r.Source); err != nil {
+				return fieldcheck.At(fmt.Sprintf("layered_runtime.layers[%d].rtds_layer.rtds_config", i), err)
+			}
+		}
+		p.layers[ads.Ref{Name: r.Resource, Source: source}] = r.Layer
+	}
 	if a := b.ADS; a != nil && a.Cluster != "" && !p.sources.known(a.Cluster) {
 		return fieldcheck.Refuse("ads_config.grpc_services[0].envoy_grpc.cluster_name", "there is no static cluster %q", a.Cluster)
 	}
@@ -195,6 +219,9 @@ type sink struct{ p *Proxy }
 
 // Update implements [ads.Sink].
 func (s sink) Update(u ads.Update) error {
+	if u.Type == ads.RuntimeType {
+		return s.p.takeRuntime(u)
+	}
 	err := s.p.state.Update(u)
 	s.p.tidy.after(len(u.Set))
 	if u.Type == ads.ClusterType && s.p.config.Bootstrap.ListenerSource != nil {
@@ -234,6 +261,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	case b.ListenerSource != nil:
 		p.sources.want(p.listenerSource, ads.ListenerType, nil)
 	}
+	p.wantRuntime()
 	p.sources.start(running, g)
 	if p.pressure != nil {
 		g.Go(func() error { p.pressure.Run(running); return nil })

@@ -12,7 +12,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/url"
-	"runtime"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +24,7 @@ import (
 
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/overload"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/state"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
@@ -43,6 +44,8 @@ type Config struct {
 	Drain     func(inboundOnly bool)
 	// Include says which statistics are kept, by Envoy's name; nil is all.
 	Include func(name string) bool
+	// Runtime has the settings that change while the proxy runs.
+	Runtime *runtime.Runtime
 	// Overload tells of pressure; nil where nothing is watched.
 	Overload *overload.Manager
 	Quit     func()         // nil: /quitquitquit is refused
@@ -76,6 +79,8 @@ func New(c Config) *Server {
 	s.handle("GET /memory", "print current allocation/heap usage", s.memory)
 	s.handle("GET /logging", "query/change logging levels (POST level=)", s.logging)
 	s.handle("POST /logging", "", s.logging)
+	s.handle("GET /runtime", "print runtime values", s.runtime)
+	s.handle("POST /runtime_modify", "modify runtime values (key1=value1&key2=value2)", s.runtimeModify)
 	s.handle("POST /drain_listeners", "drain listeners (inboundonly; always graceful)", s.drain)
 	s.handle("POST /healthcheck/fail", "cause the server to fail health checks", s.health(true))
 	s.handle("POST /healthcheck/ok", "cause the server to pass health checks", s.health(false))
@@ -140,13 +145,13 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, map[string]any{
 		"version": s.config.Version, "state": s.liveness(), "uptime_current_epoch": up, "uptime_all_epochs": up,
 		"node":                 message(s.config.Node),
-		"command_line_options": map[string]any{"concurrency": runtime.GOMAXPROCS(0), "service_node": s.config.Node.GetId(), "service_cluster": s.config.Node.GetCluster()},
+		"command_line_options": map[string]any{"concurrency": goruntime.GOMAXPROCS(0), "service_node": s.config.Node.GetId(), "service_cluster": s.config.Node.GetCluster()},
 	})
 }
 
 func (s *Server) memory(w http.ResponseWriter, _ *http.Request) {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
+	var m goruntime.MemStats
+	goruntime.ReadMemStats(&m)
 	writeJSON(w, map[string]string{
 		"allocated": fmt.Sprint(m.HeapAlloc), "heap_size": fmt.Sprint(m.HeapSys), "pageheap_unmapped": fmt.Sprint(m.HeapReleased),
 		"pageheap_free": fmt.Sprint(m.HeapIdle - m.HeapReleased), "total_physical_bytes": fmt.Sprint(m.Sys - m.HeapReleased),

@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http/httptest"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/state"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
@@ -138,5 +141,44 @@ func TestHealthIsShown(t *testing.T) {
 		if !strings.Contains(rec.Body.String(), want) {
 			t.Errorf("%s: got %s; want %q in it", path, rec.Body, want)
 		}
+	}
+}
+
+// Settings are shown by layer, and changed where there is a layer for it.
+func TestRuntime(t *testing.T) {
+	settings := runtime.New([]runtime.Layer{{Name: "static", Values: map[string]string{"a": "1", "b": "2"}}, {Name: "admin", Admin: true}})
+	ask := server(t, Config{Runtime: settings})
+	if code, body := ask("POST", "/runtime_modify?a=3&c=4"); code != 200 || body != "OK\n" {
+		t.Errorf("got %d %q", code, body)
+	}
+	_, body := ask("GET", "/runtime")
+	var shown struct {
+		Layers  []string
+		Entries map[string]struct {
+			Layers []string `json:"layer_values"`
+			Final  string   `json:"final_value"`
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &shown); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(shown); got != "{[static admin] map[a:{[1 3] 3} b:{[2 ] 2} c:{[ 4] 4}]}" {
+		t.Error(got)
+	}
+	if settings.Key("a").Number(0) != 3 {
+		t.Error("the change is not in force")
+	}
+	if _, body := ask("GET", "/stats?filter=^runtime"); !strings.Contains(body, "runtime.num_keys: 3\n") || !strings.Contains(body, "runtime.admin_overrides_active: 1\n") {
+		t.Error(body)
+	}
+	if code, _ := ask("POST", "/runtime_modify"); code != 400 {
+		t.Errorf("nothing to change: %d", code)
+	}
+	ask = server(t, Config{})
+	if code, body := ask("POST", "/runtime_modify?a=3"); code != 503 || !strings.Contains(body, "admin_layer") {
+		t.Errorf("without a layer: %d %s", code, body)
+	}
+	if code, body := ask("GET", "/runtime"); code != 200 || !strings.Contains(body, `"entries": {}`) {
+		t.Errorf("without settings: %d %s", code, body)
 	}
 }

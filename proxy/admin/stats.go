@@ -97,6 +97,7 @@ func (s *Server) everything() []sample {
 		plain(name+".active", true, min(1, percent/100))
 		plain(name+".scale_percent", true, percent)
 	})
+	s.runtimeSamples(plain)
 	return append(append(out, s.clusterSamples()...), s.listenerSamples()...)
 }
 

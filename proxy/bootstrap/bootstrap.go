@@ -15,9 +15,11 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	metricsv3 "github.com/envoyproxy/go-control-plane/envoy/config/metrics/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/lateenmesh/lateen/proxy/overload"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 )
 
 // Config is what a proxy starts from.
@@ -36,6 +38,12 @@ type Config struct {
 	// ClusterSource and ListenerSource are who has more clusters and listeners: the
 	// control plane, or a source of its own; nil is nobody.
 	ClusterSource, ListenerSource *Source
+	// Runtime are the layers of the runtime, and RTDS those of them that come from
+	// elsewhere.
+	Runtime []runtime.Layer
+	RTDS    []RTDS
+	// Statistics says which of Envoy's statistics are kept, by name; nil is all.
+	Statistics *metricsv3.StatsMatcher
 	// MaxConnections is how many connections all listeners together may have open;
 	// 0 is no limit.
 	MaxConnections int64

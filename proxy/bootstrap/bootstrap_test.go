@@ -6,8 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/lateenmesh/lateen/proxy/runtime"
 )
 
 const static = `
@@ -57,6 +60,9 @@ func TestRefusals(t *testing.T) {
 		{"no source", "dynamic_resources: {lds_config: {}}", "dynamic_resources.lds_config: names no source: write ads"},
 		{"the source that is meant by nobody", "dynamic_resources: {lds_config: {self: {}}}", "dynamic_resources.lds_config.self: is not supported"},
 		{"REST for all types", "dynamic_resources: {ads_config: {api_type: REST, cluster_names: [x]}}", "dynamic_resources.ads_config.api_type: REST is not aggregated"},
+		{"a runtime on disk", "layered_runtime: {layers: [{name: x, disk_layer: {}}]}", "layered_runtime.layers[0].disk_layer: is not supported"},
+		{"a runtime of nobody", "layered_runtime: {layers: [{name: x, rtds_layer: {name: r}}]}", "layered_runtime.layers[0].rtds_layer.rtds_config: is missing"},
+		{"no runtime", "layered_runtime: {layers: [{name: x}]}", "layered_runtime.layers[0]: has no layer: write static_layer, admin_layer or rtds_layer"},
 		{"REST of nobody", "dynamic_resources: {cds_config: {api_config_source: {api_type: REST}}}", "dynamic_resources.cds_config.api_config_source.cluster_names: has 0 entries, want one"},
 		{"an extension that is not there", `static_resources: {listeners: [{filter_chains: [{filters: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}}]}]}]}`,
 			"envoy.extensions.filters.network.echo.v3.Echo is not supported"},
@@ -147,6 +153,30 @@ func TestLocate(t *testing.T) {
 	}
 }
 
+// A runtime layer is a tree; its keys are the ways to the leaves.
+func TestRuntime(t *testing.T) {
+	c, err := Parse([]byte(`
+dynamic_resources: {ads_config: {api_type: GRPC, grpc_services: [{envoy_grpc: {cluster_name: x}}]}}
+layered_runtime:
+  layers:
+  - {name: static, static_layer: {a.b: 1.5, c: {d: {e: text}, f: true}, g: {numerator: 3, denominator: MILLION}, h: {numerator: 4}, i: {numerator: 5, other: 6}, j: [1]}}
+  - {name: told, rtds_layer: {name: resource, rtds_config: {ads: {}}}}
+  - {name: filed, rtds_layer: {name: other, rtds_config: {path: /r.yaml}}}
+  - {name: admin, admin_layer: {}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []runtime.Layer{{Name: "static", Values: map[string]string{
+		"a.b": "1.5", "c.d.e": "text", "c.f": "true", "g": "numerator: 3\ndenominator: MILLION", "h": "numerator: 4", "i.numerator": "5", "i.other": "6",
+	}}, {Name: "told"}, {Name: "filed"}, {Name: "admin", Admin: true}}
+	if diff := cmp.Diff(c.Runtime, want); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(c.RTDS, []RTDS{{Layer: "told", Resource: "resource"}, {Layer: "filed", Resource: "other", Source: &Source{File: "/r.yaml"}}}); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // The table of understood fields names only fields that exist.
 func TestFieldTable(t *testing.T) {
 	if wrong := fields.Unknown(find); len(wrong) > 0 {
@@ -170,6 +200,7 @@ func TestMaxConnections(t *testing.T) {
 		monitor: 50,
 		"layered_runtime: {layers: [{name: s, static_layer: {overload.global_downstream_max_connections: 7}}]}":             7,
 		"layered_runtime: {layers: [{name: s, static_layer: {overload: {global_downstream_max_connections: 8}}}]}":          8,
+		`layered_runtime: {layers: [{name: s, static_layer: {overload.global_downstream_max_connections: "9"}}]}`:           9, // as Istio writes it
 		"layered_runtime: {layers: [{name: s, static_layer: {overload.global_downstream_max_connections: 7}}]}\n" + monitor: 50,
 	} {
 		c, err := Parse([]byte(in))

@@ -6,7 +6,7 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 // where they are compiled, as dynamic ones are.
 var fields = fieldcheck.NewChecker(fieldcheck.Table{
 	"envoy.config.bootstrap.v3.Bootstrap": {
-		Read: "node static_resources dynamic_resources admin overload_manager",
+		Read: "node static_resources dynamic_resources admin overload_manager layered_runtime stats_config",
 		Ignored: map[string]string{
 			"application_log_config":           "the log's format is a flag",
 			"cluster_manager":                  "only tunes Envoy's own memory and event log",
@@ -15,10 +15,8 @@ var fields = fieldcheck.NewChecker(fieldcheck.Table{
 			"enable_dispatcher_stats":          "there is no dispatcher",
 			"flags_path":                       "no flag file is read",
 			"header_prefix":                    "the default is used",
-			"layered_runtime":                  "runtime keys switch details of Envoy's own code; overload.global_downstream_max_connections is read",
 			"memory_allocator_manager":         "memory is Go's",
 			"node_context_params":              "only used by xdstp names",
-			"stats_config":                     "metric names are fixed",
 			"stats_flush_interval":             "metrics are read, not flushed",
 			"stats_flush_on_admin":             "metrics are read, not flushed",
 			"stats_server_version_override":    "tells the version's number",
@@ -34,6 +32,20 @@ var fields = fieldcheck.NewChecker(fieldcheck.Table{
 			"listener_manager":                 "there is one",
 		},
 	},
+	"envoy.config.bootstrap.v3.LayeredRuntime":          {Read: "layers"},
+	"envoy.config.bootstrap.v3.RuntimeLayer":            {Read: "name static_layer admin_layer rtds_layer"},
+	"envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer": {},
+	"envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer":  {Read: "name rtds_config"},
+	"google.protobuf.Struct":                            {Read: "*"},
+	"envoy.config.metrics.v3.StatsConfig": {Read: "stats_matcher", Ignored: map[string]string{
+		"use_all_default_tags":      "metrics have the tags that Istio's have",
+		"stats_tags":                "metrics have the tags that Istio's have",
+		"histogram_bucket_settings": "buckets are Istio's",
+	}},
+	"envoy.config.metrics.v3.StatsMatcher":    {Read: "reject_all exclusion_list inclusion_list"},
+	"envoy.type.matcher.v3.ListStringMatcher": {Read: "patterns"},
+	"envoy.type.matcher.v3.StringMatcher":     {Read: "exact prefix suffix contains safe_regex ignore_case"},
+	"envoy.type.matcher.v3.RegexMatcher":      {Read: "regex", Ignored: map[string]string{"google_re2": "the syntax is RE2's"}},
 	"envoy.config.overload.v3.OverloadManager": {
 		Read: "refresh_interval resource_monitors actions",
 	},

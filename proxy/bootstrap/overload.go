@@ -12,7 +12,6 @@ import (
 	downstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 	heapv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/fixed_heap/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/overload"
@@ -50,9 +49,6 @@ func readOverload(b *bootstrapv3.Bootstrap) (int64, *overload.Config, error) {
 	}
 	if len(out.Monitors) == 0 {
 		out = nil
-	}
-	if limit == 0 {
-		limit = runtimeLimit(b)
 	}
 	return limit, out, nil
 }
@@ -102,24 +98,4 @@ func triggers(out *overload.Config, a *overloadv3.OverloadAction) error {
 		out.Triggers = append(out.Triggers, trigger)
 	}
 	return nil
-}
-
-// runtimeLimit is the runtime key that limited connections before the overload
-// manager did.
-func runtimeLimit(b *bootstrapv3.Bootstrap) (limit int64) {
-	for _, l := range b.GetLayeredRuntime().GetLayers() {
-		if n := runtimeNumber(l.GetStaticLayer(), "overload", "global_downstream_max_connections"); n > 0 {
-			limit = n // the last layer counts
-		}
-	}
-	return limit
-}
-
-// runtimeNumber looks up a key of two words, written with a dot or as nested maps.
-func runtimeNumber(layer *structpb.Struct, first, second string) int64 {
-	fields := layer.GetFields()
-	if v, flat := fields[first+"."+second]; flat {
-		return int64(v.GetNumberValue())
-	}
-	return int64(fields[first].GetStructValue().GetFields()[second].GetNumberValue())
 }

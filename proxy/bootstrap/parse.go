@@ -82,6 +82,10 @@ func From(b *bootstrapv3.Bootstrap) (*Config, error) {
 	if c.MaxConnections, c.Overload, err = readOverload(b); err != nil {
 		return nil, err
 	}
+	if err := c.readRuntime(b); err != nil {
+		return nil, err
+	}
+	c.Statistics = b.GetStatsConfig().GetStatsMatcher()
 	return c, nil
 }
 

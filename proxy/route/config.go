@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -86,10 +87,8 @@ type Match struct {
 	Query    []QueryMatch
 	// Metadata are conditions on what filters have left.
 	Metadata []func(*stream.Metadata) bool
-	// Permille of a million of requests that match at all; 0 with HasFraction
-	// is none.
-	HasFraction bool
-	PerMillion  uint32
+	// Share is that of the requests that match at all; nil is all.
+	Share *runtime.Share
 }
 
 // StringKind is how a value is compared.
@@ -221,8 +220,8 @@ type Weighted struct {
 
 // Mirror is a copy of the traffic whose answers nobody waits for.
 type Mirror struct {
-	Cluster    *cluster.Handle
-	PerMillion uint32
+	Cluster *cluster.Handle
+	Share   runtime.Share // of the requests that are copied
 	// KeepHost leaves the host without the suffix "-shadow".
 	KeepHost bool
 }

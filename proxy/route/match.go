@@ -33,7 +33,7 @@ func (m *Match) hasPrefix(path string) bool {
 
 // rest checks everything but the path.
 func (m *Match) rest(req *stream.Request) bool {
-	if m.HasFraction && !stream.Chance(m.PerMillion) {
+	if m.Share != nil && !m.Share.Drawn() {
 		return false
 	}
 	for i := range m.Headers {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"testing"
 
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -155,8 +156,8 @@ func TestMatchers(t *testing.T) {
 		"authority":                     {header(HeaderMatch{Name: ":authority", Match: str(StringExact, "h")}), true},
 		"query":                         {query(str(StringExact, "one")), true},
 		"query, second value":           {query(str(StringExact, "two")), false},
-		"never":                         {Match{Value: "/", HasFraction: true}, false},
-		"always":                        {Match{Value: "/", HasFraction: true, PerMillion: 1_000_000}, true},
+		"never":                         {Match{Value: "/", Share: &runtime.Share{}}, false},
+		"always":                        {Match{Value: "/", Share: &runtime.All}, true},
 		"connect":                       {Match{Path: AnyConnect}, false},
 	} {
 		tab := table(t, VirtualHost{Domains: []string{"*"}, Routes: []*Route{{Name: "r", Match: tc.match}}})

@@ -28,6 +28,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/overload"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/compile"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
@@ -74,6 +75,8 @@ type Config struct {
 	Service string
 	// Failing is true while health checks are to fail; nil is never.
 	Failing func() bool
+	// Runtime has the settings that configurations name by a key; nil has none.
+	Runtime *runtime.Runtime
 	// Overload says what is left out under pressure; nil is nothing.
 	Overload *overload.Manager
 	Log      *slog.Logger
@@ -134,7 +137,7 @@ func New(c Config) *State {
 		}
 	}
 	s.compiler = &compile.Compiler{
-		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, Service: c.Service, Telemetry: c.Telemetry, Locate: c.Locate, Failing: c.Failing, Overload: c.Overload, Log: c.Log,
+		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, Service: c.Service, Telemetry: c.Telemetry, Locate: c.Locate, Failing: c.Failing, Overload: c.Overload, Runtime: c.Runtime, Log: c.Log,
 	}
 	s.takeOwn()
 	return s

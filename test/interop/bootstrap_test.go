@@ -32,6 +32,7 @@ func bootstrapText(p *peer, up upstreams) string {
 	}
 	return fmt.Sprintf(`
 node: {id: test, cluster: test}
+%s
 static_resources:
   listeners:
   - name: web
@@ -67,7 +68,7 @@ static_resources:
             virtual_hosts:
 %s
   clusters:
-%s`, host, port, indent(up.manager, "          "), p.log.file, indent(up.loggers, "          "), indent(filters(), "          "), indent(up.table, "            "), indent(hosts.String(), "            "), clusters(up))
+%s`, runtimeLayers, host, port, indent(up.manager, "          "), p.log.file, indent(up.loggers, "          "), indent(filters(), "          "), indent(up.table, "            "), indent(hosts.String(), "            "), clusters(up))
 }
 
 func clusters(up upstreams) string {

@@ -18,7 +18,7 @@ func (r *Router) mirror(req *stream.Request) {
 	for i := range r.Mirrors {
 		m := &r.Mirrors[i]
 		c := m.Cluster.Load()
-		if c == nil || !stream.Chance(m.PerMillion) {
+		if c == nil || !m.Share.Drawn() {
 			continue
 		}
 		var body []byte

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -123,11 +124,11 @@ func total(clusters []route.Weighted) (weight uint64) {
 
 func (c *Compiler) mirrors(f *route.Forward, a *routev3.RouteAction) error {
 	for _, m := range a.GetRequestMirrorPolicies() {
-		share := uint32(1_000_000)
+		share := runtime.All
 		if r := m.GetRuntimeFraction(); r != nil {
-			share = perMillion(r.GetDefaultValue())
+			share = c.share(r)
 		}
-		f.Mirrors = append(f.Mirrors, route.Mirror{Cluster: c.Handle(m.GetCluster()), PerMillion: share, KeepHost: m.GetDisableShadowHostSuffixAppend()})
+		f.Mirrors = append(f.Mirrors, route.Mirror{Cluster: c.Handle(m.GetCluster()), Share: share, KeepHost: m.GetDisableShadowHostSuffixAppend()})
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
 	"github.com/lateenmesh/lateen/proxy/overload"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -42,6 +43,8 @@ type Compiler struct {
 	Failing func() bool
 	// Overload says what is left out under pressure; nil is nothing.
 	Overload *overload.Manager
+	// Runtime has the settings that are named by a key; nil has none.
+	Runtime *runtime.Runtime
 	// Telemetry makes observers of access logs and metrics.
 	Telemetry *telemetry.Telemetry
 	Log       *slog.Logger

@@ -40,8 +40,8 @@ var coreFields = fieldcheck.Table{
 	"envoy.config.core.v3.HeaderValueOption": {
 		Read: "header append append_action keep_empty_value",
 	},
-	"envoy.config.core.v3.RuntimeFractionalPercent": {Read: "default_value", Ignored: map[string]string{"runtime_key": "there is no runtime, the default value holds"}},
-	"envoy.config.core.v3.RuntimeUInt32":            {Read: "default_value", Ignored: map[string]string{"runtime_key": "there is no runtime, the default value holds"}},
+	"envoy.config.core.v3.RuntimeFractionalPercent": {Read: "default_value runtime_key"},
+	"envoy.config.core.v3.RuntimeUInt32":            {Read: "default_value runtime_key"},
 	"envoy.type.v3.FractionalPercent":               {Read: "*"},
 	"envoy.type.v3.Percent":                         {Read: "*"},
 	"envoy.type.v3.Int64Range":                      {Read: "*"},

@@ -96,7 +96,7 @@ var extensionFields = fieldcheck.Table{
 	"opentelemetry.proto.common.v1.KeyValue":                          {Read: "key value"},
 	"opentelemetry.proto.common.v1.KeyValueList":                      {Read: "values"},
 	"envoy.config.accesslog.v3.TraceableFilter":                       {},
-	"envoy.config.accesslog.v3.RuntimeFilter":                         {Read: "percent_sampled", Ignored: map[string]string{"runtime_key": "there is no runtime, percent_sampled holds", "use_independent_randomness": "draws are independent"}},
+	"envoy.config.accesslog.v3.RuntimeFilter":                         {Read: "percent_sampled runtime_key", Ignored: map[string]string{"use_independent_randomness": "draws are independent"}},
 	"envoy.config.accesslog.v3.GrpcStatusFilter":                      {Read: "statuses exclude"},
 	"envoy.config.accesslog.v3.MetadataFilter":                        {Read: "matcher match_if_key_not_found"},
 	"envoy.config.accesslog.v3.ExtensionFilter":                       {Read: "name typed_config"},

@@ -48,7 +48,7 @@ var routeFields = fieldcheck.Table{
 		Read: "clusters",
 		Ignored: map[string]string{
 			"total_weight":       "the sum of the weights is used, as Envoy does",
-			"runtime_key_prefix": "there is no runtime",
+			"runtime_key_prefix": "weights change with the routes",
 		},
 	},
 	"envoy.config.route.v3.WeightedCluster.ClusterWeight": {

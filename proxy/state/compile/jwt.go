@@ -18,12 +18,13 @@ import (
 
 // tokens compiles token checks.
 type tokens struct {
+	compiler  *Compiler
 	providers map[string]*jwt.Provider
 	named     map[string]jwt.Requirement
 }
 
 func jwtFilter(c *Compiler, m *jwtv3.JwtAuthentication) (builder, error) {
-	t := tokens{providers: map[string]*jwt.Provider{}, named: map[string]jwt.Requirement{}}
+	t := tokens{compiler: c, providers: map[string]*jwt.Provider{}, named: map[string]jwt.Requirement{}}
 	base := jwt.Filter{BypassPreflight: m.GetBypassCorsPreflight(), Strip: m.GetStripFailureResponse()}
 	for _, name := range slices.Sorted(maps.Keys(m.GetProviders())) {
 		p, err := c.jwtProvider(name, m.GetProviders()[name])
@@ -70,7 +71,7 @@ func jwtFilter(c *Compiler, m *jwtv3.JwtAuthentication) (builder, error) {
 func (t *tokens) rule(m *jwtv3.RequirementRule) (jwt.Rule, error) {
 	var out jwt.Rule
 	var err error
-	if out.Match, err = match(m.GetMatch()); err != nil {
+	if out.Match, err = t.compiler.match(m.GetMatch()); err != nil {
 		return out, fieldcheck.At("match", err)
 	}
 	switch r := m.GetRequirementType().(type) {

@@ -13,9 +13,10 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 )
 
-func match(m *routev3.RouteMatch) (route.Match, error) {
+func (c *Compiler) match(m *routev3.RouteMatch) (route.Match, error) {
 	out := route.Match{FoldCase: m.GetCaseSensitive() != nil && !m.GetCaseSensitive().GetValue()}
 	switch p := m.GetPathSpecifier().(type) {
 	case *routev3.RouteMatch_Prefix:
@@ -42,7 +43,8 @@ func match(m *routev3.RouteMatch) (route.Match, error) {
 		return out, fieldcheck.Refuse("", "names no path: write prefix, path, path_separated_prefix, safe_regex or path_match_policy")
 	}
 	if f := m.GetRuntimeFraction(); f != nil {
-		out.HasFraction, out.PerMillion = true, perMillion(f.GetDefaultValue())
+		share := c.share(f)
+		out.Share = &share
 	}
 	for i, h := range m.GetHeaders() {
 		hm, err := headerMatch(h)
@@ -134,6 +136,16 @@ func whole(expression string, fold bool) (*regexp.Regexp, error) {
 		return nil, fieldcheck.Refuse("regex", "%v", err)
 	}
 	return re, nil
+}
+
+// share is a share of requests that a key in the runtime may change.
+func (c *Compiler) share(p *corev3.RuntimeFractionalPercent) runtime.Share {
+	return runtime.Share{PerMillion: perMillion(p.GetDefaultValue()), Key: c.Runtime.Key(p.GetRuntimeKey())}
+}
+
+// flag is a switch that a key in the runtime may turn.
+func (c *Compiler) flag(p *corev3.RuntimeFeatureFlag) runtime.Flag {
+	return runtime.Flag{On: p.GetDefaultValue().GetValue(), Key: c.Runtime.Key(p.GetRuntimeKey())}
 }
 
 func perMillion(p *typev3.FractionalPercent) uint32 {

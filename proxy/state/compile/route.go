@@ -85,7 +85,7 @@ func bodyWithin(m *routev3.DirectResponseAction, limit int) error {
 func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Filters, outer overrides) (*route.Route, error) {
 	out := &route.Route{Name: m.GetName(), Operation: m.GetDecorator().GetOperation()}
 	var err error
-	if out.Match, err = match(m.GetMatch()); err != nil {
+	if out.Match, err = c.match(m.GetMatch()); err != nil {
 		return nil, fieldcheck.At("match", err)
 	}
 	if out.Mutations, err = c.mutations(m); err != nil {

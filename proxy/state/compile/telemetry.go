@@ -19,6 +19,7 @@ import (
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/expr"
 	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 	"github.com/lateenmesh/lateen/proxy/telemetry"
 )
@@ -69,7 +70,7 @@ func (c *Compiler) accessLog(m *accesslogv3.AccessLog) (stream.Observer, error) 
 	if err != nil {
 		return nil, fieldcheck.At("typed_config", err)
 	}
-	filter, err := logFilter(m.GetFilter())
+	filter, err := c.logFilter(m.GetFilter())
 	if err != nil {
 		return nil, fieldcheck.At("filter", err)
 	}
@@ -143,7 +144,7 @@ func formatters(list []*corev3.TypedExtensionConfig) error {
 
 type logCondition = func(*stream.Request, *stream.Response) bool
 
-func logFilter(m *accesslogv3.AccessLogFilter) (logCondition, error) {
+func (c *Compiler) logFilter(m *accesslogv3.AccessLogFilter) (logCondition, error) {
 	switch f := m.GetFilterSpecifier().(type) {
 	case nil:
 		return nil, nil
@@ -152,10 +153,10 @@ func logFilter(m *accesslogv3.AccessLogFilter) (logCondition, error) {
 	case *accesslogv3.AccessLogFilter_ResponseFlagFilter:
 		return flagFilter(f.ResponseFlagFilter.GetFlags()), nil
 	case *accesslogv3.AccessLogFilter_StatusCodeFilter:
-		holds := comparison(f.StatusCodeFilter.GetComparison())
+		holds := c.comparison(f.StatusCodeFilter.GetComparison())
 		return func(req *stream.Request, _ *stream.Response) bool { return holds(int64(req.Info.Status)) }, nil
 	case *accesslogv3.AccessLogFilter_DurationFilter:
-		holds := comparison(f.DurationFilter.GetComparison())
+		holds := c.comparison(f.DurationFilter.GetComparison())
 		return func(req *stream.Request, _ *stream.Response) bool {
 			return holds(req.Info.End.Sub(req.Info.Start).Milliseconds())
 		}, nil
@@ -165,8 +166,8 @@ func logFilter(m *accesslogv3.AccessLogFilter) (logCondition, error) {
 	case *accesslogv3.AccessLogFilter_TraceableFilter:
 		return func(req *stream.Request, _ *stream.Response) bool { return req.Info.Trace.Sampled }, nil
 	case *accesslogv3.AccessLogFilter_RuntimeFilter:
-		share := perMillion(f.RuntimeFilter.GetPercentSampled())
-		return func(*stream.Request, *stream.Response) bool { return stream.Chance(share) }, nil
+		share := runtime.Share{PerMillion: perMillion(f.RuntimeFilter.GetPercentSampled()), Key: c.Runtime.Key(f.RuntimeFilter.GetRuntimeKey())}
+		return func(*stream.Request, *stream.Response) bool { return share.Drawn() }, nil
 	case *accesslogv3.AccessLogFilter_GrpcStatusFilter:
 		return grpcFilter(f.GrpcStatusFilter), nil
 	case *accesslogv3.AccessLogFilter_MetadataFilter:
@@ -175,9 +176,9 @@ func logFilter(m *accesslogv3.AccessLogFilter) (logCondition, error) {
 		condition, err := expressionFilter(f.ExtensionFilter.GetTypedConfig())
 		return condition, fieldcheck.At("extension_filter.typed_config", err)
 	case *accesslogv3.AccessLogFilter_AndFilter:
-		return logFilters(f.AndFilter.GetFilters(), true)
+		return c.logFilters(f.AndFilter.GetFilters(), true)
 	case *accesslogv3.AccessLogFilter_OrFilter:
-		return logFilters(f.OrFilter.GetFilters(), false)
+		return c.logFilters(f.OrFilter.GetFilters(), false)
 	default:
 		return nil, fieldcheck.Refuse("", "is of a kind that is not supported")
 	}
@@ -226,10 +227,10 @@ func metadataFilter(m *accesslogv3.MetadataFilter) (logCondition, error) {
 	}, fieldcheck.At("metadata_filter.matcher", err)
 }
 
-func logFilters(list []*accesslogv3.AccessLogFilter, all bool) (logCondition, error) {
+func (c *Compiler) logFilters(list []*accesslogv3.AccessLogFilter, all bool) (logCondition, error) {
 	var each []logCondition
 	for _, f := range list {
-		one, err := logFilter(f)
+		one, err := c.logFilter(f)
 		if err != nil {
 			return nil, err
 		}
@@ -248,17 +249,18 @@ func logFilters(list []*accesslogv3.AccessLogFilter, all bool) (logCondition, er
 	}, nil
 }
 
-func comparison(m *accesslogv3.ComparisonFilter) func(int64) bool {
-	want := int64(m.GetValue().GetDefaultValue())
+func (c *Compiler) comparison(m *accesslogv3.ComparisonFilter) func(int64) bool {
+	key, otherwise := c.Runtime.Key(m.GetValue().GetRuntimeKey()), float64(m.GetValue().GetDefaultValue())
+	want := func() int64 { return int64(key.Number(otherwise)) }
 	switch m.GetOp() {
 	case accesslogv3.ComparisonFilter_GE:
-		return func(v int64) bool { return v >= want }
+		return func(v int64) bool { return v >= want() }
 	case accesslogv3.ComparisonFilter_LE:
-		return func(v int64) bool { return v <= want }
+		return func(v int64) bool { return v <= want() }
 	case accesslogv3.ComparisonFilter_NE:
-		return func(v int64) bool { return v != want }
+		return func(v int64) bool { return v != want() }
 	default:
-		return func(v int64) bool { return v == want }
+		return func(v int64) bool { return v == want() }
 	}
 }
 

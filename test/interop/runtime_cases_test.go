@@ -1,0 +1,27 @@
+package interop
+
+// runtimeLayers are the settings that runtimeStories name, in two layers.
+const runtimeLayers = `
+layered_runtime:
+  layers:
+  - name: first
+    static_layer: {story.all: 100, story.none: 0, story: {deep: {all: 100}}, story.million: {numerator: 1000000, denominator: MILLION}, story.text: "numerator: 100", story.word: abc, story.much: 1000, story.below: -5, story.yes: true, story.over: 0}
+  - name: second
+    static_layer: {story.over: 100, story.no: false}
+  - {name: admin, admin_layer: {}}`
+
+func runtimeStories() []story {
+	routes := ""
+	var asks []ask
+	for _, key := range []string{"all", "none", "deep.all", "million", "text", "word", "much", "below", "yes", "over", "missing"} {
+		for _, share := range []string{"0", "100"} {
+			routes += "- {match: {prefix: /" + key + "-" + share + ", runtime_fraction: {runtime_key: story." + key + ", default_value: {numerator: " + share + "}}}, route: {cluster: v1}}\n"
+			a := get("/" + key + "-" + share)
+			if key == "text" && share == "0" {
+				a.deviates = "a fraction that is written as text is one in each layer of the runtime, not in the admin API's alone"
+			}
+			asks = append(asks, a)
+		}
+	}
+	return []story{{name: "runtime", routes: "routes:\n" + routes + "- {match: {prefix: /}, direct_response: {status: 404, body: {inline_string: none}}}\n", asks: asks}}
+}
