@@ -39,3 +39,14 @@ func TestSourcesAreThere(t *testing.T) {
 		})
 	}
 }
+
+// A bootstrap with all that Istio's agent writes into one is taken.
+func TestIstiosBootstrap(t *testing.T) {
+	config, err := bootstrap.Load("testdata/istio-bootstrap.yaml")
+	if err == nil {
+		_, err = New(Config{Bootstrap: config, Log: slog.New(slog.DiscardHandler)})
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}

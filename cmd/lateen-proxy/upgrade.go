@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/lateenmesh/lateen/proxy/listener"
 )
 
 // What a process that hands over tells the next one: the addresses of the sockets
@@ -77,7 +79,7 @@ func (s *sockets) listen(a netip.AddrPort) (net.Listener, error) {
 		f.Close() // the listener has its own
 		delete(s.inherited, at)
 	} else {
-		l, err = net.Listen("tcp", at)
+		l, err = listener.Open(a)
 	}
 	if err != nil {
 		return nil, err

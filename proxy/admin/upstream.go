@@ -5,8 +5,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/lateenmesh/lateen/model"
@@ -127,19 +127,23 @@ func (s *Server) listeners(w http.ResponseWriter, r *http.Request) {
 	asJSON := r.URL.Query().Get("format") == "json"
 	statuses := []map[string]any{}
 	for _, c := range s.config.State.Listeners() {
-		at := c.Address.String()
-		if a := bound[c.Address]; a != nil {
-			at = a.String()
+		var all []map[string]any
+		for _, a := range c.Addresses() {
+			at := a.String()
+			if b := bound[a]; b != nil {
+				at = b.String()
+			}
+			if !asJSON {
+				fmt.Fprintf(w, "%s::%s\n", c.Name, at)
+			}
+			host, port, _ := net.SplitHostPort(at)
+			all = append(all, map[string]any{"socket_address": map[string]any{"address": host, "port_value": number(port)}})
 		}
-		if !asJSON {
-			fmt.Fprintf(w, "%s::%s\n", c.Name, at)
-			continue
+		status := map[string]any{"name": c.Name, "local_address": all[0]}
+		if len(all) > 1 {
+			status["additional_local_addresses"] = all[1:]
 		}
-		host, port, _ := strings.Cut(at, "]:")
-		if i := strings.LastIndexByte(at, ':'); i >= 0 {
-			host, port = strings.Trim(at[:i], "[]"), at[i+1:]
-		}
-		statuses = append(statuses, map[string]any{"name": c.Name, "local_address": map[string]any{"socket_address": map[string]any{"address": host, "port_value": number(port)}}})
+		statuses = append(statuses, status)
 	}
 	if asJSON {
 		writeJSON(w, map[string]any{"listener_statuses": statuses})

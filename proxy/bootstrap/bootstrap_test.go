@@ -63,6 +63,7 @@ func TestRefusals(t *testing.T) {
 		{"a runtime on disk", "layered_runtime: {layers: [{name: x, disk_layer: {}}]}", "layered_runtime.layers[0].disk_layer: is not supported"},
 		{"a runtime of nobody", "layered_runtime: {layers: [{name: x, rtds_layer: {name: r}}]}", "layered_runtime.layers[0].rtds_layer.rtds_config: is missing"},
 		{"no runtime", "layered_runtime: {layers: [{name: x}]}", "layered_runtime.layers[0]: has no layer: write static_layer, admin_layer or rtds_layer"},
+		{"an extension", `bootstrap_extensions: [{name: x, typed_config: {"@type": type.googleapis.com/udpa.type.v1.TypedStruct, type_url: type.googleapis.com/a.B}}]`, "bootstrap_extensions[0].typed_config: a.B is not supported"},
 		{"REST of nobody", "dynamic_resources: {cds_config: {api_config_source: {api_type: REST}}}", "dynamic_resources.cds_config.api_config_source.cluster_names: has 0 entries, want one"},
 		{"an extension that is not there", `static_resources: {listeners: [{filter_chains: [{filters: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}}]}]}]}`,
 			"envoy.extensions.filters.network.echo.v3.Echo is not supported"},

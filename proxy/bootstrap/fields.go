@@ -6,7 +6,7 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 // where they are compiled, as dynamic ones are.
 var fields = fieldcheck.NewChecker(fieldcheck.Table{
 	"envoy.config.bootstrap.v3.Bootstrap": {
-		Read: "node static_resources dynamic_resources admin overload_manager layered_runtime stats_config",
+		Read: "node static_resources dynamic_resources admin overload_manager layered_runtime stats_config bootstrap_extensions",
 		Ignored: map[string]string{
 			"application_log_config":           "the log's format is a flag",
 			"cluster_manager":                  "only tunes Envoy's own memory and event log",
@@ -32,6 +32,7 @@ var fields = fieldcheck.NewChecker(fieldcheck.Table{
 			"listener_manager":                 "there is one",
 		},
 	},
+	"envoy.config.core.v3.TypedExtensionConfig":         {Read: "name typed_config"},
 	"envoy.config.bootstrap.v3.LayeredRuntime":          {Read: "layers"},
 	"envoy.config.bootstrap.v3.RuntimeLayer":            {Read: "name static_layer admin_layer rtds_layer"},
 	"envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer": {},

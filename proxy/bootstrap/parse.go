@@ -4,9 +4,14 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 
+	udpav1 "github.com/cncf/xds/go/udpa/type/v1"
+	xdsv3 "github.com/cncf/xds/go/xds/type/v3"
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/lateenmesh/lateen/internal/envoyjson"
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
@@ -85,8 +90,32 @@ func From(b *bootstrapv3.Bootstrap) (*Config, error) {
 	if err := c.readRuntime(b); err != nil {
 		return nil, err
 	}
+	for i, e := range b.GetBootstrapExtensions() {
+		if err := extension(e.GetTypedConfig()); err != nil {
+			return nil, fieldcheck.At(fmt.Sprintf("bootstrap_extensions[%d].typed_config", i), err)
+		}
+	}
 	c.Statistics = b.GetStatsConfig().GetStatsMatcher()
 	return c, nil
+}
+
+// internalListener makes room for listeners inside the process, which Istio's
+// bootstrap has always and uses for tunnels only.
+const internalListener = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
+
+func extension(packed *anypb.Any) error {
+	kind := string(packed.MessageName())
+	if wrapped := (&xdsv3.TypedStruct{}); packed.MessageIs(&udpav1.TypedStruct{}) || packed.MessageIs(wrapped) {
+		// Both wrappers have the same fields.
+		if err := proto.Unmarshal(packed.GetValue(), wrapped); err != nil {
+			return err
+		}
+		_, kind, _ = strings.Cut(wrapped.GetTypeUrl(), "/")
+	}
+	if kind != internalListener {
+		return fieldcheck.Refuse("", "%s is not supported", kind)
+	}
+	return nil
 }
 
 // socketAddress reads an address that must be an IP and a port.

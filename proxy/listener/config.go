@@ -38,6 +38,8 @@ const (
 type Config struct {
 	Name    string
 	Address netip.AddrPort
+	// More are further addresses at which it listens.
+	More []netip.AddrPort
 	// Bind is false for a listener that only gets connections handed over by
 	// one that uses original destinations.
 	Bind bool
@@ -62,6 +64,11 @@ type Config struct {
 	Default           *Chain // nil: a connection that matches no chain is closed
 	// Refused is told of connections that matched no chain; may be nil.
 	Refused func(*stream.Conn)
+}
+
+// Addresses are all at which it listens.
+func (c *Config) Addresses() []netip.AddrPort {
+	return append([]netip.AddrPort{c.Address}, c.More...)
 }
 
 // Chain is what happens to connections that match.

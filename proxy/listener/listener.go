@@ -125,16 +125,22 @@ func (s *socket) Close() error {
 	return s.Listener.Close()
 }
 
+// Open opens the socket of an address. The wildcard of IPv6 is for IPv6 alone.
+func Open(a netip.AddrPort) (net.Listener, error) {
+	network := "tcp"
+	if a.Addr().Is6() && a.Addr().IsUnspecified() {
+		network = "tcp6"
+	}
+	return net.Listen(network, a.String())
+}
+
 // NewSet makes an empty set.
 func NewSet(deps Deps) *Set {
 	if deps.Bind == nil {
 		deps.Bind = func(a netip.AddrPort) (netip.AddrPort, bool) { return a, true }
 	}
 	if deps.Listen == nil {
-		deps.Listen = func(a netip.AddrPort) (net.Listener, error) {
-			var config net.ListenConfig
-			return config.Listen(context.Background(), "tcp", a.String())
-		}
+		deps.Listen = Open
 	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
@@ -163,7 +169,9 @@ func (s *Set) Update(configs []*Config) map[string]error {
 			e = &entry{Config: c, chains: newChains(c), drain: make(chan struct{}), Stats: stats}
 		}
 		next.byName[c.Name] = e
-		next.byAddress[c.Address] = e
+		for _, a := range c.Addresses() {
+			next.byAddress[a] = e
+		}
 	}
 	failed := s.bind(next)
 	s.table.Store(next)
@@ -181,11 +189,11 @@ func (s *Set) Update(configs []*Config) map[string]error {
 // bind opens the sockets that the new table needs. The caller holds mu.
 func (s *Set) bind(next *table) map[string]error {
 	failed := map[string]error{}
-	for _, e := range next.byName {
-		if !e.Bind || s.bound[e.Address] != nil {
+	for address, e := range next.byAddress {
+		if !e.Bind || s.bound[address] != nil {
 			continue
 		}
-		at, wanted := s.deps.Bind(e.Address)
+		at, wanted := s.deps.Bind(address)
 		if !wanted {
 			continue
 		}
@@ -194,8 +202,8 @@ func (s *Set) bind(next *table) map[string]error {
 			failed[e.Name] = err
 			continue
 		}
-		sock := &socket{l, e.Address, make(chan struct{})}
-		s.bound[e.Address] = sock
+		sock := &socket{l, address, make(chan struct{})}
+		s.bound[address] = sock
 		// Ends when unbind or Close closes the socket; Wait waits for it.
 		s.conns.Go(func() { s.accept(sock) })
 	}
@@ -349,10 +357,7 @@ func (s *Set) serve(conn net.Conn, address, original netip.AddrPort) {
 // forDestination is the listener that serves what wanted to go to dst: its very
 // address, else the wildcard address of its port, else the one that took it.
 func (t *table) forDestination(took *entry, dst netip.AddrPort) *entry {
-	if dst == took.Address {
-		return took
-	}
-	if e := t.byAddress[dst]; e != nil {
+	if e := t.byAddress[dst]; e != nil { // maybe the one that took it
 		return e
 	}
 	wild := netip.IPv4Unspecified()

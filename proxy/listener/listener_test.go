@@ -19,6 +19,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/lateenmesh/lateen/internal/memnet"
 	"github.com/lateenmesh/lateen/proxy/http1"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -129,6 +131,56 @@ func TestOriginalDestinationFindsItsListener(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A listener with several addresses answers at each, and an update opens and closes
+// what has changed.
+func TestSeveralAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		s := NewSet(listen(n))
+		defer s.Close()
+		at := netip.MustParseAddrPort
+		serve := func(first string, more ...string) {
+			c := &Config{Name: "l", Address: at(first), Bind: true, Default: &Chain{Handler: says{name: "l"}}}
+			for _, a := range more {
+				c.More = append(c.More, at(a))
+			}
+			if failed := s.Update([]*Config{c}); len(failed) > 0 {
+				t.Error(failed)
+			}
+			for _, a := range append(more, first) {
+				if got := dial(t, n, a, "x"); got != "l:x" {
+					t.Errorf("%s: got %q", a, got)
+				}
+			}
+		}
+		serve("10.0.0.1:80", "10.0.0.2:80", "[fd00::1]:80")
+		serve("10.0.0.2:80", "10.0.0.3:80")
+		if got := dial(t, n, "10.0.0.1:80", "x"); got == "l:x" {
+			t.Error("an address that is gone answers")
+		}
+	})
+}
+
+// The wildcard of IPv6 leaves that of IPv4 to others.
+func TestOpen(t *testing.T) {
+	six, err := Open(netip.MustParseAddrPort("[::]:0"))
+	if err != nil {
+		t.Skipf("SKIPPED: there is no IPv6 here: %v", err)
+	}
+	defer six.Close()
+	raw, err := six.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	only := 0
+	if err := raw.Control(func(fd uintptr) { only, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_V6ONLY) }); err != nil {
+		t.Fatal(err)
+	}
+	if err != nil || only != 1 {
+		t.Errorf("IPv6 alone: %d, %v", only, err)
+	}
 }
 
 func TestFirstBytesChooseTheChain(t *testing.T) {

@@ -29,8 +29,8 @@ var coreFields = fieldcheck.Table{
 	"envoy.config.core.v3.Address": {Read: "socket_address pipe"},
 	"envoy.config.core.v3.Pipe":    {Read: "path", Ignored: map[string]string{"mode": "the file's mode is the directory's affair"}},
 	"envoy.config.core.v3.SocketAddress": {
-		Read:    "protocol address port_value",
-		Ignored: map[string]string{"ipv4_compat": "wildcards are dual-stack as the system has it", "resolver_name": "there is one resolver"},
+		Read:    "protocol address port_value ipv4_compat",
+		Ignored: map[string]string{"resolver_name": "there is one resolver"},
 	},
 	"envoy.config.core.v3.CidrRange":       {Read: "address_prefix prefix_len"},
 	"envoy.config.core.v3.DataSource":      {Read: "filename inline_bytes inline_string"},

@@ -43,9 +43,6 @@ func (c *Compiler) Listener(m *listenerv3.Listener) (*Listener, error) {
 	if err := Fields.Check(m); err != nil {
 		return nil, err
 	}
-	if len(m.GetAdditionalAddresses()) > 0 {
-		return nil, fieldcheck.Refuse("additional_addresses", "is not supported, write a listener for each address")
-	}
 	out := &Listener{Config: listener.Config{
 		Name:              m.GetName(),
 		Bind:              m.GetBindToPort() == nil || m.GetBindToPort().GetValue(),
@@ -68,8 +65,8 @@ func (c *Compiler) Listener(m *listenerv3.Listener) (*Listener, error) {
 	}
 	out.Config.Unlimited, out.Config.Exempt = m.GetIgnoreGlobalConnLimit(), m.GetBypassOverloadManager()
 	var err error
-	if out.Config.Address, err = socketAddress(m.GetAddress()); err != nil {
-		return nil, fieldcheck.At("address", err)
+	if err = addresses(&out.Config, m); err != nil {
+		return nil, err
 	}
 	if err := inspectors(m.GetListenerFilters(), &out.Config); err != nil {
 		return nil, fieldcheck.At("listener_filters", err)
@@ -91,6 +88,30 @@ func (c *Compiler) refused(m *listenerv3.Listener, out *Listener) error {
 		observer.Closed(&stream.TCP{Conn: conn, Info: &stream.Info{
 			Start: conn.Start, End: time.Now(), Flags: stream.NoRoute, Details: "filter_chain_not_found",
 		}})
+	}
+	return nil
+}
+
+// addresses reads where a listener listens. A wildcard of IPv6 that takes IPv4, too,
+// is two addresses.
+func addresses(out *listener.Config, m *listenerv3.Listener) error {
+	var err error
+	if out.Address, err = socketAddress(m.GetAddress()); err != nil {
+		return fieldcheck.At("address", err)
+	}
+	compatible := func(a *corev3.Address) {
+		if s := a.GetSocketAddress(); s.GetIpv4Compat() && s.GetAddress() == "::" {
+			out.More = append(out.More, netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(s.GetPortValue())))
+		}
+	}
+	compatible(m.GetAddress())
+	for i, a := range m.GetAdditionalAddresses() {
+		at, err := socketAddress(a.GetAddress())
+		if err != nil {
+			return fieldcheck.At(fmt.Sprintf("additional_addresses[%d].address", i), err)
+		}
+		out.More = append(out.More, at)
+		compatible(a.GetAddress())
 	}
 	return nil
 }
