@@ -13,7 +13,7 @@ func tlsFacts(state tls.ConnectionState) *stream.TLS {
 	t := &stream.TLS{SNI: serverName([]byte(state.ServerName)), ALPN: state.NegotiatedProtocol, Version: state.Version, Cipher: state.CipherSuite}
 	if len(state.PeerCertificates) > 0 {
 		peer := state.PeerCertificates[0]
-		t.Peer, t.DNSSANs, t.Subject = peer, peer.DNSNames, peer.Subject.String()
+		t.Peer, t.Chain, t.DNSSANs, t.Subject = peer, state.PeerCertificates, peer.DNSNames, peer.Subject.String()
 		for _, u := range peer.URIs {
 			t.URISANs = append(t.URISANs, u.String())
 		}

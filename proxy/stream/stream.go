@@ -382,6 +382,8 @@ type TLS struct {
 	// Peer is the certificate that the peer showed and that was verified; nil
 	// when it showed none.
 	Peer *x509.Certificate
+	// Chain is all that the peer showed, its own certificate first.
+	Chain []*x509.Certificate
 	// URISANs and DNSSANs are the names in it.
 	URISANs, DNSSANs []string
 	// Subject of it, as RFC 2253 writes names.

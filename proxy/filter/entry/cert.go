@@ -1,8 +1,8 @@
 package entry
 
 import (
+	"crypto/x509"
 	"encoding/pem"
-	"net/url"
 	"strings"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -23,8 +23,8 @@ const (
 
 // ClientCert says what is told of the client's certificate.
 type ClientCert struct {
-	Forwarding              Forwarding
-	Subject, Cert, URI, DNS bool
+	Forwarding                     Forwarding
+	Subject, Cert, Chain, URI, DNS bool
 }
 
 const certField = "x-forwarded-client-cert"
@@ -46,6 +46,17 @@ func (c ClientCert) apply(req *stream.Request) {
 	}
 }
 
+// quoted writes in PEM texts what a value in the field cannot have.
+var quoted = strings.NewReplacer("\n", "%0A", " ", "%20", "+", "%2B", "/", "%2F", "=", "%3D")
+
+func encoded(certs ...*x509.Certificate) string {
+	var text []byte
+	for _, c := range certs {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	return quoted.Replace(string(text))
+}
+
 // element describes this hop: who we are, and the certificate that we saw.
 func (c ClientCert) element(t *stream.TLS) string {
 	parts := make([]string, 0, 6)
@@ -54,7 +65,10 @@ func (c ClientCert) element(t *stream.TLS) string {
 	}
 	parts = append(parts, "Hash="+t.PeerHash)
 	if c.Cert {
-		parts = append(parts, `Cert="`+url.QueryEscape(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: t.Peer.Raw})))+`"`)
+		parts = append(parts, `Cert="`+encoded(t.Peer)+`"`)
+	}
+	if c.Chain {
+		parts = append(parts, `Chain="`+encoded(t.Chain...)+`"`)
 	}
 	if c.Subject {
 		parts = append(parts, `Subject="`+strings.ReplaceAll(t.Subject, `"`, `\"`)+`"`)

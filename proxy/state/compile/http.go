@@ -128,7 +128,7 @@ func entryConfig(m *hcmv3.HttpConnectionManager) (entry.Config, error) {
 		EchoRequestID:    m.GetAlwaysSetRequestIdInResponse(),
 		ClientCert: entry.ClientCert{
 			Forwarding: certForwarding[m.GetForwardClientCertDetails()],
-			Subject:    details.GetSubject().GetValue(), Cert: details.GetCert(), URI: details.GetUri(), DNS: details.GetDns(),
+			Subject:    details.GetSubject().GetValue(), Cert: details.GetCert(), Chain: details.GetChain(), URI: details.GetUri(), DNS: details.GetDns(),
 		},
 		Path: entry.PathRules{
 			Normalize: m.GetNormalizePath().GetValue(), MergeSlashes: m.GetMergeSlashes(), Escaped: escapedSlashes[m.GetPathWithEscapedSlashesAction()],

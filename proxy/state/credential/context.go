@@ -80,8 +80,7 @@ func (c *common) validation(t *tlsv3.CommonTlsContext) error {
 		return fieldcheck.At(at, err)
 	}
 	c.accept = rules.GetTrustChainVerification() == tlsv3.CertificateValidationContext_ACCEPT_UNTRUSTED
-	c.sans, err = sanMatches(rules)
-	return fieldcheck.At(at, err)
+	return fieldcheck.At(at, new(verifier).rules(c.own)) // that they can be read
 }
 
 var versions = map[tlsv3.TlsParameters_TlsProtocol]uint16{
@@ -173,26 +172,29 @@ func (c *common) certificates() ([]tls.Certificate, error) {
 
 // verifier is whom to trust now; nil when the peer is not checked.
 func (c *common) verifier() (*verifier, error) {
-	v := &verifier{names: c.sans}
+	v := &verifier{}
 	if c.own != nil {
 		v.roots = c.own.Roots
+		if err := v.rules(c.own); err != nil {
+			return nil, err
+		}
 	}
 	if c.trustName.Name != "" {
 		m, ok := c.store.Get(c.trustName)
-		if !ok || m.Roots == nil {
+		if ok {
+			v.roots = m.Roots
+			if err := v.rules(m); err != nil {
+				return nil, err
+			}
+		}
+		if v.roots == nil && v.pins.none() {
 			return nil, fmt.Errorf("secret %q has not arrived or has no trusted_ca", c.trustName.Name)
 		}
-		v.roots = m.Roots
-		more, err := sanMatches(m.Rules)
-		if err != nil {
-			return nil, err
-		}
-		v.names = append(slices.Clone(v.names), more...)
 	}
 	if c.accept {
 		v.roots = nil
 	}
-	if v.roots == nil && len(v.names) == 0 {
+	if v.roots == nil && len(v.names) == 0 && v.pins.none() {
 		return nil, nil
 	}
 	return v, nil

@@ -11,7 +11,7 @@ var Fields = fieldcheck.Table{
 	"envoy.config.core.v3.DataSource":       {Read: "filename inline_bytes inline_string"},
 	"envoy.config.core.v3.WatchedDirectory": {Read: "path"},
 	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext": {
-		Read: "trusted_ca watched_directory match_typed_subject_alt_names match_subject_alt_names trust_chain_verification system_root_certs",
+		Read: "trusted_ca watched_directory match_typed_subject_alt_names match_subject_alt_names trust_chain_verification system_root_certs crl only_verify_leaf_cert_crl verify_certificate_hash verify_certificate_spki",
 	},
 	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts": {},
 	"envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher":                        {Read: "san_type matcher"},

@@ -32,6 +32,8 @@ type Material struct {
 	Roots *x509.CertPool
 	// Trust is the certificates in Roots.
 	Trust []*x509.Certificate
+	// Revoked are the revocation lists that are asked about chains to the roots.
+	Revoked []*x509.RevocationList
 	// Rules are the checks that a validation context adds to chaining to the
 	// roots; nil when there are none.
 	Rules *tlsv3.CertificateValidationContext
@@ -156,7 +158,7 @@ func FromSecret(secret *tlsv3.Secret) (*Material, error) {
 func Directories(secret *tlsv3.Secret) []string {
 	cert, trust := secret.GetTlsCertificate(), secret.GetValidationContext()
 	var files, out []string
-	for _, d := range []*corev3.DataSource{cert.GetCertificateChain(), cert.GetPrivateKey(), trust.GetTrustedCa()} {
+	for _, d := range []*corev3.DataSource{cert.GetCertificateChain(), cert.GetPrivateKey(), trust.GetTrustedCa(), trust.GetCrl()} {
 		if f := d.GetFilename(); f != "" {
 			files = append(files, filepath.Dir(f))
 		}
@@ -193,6 +195,13 @@ func fromValidation(v *tlsv3.CertificateValidationContext) (*Material, error) {
 	pem, err := read(v.GetTrustedCa())
 	if err != nil {
 		return nil, fieldcheck.At("trusted_ca", err)
+	}
+	lists, err := read(v.GetCrl())
+	if err == nil {
+		m.Revoked, err = revoked(lists)
+	}
+	if err != nil {
+		return nil, fieldcheck.At("crl", err)
 	}
 	if len(pem) > 0 {
 		if err := m.trust(pem); err != nil {

@@ -1,11 +1,16 @@
 package credential
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,6 +49,9 @@ func (m *Material) trust(bundle []byte) error {
 type verifier struct {
 	roots *x509.CertPool // nil trusts any chain
 	names []sanMatch     // one must match; none asks nothing
+	pins  pins
+	crls  []*x509.RevocationList // none asks nothing
+	leaf  bool                   // the lists are for the leaf only
 
 	mu    sync.Mutex // guards known
 	known map[[sha256.Size]byte]time.Time
@@ -60,6 +68,9 @@ func (v *verifier) verify(chain []*x509.Certificate) error {
 		if err := v.chains(chain); err != nil {
 			return err
 		}
+	}
+	if err := v.pins.check(chain[0]); err != nil {
+		return err
 	}
 	return v.named(chain[0])
 }
@@ -88,7 +99,10 @@ func (v *verifier) chains(chain []*x509.Certificate) error {
 	if err != nil {
 		return err
 	}
-	until = chain[0].NotAfter
+	until, err = v.current(built, now)
+	if err != nil {
+		return err
+	}
 	for _, c := range built[0] {
 		if c.NotAfter.Before(until) {
 			until = c.NotAfter
@@ -101,6 +115,131 @@ func (v *verifier) chains(chain []*x509.Certificate) error {
 	}
 	v.known[key] = until
 	return nil
+}
+
+// current looks for a chain in which nothing is revoked, and tells until when what
+// the lists say holds.
+func (v *verifier) current(chains [][]*x509.Certificate, now time.Time) (until time.Time, err error) {
+	for _, chain := range chains {
+		if until, err = v.unrevoked(chain, now); err == nil {
+			return until, nil
+		}
+	}
+	return until, err
+}
+
+// unrevoked asks the list of each certificate's issuer: there must be one, and it
+// must not be too old.
+func (v *verifier) unrevoked(chain []*x509.Certificate, now time.Time) (time.Time, error) {
+	until := chain[0].NotAfter
+	if len(v.crls) == 0 {
+		return until, nil
+	}
+	for i, c := range chain[:len(chain)-1] {
+		if i > 0 && v.leaf {
+			break
+		}
+		list := v.listOf(chain[i+1])
+		if list == nil {
+			return until, fmt.Errorf("no revocation list of %s is at hand, and there is one of others", chain[i+1].Subject)
+		}
+		if !list.NextUpdate.IsZero() {
+			if now.After(list.NextUpdate) {
+				return until, fmt.Errorf("the revocation list of %s is too old", chain[i+1].Subject)
+			}
+			if list.NextUpdate.Before(until) {
+				until = list.NextUpdate
+			}
+		}
+		for _, r := range list.RevokedCertificateEntries {
+			if r.SerialNumber.Cmp(c.SerialNumber) == 0 {
+				return until, fmt.Errorf("the certificate %s is revoked", c.SerialNumber)
+			}
+		}
+	}
+	return until, nil
+}
+
+func (v *verifier) listOf(issuer *x509.Certificate) *x509.RevocationList {
+	for _, l := range v.crls {
+		if bytes.Equal(l.RawIssuer, issuer.RawSubject) && l.CheckSignatureFrom(issuer) == nil {
+			return l
+		}
+	}
+	return nil
+}
+
+// pins are the only certificates, or keys, that are accepted, by their SHA-256 hashes;
+// none asks nothing.
+type pins struct{ certificates, keys map[[sha256.Size]byte]bool }
+
+func (p pins) none() bool { return len(p.certificates)+len(p.keys) == 0 }
+
+func (p pins) check(leaf *x509.Certificate) error {
+	if p.none() || p.certificates[sha256.Sum256(leaf.Raw)] || p.keys[sha256.Sum256(leaf.RawSubjectPublicKeyInfo)] {
+		return nil
+	}
+	return errors.New("the peer's certificate is not one of those that are expected here")
+}
+
+// pinned compiles the hashes that a validation context accepts.
+func pinned(v *tlsv3.CertificateValidationContext) (pins, error) {
+	out := pins{map[[sha256.Size]byte]bool{}, map[[sha256.Size]byte]bool{}}
+	for i, text := range v.GetVerifyCertificateHash() {
+		sum, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
+		if err != nil || len(sum) != sha256.Size {
+			return out, fieldcheck.Refuse(fmt.Sprintf("verify_certificate_hash[%d]", i), "%q is not a SHA-256 hash in hex", text)
+		}
+		out.certificates[[sha256.Size]byte(sum)] = true
+	}
+	for i, text := range v.GetVerifyCertificateSpki() {
+		sum, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || len(sum) != sha256.Size {
+			return out, fieldcheck.Refuse(fmt.Sprintf("verify_certificate_spki[%d]", i), "%q is not a SHA-256 hash in base64", text)
+		}
+		out.keys[[sha256.Size]byte(sum)] = true
+	}
+	return out, nil
+}
+
+// rules takes over what a validation context asks beside chaining to roots.
+func (v *verifier) rules(m *Material) error {
+	names, err := sanMatches(m.Rules)
+	if err != nil {
+		return err
+	}
+	more, err := pinned(m.Rules)
+	if err != nil {
+		return err
+	}
+	v.names = append(v.names, names...)
+	if v.pins.certificates == nil {
+		v.pins = pins{map[[sha256.Size]byte]bool{}, map[[sha256.Size]byte]bool{}}
+	}
+	maps.Copy(v.pins.certificates, more.certificates)
+	maps.Copy(v.pins.keys, more.keys)
+	v.crls = append(v.crls, m.Revoked...)
+	v.leaf = v.leaf || m.Rules.GetOnlyVerifyLeafCertCrl()
+	return nil
+}
+
+// revoked reads revocation lists in PEM.
+func revoked(text []byte) (lists []*x509.RevocationList, err error) {
+	for rest := text; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		l, err := x509.ParseRevocationList(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		lists = append(lists, l)
+	}
+	if len(lists) == 0 && len(text) > 0 {
+		return nil, errors.New("holds no PEM revocation list")
+	}
+	return lists, nil
 }
 
 func (v *verifier) named(leaf *x509.Certificate) error {
