@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -94,6 +95,17 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "not yet", http.StatusServiceUnavailable)
 			return
 		}
+	case "reply": // with the fields that the query names
+		for name, values := range r.URL.Query() {
+			w.Header()[http.CanonicalHeaderKey(name)] = values
+		}
+	case "gzip":
+		w.Header().Set("Content-Encoding", "gzip")
+		w.Header().Set("Content-Type", "application/json")
+		coded := gzip.NewWriter(w)
+		json.NewEncoder(coded).Encode(b.seen(r, string(body)))
+		coded.Close()
+		return
 	case "authz":
 		b.authorize(w, r, string(body))
 		return
@@ -103,7 +115,9 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "application/json")
+	}
 	json.NewEncoder(w).Encode(b.seen(r, string(body)))
 }
 

@@ -24,7 +24,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/andybalholm/brotli"
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/lateenmesh/lateen/proxy"
 	"github.com/lateenmesh/lateen/proxy/bootstrap"
@@ -138,8 +140,16 @@ func (p *peer) ask(t *testing.T, host string, a ask) answer {
 		t.Fatalf("%s: %s %s: %v", p.name, a.method, a.path, err)
 	}
 	var content io.Reader = response.Body
-	if response.Header.Get("Content-Encoding") == "gzip" && a.method != "HEAD" {
-		if content, err = gzip.NewReader(content); err != nil {
+	if a.method != "HEAD" {
+		switch response.Header.Get("Content-Encoding") {
+		case "gzip":
+			content, err = gzip.NewReader(content)
+		case "br":
+			content = brotli.NewReader(content)
+		case "zstd":
+			content, err = zstd.NewReader(content)
+		}
+		if err != nil {
 			t.Fatalf("%s: %s %s: %v", p.name, a.method, a.path, err)
 		}
 	}

@@ -1,110 +1,156 @@
-// Package compress sends replies in gzip to clients that take it. It stands
-// outermost of what looks at a reply's content.
+// Package compress compresses replies for clients that take it, and requests for
+// upstreams that do (Filter), and takes compression off again (Decompressor). It
+// stands outermost of what looks at a message's content.
 package compress
 
 import (
 	"bytes"
-	"compress/gzip"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
-// Filter compresses replies.
+// Filter compresses content in one coding.
 type Filter struct {
-	// Min is the shortest content that is worth it; content of unknown length
-	// always is.
-	Min int64
-	// Types are the content types that are compressed.
-	Types []string
-	// KeepETag leaves replies with an entity tag alone; otherwise the tag is made
-	// weak.
-	KeepETag bool
+	Coding *Coding
+	// Group are the filters of the chain, this one among them; First prefers it where
+	// a client likes several alike.
+	Group *Group
+	First bool
+	// Requests says which requests are compressed; nil is none. Response says which
+	// replies, where Replies is set.
+	Requests *Suitable
+	Response Suitable
+	Replies  bool
+	// KeepETag leaves replies with an entity tag alone, WeakenETag makes a strong one
+	// weak; otherwise a strong one is taken off.
+	KeepETag, WeakenETag bool
 	// Hide keeps the client's accept-encoding from the upstream.
 	Hide bool
 	// Never are statuses that are left alone.
 	Never []int
-	// Writers are gzip writers that are used again: see NewWriters.
-	Writers *sync.Pool
+	// Tell says in a field of the reply what was done and why not.
+	Tell bool
 }
 
-// NewWriters makes a pool of writers with a gzip level, 1 to 9 or -1 for the
-// usual.
-func NewWriters(level int) *sync.Pool {
-	return &sync.Pool{New: func() any {
-		w, err := gzip.NewWriterLevel(nil, level)
-		if err != nil {
-			w = gzip.NewWriter(nil)
-		}
-		return w
-	}}
+// Suitable is what content is worth compressing.
+type Suitable struct {
+	// Min is the shortest content that is worth it; content of unknown length
+	// always is.
+	Min int64
+	// Types are the content types.
+	Types []string
 }
 
 // DefaultTypes are the content types that are worth compressing, as Envoy has
 // them.
-var DefaultTypes = []string{"application/javascript", "application/json", "application/xhtml+xml", "image/svg+xml", "text/css", "text/html", "text/plain", "text/xml"}
+var DefaultTypes = []string{
+	"application/ecmascript", "application/grpc-web", "application/grpc-web+proto", "application/javascript", "application/json", "application/x-javascript", "application/x-json",
+	"application/xhtml+xml", "application/xml", "image/svg+xml", "text/css", "text/ecmascript", "text/html", "text/javascript", "text/js", "text/jscript", "text/plain",
+	"text/x-javascript", "text/x-js", "text/xml",
+}
 
 // Handle implements [stream.Filter].
 func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
-	accepted, _ := req.Header.Joined("accept-encoding")
-	takes := accepts(accepted)
-	if f.Hide {
+	accepted, asked := req.Header.Joined("accept-encoding")
+	if f.Hide && f.Replies {
 		req.Header.Del("accept-encoding")
 	}
+	if f.Requests != nil && req.Body != nil && req.Upgrade == "" && f.Requests.worth(&req.Header, stream.Announced(req.Body, req.Length)) && !req.Header.Has("content-encoding") {
+		req.Header.Set("content-encoding", f.Coding.Name)
+		req.Body, req.Length = newBody(req.Body, f.Coding), stream.Unknown
+	}
 	resp, err := next.Handle(req)
-	if err != nil {
+	if err != nil || !f.Replies || resp.Upgraded != nil {
 		return resp, err
 	}
-	if !f.worth(resp) {
-		return resp, nil
+	empty := req.Method == "HEAD" || resp.Body == nil
+	why := f.bar(resp)
+	if why == "" {
+		vary(&resp.Header)
+		if !empty && asked && f.Group.choose(accepted, kindOf(&resp.Header)) == f.Coding.Name {
+			why = f.compress(resp)
+		}
 	}
-	vary(&resp.Header)
-	if !takes || req.Method == "HEAD" || resp.Body == nil {
-		return resp, nil
+	if f.Tell && !empty && why != "" && why != silent {
+		resp.Header.Add("x-envoy-compression-status", f.Coding.Name+";"+why)
 	}
-	if tag := resp.Header.Get("etag"); tag != "" && !strings.HasPrefix(tag, "W/") {
-		resp.Header.Set("etag", "W/"+tag)
-	}
-	resp.Header.Set("content-encoding", "gzip")
-	b := &body{from: resp.Body, pool: f.Writers, gzip: f.Writers.Get().(*gzip.Writer)}
-	b.gzip.Reset(&b.ready)
-	resp.Body, resp.Length = b, stream.Unknown
 	return resp, nil
 }
 
-// worth reports whether a reply may be compressed at all.
-func (f *Filter) worth(resp *stream.Response) bool {
+// silent is a reason that is not told.
+const silent = "silent"
+
+// bar says why a reply is not compressed for anybody, empty when it may be.
+func (f *Filter) bar(resp *stream.Response) string {
 	h := &resp.Header
-	for _, s := range f.Never {
-		if resp.Status == s {
-			return false
+	length := resp.Length
+	switch {
+	case resp.Status == 204:
+		length = stream.Unknown
+	case resp.Body != nil:
+		length = stream.Announced(resp.Body, length)
+	}
+	switch {
+	case h.Has("content-encoding"), strings.Contains(strings.ToLower(h.Get("cache-control")), "no-transform"):
+		return silent
+	case !f.Response.long(length):
+		return "ContentLengthTooSmall"
+	case !f.Response.likes(kindOf(h)):
+		return "ContentTypeNotAllowed"
+	case f.KeepETag && !f.WeakenETag && h.Has("etag"):
+		return "EtagNotAllowed"
+	case slices.Contains(f.Never, resp.Status):
+		return "StatusCodeNotAllowed"
+	}
+	return ""
+}
+
+// compress replaces a reply's content, and says so.
+func (f *Filter) compress(resp *stream.Response) string {
+	h := &resp.Header
+	if tag := h.Get("etag"); tag != "" && !weak(tag) {
+		if f.WeakenETag {
+			h.Set("etag", "W/"+tag)
+		} else {
+			h.Del("etag")
 		}
 	}
-	if resp.Upgraded != nil || h.Has("content-encoding") || resp.Length != stream.Unknown && resp.Length < f.Min || f.KeepETag && h.Has("etag") {
-		return false
+	h.Set("content-encoding", f.Coding.Name)
+	done := "Compressed"
+	if n := stream.Announced(resp.Body, resp.Length); n != stream.Unknown {
+		done += ";OriginalLength=" + strconv.FormatInt(n, 10)
 	}
-	if strings.Contains(strings.ToLower(h.Get("cache-control")), "no-transform") {
-		return false
-	}
+	resp.Body, resp.Length = newBody(resp.Body, f.Coding), stream.Unknown
+	return done
+}
+
+func weak(tag string) bool { return len(tag) > 1 && strings.EqualFold(tag[:2], "W/") }
+
+// worth reports whether content is to be compressed by what its head says.
+func (s *Suitable) worth(h *stream.Header, length int64) bool {
+	return s.long(length) && s.likes(kindOf(h))
+}
+
+func (s *Suitable) long(length int64) bool { return length == stream.Unknown || length >= s.Min }
+
+// likes reports whether content of a type is worth it; what has no type may be.
+func (s *Suitable) likes(kind string) bool {
+	return kind == "" || slices.ContainsFunc(s.Types, func(t string) bool { return strings.EqualFold(t, kind) })
+}
+
+// kindOf is a message's content type without its parameters.
+func kindOf(h *stream.Header) string {
 	kind, _, _ := strings.Cut(h.Get("content-type"), ";")
-	kind = strings.TrimSpace(kind)
-	if kind == "" {
-		return true
-	}
-	for _, t := range f.Types {
-		if strings.EqualFold(t, kind) {
-			return true
-		}
-	}
-	return false
+	return strings.TrimSpace(kind)
 }
 
 // vary says that the reply depends on what the client takes.
 func vary(h *stream.Header) {
 	have, _ := h.Joined("vary")
-	if strings.Contains(strings.ToLower(have), "accept-encoding") {
+	if strings.Contains(have, "Accept-Encoding") {
 		return
 	}
 	if have != "" {
@@ -113,68 +159,42 @@ func vary(h *stream.Header) {
 	h.Set("vary", have+"Accept-Encoding")
 }
 
-// accepts reads an Accept-Encoding field (RFC 9110 section 12.5.3): whether gzip
-// is taken, and nothing is preferred to it.
-func accepts(field string) bool {
-	gzip, identity, wild := -1.0, -1.0, -1.0
-	for each := range strings.SplitSeq(field, ",") {
-		name, parameters, _ := strings.Cut(strings.TrimSpace(each), ";")
-		q := 1.0
-		for p := range strings.SplitSeq(parameters, ";") {
-			if value, found := strings.CutPrefix(strings.TrimSpace(p), "q="); found {
-				var err error
-				if q, err = strconv.ParseFloat(value, 64); err != nil {
-					q = 0
-				}
-			}
-		}
-		switch strings.ToLower(strings.TrimSpace(name)) {
-		case "gzip":
-			gzip = q
-		case "identity":
-			identity = q
-		case "*":
-			wild = q
-		}
-	}
-	if gzip < 0 {
-		gzip = wild
-	}
-	return gzip > 0 && gzip >= identity
-}
-
 // body is content being compressed.
 type body struct {
-	from  stream.Body
-	gzip  *gzip.Writer
-	pool  *sync.Pool
-	ready bytes.Buffer
-	ended bool
+	from   stream.Body
+	coding *Coding
+	writer writer // nil when all has been written
+	ready  bytes.Buffer
 }
 
-// Wait implements [stream.Body]. What has come is sent on when the upstream makes
-// a pause: a client that follows a stream of events gets each at once.
+func newBody(from stream.Body, c *Coding) *body {
+	b := &body{from: from, coding: c, writer: c.writers.Get().(writer)}
+	b.writer.Reset(&b.ready)
+	return b
+}
+
+// Wait implements [stream.Body]. What has come is sent on when its sender makes a
+// pause: a client that follows a stream of events gets each at once.
 func (b *body) Wait() error {
-	for b.ready.Len() == 0 && !b.ended {
+	for b.ready.Len() == 0 && b.writer != nil {
 		p := b.from.Buffered()
 		switch {
 		case len(p) > 0:
-			if _, err := b.gzip.Write(p); err != nil {
+			if _, err := b.writer.Write(p); err != nil {
 				return err
 			}
 			b.from.Discard(len(p))
 			if len(b.from.Buffered()) == 0 && !b.from.Complete() {
-				if err := b.gzip.Flush(); err != nil {
+				if err := b.writer.Flush(); err != nil {
 					return err
 				}
 			}
 		case b.from.Complete():
-			b.ended = true
-			if err := b.gzip.Close(); err != nil {
+			if err := b.writer.Close(); err != nil {
 				return err
 			}
-			b.pool.Put(b.gzip)
-			b.gzip = nil
+			b.coding.writers.Put(b.writer)
+			b.writer = nil
 		default:
 			if err := b.from.Wait(); err != nil {
 				return err
@@ -194,7 +214,7 @@ func (b *body) Buffered() []byte { return b.ready.Bytes() }
 func (b *body) Discard(n int) { b.ready.Next(n) }
 
 // Complete implements [stream.Body].
-func (b *body) Complete() bool { return b.ended && b.ready.Len() == 0 }
+func (b *body) Complete() bool { return b.writer == nil && b.ready.Len() == 0 }
 
 // Trailers implements [stream.Body].
 func (b *body) Trailers() *stream.Header { return b.from.Trailers() }

@@ -10,7 +10,7 @@ import (
 // has a reason.
 var Fields = fieldcheck.NewChecker(allFields)
 
-var allFields = fieldcheck.Merge(coreFields, listenerFields, connectionFields, routeFields, clusterFields, extensionFields, policyFields, limitFields, smallFields, tlsFields())
+var allFields = fieldcheck.Merge(coreFields, listenerFields, connectionFields, routeFields, clusterFields, extensionFields, policyFields, limitFields, smallFields, contentFields, tlsFields())
 
 // tlsFields leaves out of the TLS messages those that others share.
 func tlsFields() fieldcheck.Table {

@@ -21,28 +21,6 @@ var smallFields = fieldcheck.Table{
 	"envoy.extensions.filters.http.header_mutation.v3.Mutations":              {Read: "request_mutations response_mutations"},
 	"envoy.config.common.mutation_rules.v3.HeaderMutation":                    {Read: "remove append remove_on_match"},
 	"envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch":      {Read: "key_matcher"},
-	"envoy.extensions.filters.http.compressor.v3.Compressor": {
-		Read: "content_length content_type disable_on_etag_header remove_accept_encoding_header compressor_library response_direction_config",
-		Ignored: map[string]string{
-			"choose_first": "there is one compressor",
-		},
-	},
-	"envoy.extensions.filters.http.compressor.v3.Compressor.ResponseDirectionConfig": {
-		Read:    "common_config disable_on_etag_header remove_accept_encoding_header uncompressible_response_codes",
-		Ignored: map[string]string{"weaken_etag_on_compress": "tags are always made weak", "status_header_enabled": "no field tells why a reply was not compressed"},
-	},
-	"envoy.extensions.filters.http.compressor.v3.Compressor.CommonDirectionConfig": {Read: "enabled min_content_length content_type"},
-	"envoy.extensions.filters.http.compressor.v3.CompressorPerRoute":               {Read: "disabled overrides"},
-	"envoy.extensions.filters.http.compressor.v3.CompressorOverrides":              {},
-	"envoy.extensions.compression.gzip.compressor.v3.Gzip": {
-		Read: "compression_level",
-		Ignored: map[string]string{
-			"memory_level":         "Go's library has one",
-			"compression_strategy": "Go's library has one",
-			"window_bits":          "the window is 32 KiB",
-			"chunk_size":           "content is sent as it comes",
-		},
-	},
 	"envoy.extensions.filters.http.stateful_session.v3.StatefulSession": {
 		Read: "session_state strict status_on_strict_destination_not_found", Ignored: map[string]string{"stat_prefix": "only statistics"},
 	},

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/filter/compress"
 	"github.com/lateenmesh/lateen/proxy/filter/grpcstats"
 	"github.com/lateenmesh/lateen/proxy/filter/router"
 	"github.com/lateenmesh/lateen/proxy/route"
@@ -51,6 +52,9 @@ type spot struct {
 	// limits are its rate limits; bothLimits takes the host's beside the route's.
 	limits     limits
 	bothLimits bool
+	// compressors are the route's filters that compress; filters join as they are
+	// built, the last one first.
+	compressors compress.Group
 }
 
 // overrides are settings of filters by the filter's name; a nil message

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/lateenmesh/lateen/internal/fieldcheck"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/envoy.md")
@@ -48,9 +46,8 @@ Any other field or message that is set is refused by its path: a nack to a contr
 configuration is the same, [deviations](envoy-deviations.md) says how.
 
 `)
-	tables := fieldcheck.Merge(coreFields, listenerFields, connectionFields, routeFields, clusterFields, extensionFields, policyFields, limitFields, smallFields, tlsFields())
-	for _, name := range slices.Sorted(maps.Keys(tables)) {
-		f := tables[name]
+	for _, name := range slices.Sorted(maps.Keys(allFields)) {
+		f := allFields[name]
 		fmt.Fprintf(&b, "## %s\n\n", name)
 		switch names := strings.Fields(f.Read); {
 		case f.Read == "*":

@@ -6,13 +6,10 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	gzipv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/compression/gzip/compressor/v3"
 	bufferv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/buffer/v3"
-	compressorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/compressor/v3"
 	csrfv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/csrf/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	tometadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_to_metadata/v3"
@@ -21,7 +18,6 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/buffer"
-	"github.com/lateenmesh/lateen/proxy/filter/compress"
 	"github.com/lateenmesh/lateen/proxy/filter/csrf"
 	"github.com/lateenmesh/lateen/proxy/filter/grpcweb"
 	"github.com/lateenmesh/lateen/proxy/filter/metadata"
@@ -223,60 +219,4 @@ func (c *Compiler) step(m *mutationv3.HeaderMutation) (mutation.Step, error) {
 	default:
 		return mutation.Step{}, fieldcheck.Refuse("", "names no action")
 	}
-}
-
-//nolint:staticcheck // settings in their old place are still written
-func compressorFilter(_ *Compiler, m *compressorv3.Compressor) (builder, error) {
-	opened, err := unpack(m.GetCompressorLibrary().GetTypedConfig())
-	if err != nil {
-		return nil, fieldcheck.At("compressor_library.typed_config", err)
-	}
-	g, ok := opened.(*gzipv3.Gzip)
-	if !ok {
-		return nil, fieldcheck.Refuse("compressor_library.typed_config", "%s is not supported, write gzip", opened.ProtoReflect().Descriptor().FullName())
-	}
-	response := m.GetResponseDirectionConfig()
-	common := response.GetCommonConfig()
-	f := &compress.Filter{Min: 30, Types: compress.DefaultTypes, KeepETag: m.GetDisableOnEtagHeader() || response.GetDisableOnEtagHeader(),
-		Hide: m.GetRemoveAcceptEncodingHeader() || response.GetRemoveAcceptEncodingHeader(), Writers: compress.NewWriters(level(g.GetCompressionLevel()))}
-	for _, n := range []*wrapperspb.UInt32Value{m.GetContentLength(), common.GetMinContentLength()} {
-		if n.GetValue() > 0 {
-			f.Min = int64(n.GetValue())
-		}
-	}
-	for _, types := range [][]string{m.GetContentType(), common.GetContentType()} {
-		if len(types) > 0 {
-			f.Types = types
-		}
-	}
-	for _, s := range response.GetUncompressibleResponseCodes() {
-		f.Never = append(f.Never, int(s))
-	}
-	on := common.GetEnabled() == nil || common.GetEnabled().GetDefaultValue().GetValue()
-	return func(override proto.Message, _ *spot) (stream.Filter, error) {
-		if override == nil {
-			if !on {
-				return nil, nil
-			}
-			return f, nil
-		}
-		per, ok := override.(*compressorv3.CompressorPerRoute)
-		if !ok {
-			return nil, fieldcheck.Refuse("", "is not a CompressorPerRoute")
-		}
-		if per.GetDisabled() {
-			return nil, nil
-		}
-		return f, nil
-	}, nil
-}
-
-// level is a gzip level in Go's numbers.
-func level(l gzipv3.Gzip_CompressionLevel) int {
-	switch l {
-	case gzipv3.Gzip_BEST_SPEED, gzipv3.Gzip_COMPRESSION_LEVEL_2, gzipv3.Gzip_COMPRESSION_LEVEL_3, gzipv3.Gzip_COMPRESSION_LEVEL_4, gzipv3.Gzip_COMPRESSION_LEVEL_5,
-		gzipv3.Gzip_COMPRESSION_LEVEL_6, gzipv3.Gzip_COMPRESSION_LEVEL_7, gzipv3.Gzip_COMPRESSION_LEVEL_8, gzipv3.Gzip_COMPRESSION_LEVEL_9:
-		return int(l)
-	}
-	return -1
 }
