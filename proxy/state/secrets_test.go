@@ -14,6 +14,9 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	injectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	genericv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/generic/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -116,6 +119,34 @@ func TestGatewaySecrets(t *testing.T) {
 	for _, res := range s.Resources(ads.SecretType) {
 		if res.Body != nil {
 			t.Errorf("secret %s is shown in dumps", res.Name)
+		}
+	}
+}
+
+// A listener waits for the secret that a filter injects, and a new one is used at
+// once.
+func TestInjectedSecret(t *testing.T) {
+	s, r := newState(t)
+	l := rdsListener(t, "web", "80")
+	manager := &hcmv3.HttpConnectionManager{}
+	noError(t, l.FilterChains[0].Filters[0].GetTypedConfig().UnmarshalTo(manager))
+	generic, err := anypb.New(&genericv3.Generic{Credential: &tlsv3.SdsSecretConfig{Name: "token"}})
+	noError(t, err)
+	filter, err := anypb.New(&injectorv3.CredentialInjector{Credential: &corev3.TypedExtensionConfig{Name: "generic", TypedConfig: generic}})
+	noError(t, err)
+	manager.HttpFilters = append([]*hcmv3.HttpFilter{{Name: "injector", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: filter}}}, manager.HttpFilters...)
+	packed, err := anypb.New(manager)
+	noError(t, err)
+	l.FilterChains[0].Filters[0].ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: packed}
+	noError(t, update(t, s, ads.ListenerType, l))
+	noError(t, update(t, s, ads.RouteType, routes(t, "80", "a")))
+	if diff := cmp.Diff(r.wanted[ads.SecretType], []string{"token"}); diff != "" || len(r.listeners) != 0 {
+		t.Errorf("asked for %s, %d listeners", diff, len(r.listeners))
+	}
+	for _, want := range []string{"one", "two"} {
+		noError(t, update(t, s, ads.SecretType, parse(t, &tlsv3.Secret{}, `{"name":"token","genericSecret":{"secret":{"inlineString":"`+want+`"}}}`)))
+		if got, ok := s.secrets.Generic(ads.Ref{Name: "token"}); got != want || !ok || len(r.listeners) != 1 {
+			t.Errorf("got %q, %v with %d listeners; want %q", got, ok, len(r.listeners), want)
 		}
 	}
 }

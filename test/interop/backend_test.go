@@ -2,6 +2,7 @@ package interop
 
 import (
 	"compress/gzip"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,6 +107,11 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		coded := gzip.NewWriter(w)
 		json.NewEncoder(coded).Encode(b.seen(r, string(body)))
 		coded.Close()
+		return
+	case "token": // for a client, telling how it was asked for
+		form, _ := url.ParseQuery(string(body))
+		asked, _ := json.Marshal([]any{r.Method, r.RequestURI, r.Host, r.Header["Content-Type"], r.Header["Accept"], form})
+		json.NewEncoder(w).Encode(map[string]any{"access_token": base64.RawURLEncoding.EncodeToString(asked), "expires_in": 3600, "token_type": "Bearer"})
 		return
 	case "authz":
 		b.authorize(w, r, string(body))

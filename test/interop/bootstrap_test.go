@@ -34,6 +34,9 @@ func bootstrapText(p *peer, up upstreams) string {
 node: {id: test, cluster: test}
 %s
 static_resources:
+  secrets:
+  - {name: basic, generic_secret: {secret: {inline_string: "Basic amFzb246c2VjcmV0"}}}
+  - {name: plain, generic_secret: {secret: {inline_string: top-secret}}}
   listeners:
   - name: web
     address: {socket_address: {address: %s, port_value: %s}}

@@ -132,7 +132,7 @@ func filters() string {
     http_service: {server_uri: {uri: "http://auth.example", cluster: none, timeout: 2s}}
     failure_mode_allow: true
     failure_mode_allow_header_add: true
-` + limitFilters + sessionFilters + smallFilters() + contentFilters()
+` + limitFilters + sessionFilters + smallFilters() + contentFilters() + credentialFilters()
 }
 
 // awake wakes a filter on a route.

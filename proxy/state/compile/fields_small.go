@@ -4,8 +4,13 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 
 // smallFields are those of filters with few.
 var smallFields = fieldcheck.Table{
-	"envoy.extensions.filters.http.buffer.v3.Buffer":         {Read: "max_request_bytes"},
-	"envoy.extensions.filters.http.buffer.v3.BufferPerRoute": {Read: "disabled buffer"},
+	"envoy.extensions.filters.http.buffer.v3.Buffer":                                {Read: "max_request_bytes"},
+	"envoy.extensions.filters.http.buffer.v3.BufferPerRoute":                        {Read: "disabled buffer"},
+	"envoy.extensions.filters.http.credential_injector.v3.CredentialInjector":       {Read: "overwrite allow_request_without_credential credential"},
+	"envoy.extensions.http.injected_credentials.generic.v3.Generic":                 {Read: "credential header header_value_prefix"},
+	"envoy.extensions.http.injected_credentials.oauth2.v3.OAuth2":                   {Read: "token_endpoint scopes client_credentials token_fetch_retry_interval endpoint_params"},
+	"envoy.extensions.http.injected_credentials.oauth2.v3.OAuth2.ClientCredentials": {Read: "client_id client_secret auth_type"},
+	"envoy.extensions.http.injected_credentials.oauth2.v3.OAuth2.EndpointParameter": {Read: "name value"},
 	"envoy.extensions.filters.http.csrf.v3.CsrfPolicy": {
 		Read:    "filter_enabled additional_origins",
 		Ignored: map[string]string{"shadow_enabled": "only statistics"},

@@ -6,6 +6,7 @@ import (
 
 	statsv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/istio_stats/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	injectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
 	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	grpcstatsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
 	jwtv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
@@ -19,6 +20,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/filter/grpcstats"
 	"github.com/lateenmesh/lateen/proxy/filter/router"
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -30,6 +32,8 @@ type Filters struct {
 	// stats are the metrics filters' settings: they watch from outside the
 	// chain.
 	stats []*statsv3.PluginConfig
+	// secrets names the secrets that the filters wait for.
+	secrets []ads.Ref
 	// table is where the routes in force are.
 	table *route.Current
 }
@@ -109,6 +113,10 @@ func (c *Compiler) filter(out *Filters, name string, m proto.Message, inbound bo
 			return grpcstats.Filter{}, nil
 		}})
 		return nil
+	case *injectorv3.CredentialInjector:
+		f, secret, err := c.injector(t)
+		out.list, out.secrets = append(out.list, httpFilter{name: name, build: always(f)}), append(out.secrets, secret)
+		return err
 	}
 	kind := m.ProtoReflect().Descriptor().FullName()
 	compile := filterKinds[kind]

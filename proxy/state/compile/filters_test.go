@@ -11,9 +11,13 @@ import (
 	peerv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/peer_metadata/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	injectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	genericv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/generic/v3"
+	oauth2v3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/oauth2/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	upstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
@@ -154,4 +158,44 @@ func TestEmptyValues(t *testing.T) {
 	if h.Has("x-left-out") || !h.Has("x-kept") {
 		t.Errorf("got %d fields", h.Len())
 	}
+}
+
+// The credential that is injected is the secret's at that moment; what would be
+// read and not kept is refused by its path.
+func TestInjector(t *testing.T) {
+	c := compiler()
+	generic := func(secret *tlsv3.SdsSecretConfig) *injectorv3.CredentialInjector {
+		return &injectorv3.CredentialInjector{Credential: &corev3.TypedExtensionConfig{Name: "c", TypedConfig: packed(t, &genericv3.Generic{Credential: secret, HeaderValuePrefix: "Basic "})}}
+	}
+	f, name, err := c.injector(generic(&tlsv3.SdsSecretConfig{Name: "s"}))
+	if err != nil || name.Name != "s" {
+		t.Fatal(name, err)
+	}
+	for _, want := range []string{"one", "two"} {
+		c.Secrets.Set(name, &credential.Material{Generic: want})
+		req := &stream.Request{Info: &stream.Info{}}
+		if _, err := f.Handle(req, answering{}); err != nil || req.Header.Get("authorization") != "Basic "+want {
+			t.Errorf("injected %q, %v", req.Header.Get("authorization"), err)
+		}
+	}
+	oauth2 := func(credentials *oauth2v3.OAuth2_ClientCredentials) *injectorv3.CredentialInjector {
+		return &injectorv3.CredentialInjector{Credential: &corev3.TypedExtensionConfig{Name: "c", TypedConfig: packed(t, &oauth2v3.OAuth2{FlowType: &oauth2v3.OAuth2_ClientCredentials_{ClientCredentials: credentials}})}}
+	}
+	for want, m := range map[string]*injectorv3.CredentialInjector{
+		"credential.typed_config.client_credentials: is missing":                                          {Credential: &corev3.TypedExtensionConfig{Name: "c", TypedConfig: packed(t, &oauth2v3.OAuth2{})}},
+		"credential.typed_config.client_credentials.auth_type: TLS_CLIENT_AUTH is not supported":          oauth2(&oauth2v3.OAuth2_ClientCredentials{AuthType: oauth2v3.OAuth2_TLS_CLIENT_AUTH}),
+		"credential.typed_config.token_endpoint.cluster: is missing":                                      oauth2(&oauth2v3.OAuth2_ClientCredentials{ClientSecret: &tlsv3.SdsSecretConfig{Name: "s"}}),
+		"credential.typed_config: envoy.extensions.filters.http.router.v3.Router is not supported, write": {Credential: &corev3.TypedExtensionConfig{Name: "c", TypedConfig: packed(t, &routerv3.Router{})}},
+	} {
+		if _, _, err := c.injector(m); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v; want %s", err, want)
+		}
+	}
+}
+
+// answering is an upstream that answers 200.
+type answering struct{}
+
+func (answering) Handle(*stream.Request) (*stream.Response, error) {
+	return &stream.Response{Status: 200}, nil
 }

@@ -42,6 +42,7 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 		return nil, fieldcheck.At("http_filters", err)
 	}
 	filters.options.MatchUpstream = m.GetSchemeHeaderTransformation().GetMatchUpstream()
+	out.Secrets = append(out.Secrets, filters.secrets...)
 	config, err := entryConfig(m)
 	if err != nil {
 		return nil, err

@@ -47,7 +47,7 @@ func newCommon(store *Store, c *tlsv3.CommonTlsContext, unspoken []string) (*com
 		out.fixed = append(out.fixed, *m.Certificate)
 	}
 	for i, s := range c.GetTlsCertificateSdsSecretConfigs() {
-		name, err := store.ref(s)
+		name, err := store.Ref(s)
 		if err != nil {
 			return nil, fieldcheck.At(fmt.Sprintf("tls_certificate_sds_secret_configs[%d]", i), err)
 		}
@@ -70,7 +70,7 @@ func (c *common) validation(t *tlsv3.CommonTlsContext) error {
 		secret, secretAt = both.GetValidationContextSdsSecretConfig(), "combined_validation_context."+secretAt
 	}
 	var err error
-	if c.trustName, err = c.store.ref(secret); err != nil {
+	if c.trustName, err = c.store.Ref(secret); err != nil {
 		return fieldcheck.At(secretAt, err)
 	}
 	if rules == nil {

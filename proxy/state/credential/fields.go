@@ -4,7 +4,8 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 
 // Fields says what of Envoy's TLS messages is understood.
 var Fields = fieldcheck.Table{
-	"envoy.extensions.transport_sockets.tls.v3.Secret": {Read: "name tls_certificate validation_context"},
+	"envoy.extensions.transport_sockets.tls.v3.Secret":        {Read: "name tls_certificate validation_context generic_secret"},
+	"envoy.extensions.transport_sockets.tls.v3.GenericSecret": {Read: "secret"},
 	"envoy.extensions.transport_sockets.tls.v3.TlsCertificate": {
 		Read: "certificate_chain private_key watched_directory",
 	},

@@ -23,7 +23,8 @@ import (
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
 
-// Material is one secret: a certificate with its key, a trust bundle, or both.
+// Material is one secret: a certificate with its key, a trust bundle, both, or a
+// text for filters.
 // It is immutable.
 type Material struct {
 	// Certificate is what the proxy shows; nil when the secret is only trust.
@@ -37,6 +38,8 @@ type Material struct {
 	// Rules are the checks that a validation context adds to chaining to the
 	// roots; nil when there are none.
 	Rules *tlsv3.CertificateValidationContext
+	// Generic is a secret that only filters read; empty when it is for TLS.
+	Generic string
 }
 
 // Store holds the secrets by name and source.
@@ -58,8 +61,8 @@ func NewStore() *Store {
 	return &Store{secrets: map[ads.Ref]*Material{}, updated: map[ads.Ref]time.Time{}}
 }
 
-// ref is the secret that a context names.
-func (s *Store) ref(c *tlsv3.SdsSecretConfig) (ads.Ref, error) {
+// Ref is the secret that a context or a filter names.
+func (s *Store) Ref(c *tlsv3.SdsSecretConfig) (ads.Ref, error) {
 	r := ads.Ref{Name: c.GetName()}
 	if s.Locate == nil || c.GetSdsConfig() == nil {
 		return r, nil
@@ -93,6 +96,15 @@ func (s *Store) Get(name ads.Ref) (*Material, bool) {
 	defer s.mu.RUnlock()
 	m, ok := s.secrets[name]
 	return m, ok
+}
+
+// Generic is a secret for filters as it is now; ok is false when there is none.
+func (s *Store) Generic(name ads.Ref) (text string, ok bool) {
+	m, _ := s.Get(name)
+	if m == nil || m.Generic == "" {
+		return "", false
+	}
+	return m.Generic, true
 }
 
 // Has reports whether all of names are there.
@@ -148,8 +160,11 @@ func FromSecret(secret *tlsv3.Secret) (*Material, error) {
 	case *tlsv3.Secret_ValidationContext:
 		m, err := fromValidation(t.ValidationContext)
 		return m, fieldcheck.At("validation_context", err)
+	case *tlsv3.Secret_GenericSecret:
+		text, err := read(t.GenericSecret.GetSecret())
+		return &Material{Generic: string(text)}, fieldcheck.At("generic_secret.secret", err)
 	default:
-		return nil, fieldcheck.Refuse("", "has neither tls_certificate nor validation_context")
+		return nil, fieldcheck.Refuse("", "has neither tls_certificate, validation_context nor generic_secret")
 	}
 }
 
