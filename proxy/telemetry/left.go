@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,8 +66,21 @@ func filterState(argument string) (operator, error) {
 		case form == "PLAIN":
 			return append(b, v...), true
 		}
-		return strconv.AppendQuote(b, v), true
+		return appendQuoted(b, v), true
 	}, nil
+}
+
+// appendQuoted writes a string as protobuf's JSON has it.
+func appendQuoted(b []byte, v string) []byte {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if e.Encode(v) != nil {
+		return b // no string is refused
+	}
+	quoted := bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+	quoted = bytes.ReplaceAll(quoted, []byte("<"), []byte(`\u003c`))
+	return append(b, bytes.ReplaceAll(quoted, []byte(">"), []byte(`\u003e`))...)
 }
 
 // queryParam is an operator for a parameter of the path.

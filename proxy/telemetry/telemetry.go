@@ -52,7 +52,12 @@ func New(cfg Config) *Telemetry {
 
 // Format compiles text with the access log's operators, for header values.
 func (t *Telemetry) Format(text string) (func(*stream.Request, *stream.Response) string, error) {
-	f, err := compileFormat(text, true)
+	return t.Text(text, true)
+}
+
+// Text is Format where a missing value may be shown as "-" instead of left out.
+func (t *Telemetry) Text(text string, omitEmpty bool) (func(*stream.Request, *stream.Response) string, error) {
+	f, err := compileFormat(text, omitEmpty)
 	if err != nil {
 		return nil, err
 	}

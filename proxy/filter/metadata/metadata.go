@@ -1,6 +1,7 @@
 // Package metadata leaves facts about a request for later filters and the log:
-// fixed ones (Set), and what header fields say (FromHeaders). It stands before
-// whatever reads them.
+// fixed ones (Set), what header fields say (FromHeaders), and strings that are
+// made of anything that a log may tell (State). It stands before whatever reads
+// them.
 package metadata
 
 import (

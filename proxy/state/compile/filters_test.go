@@ -10,6 +10,7 @@ import (
 	xdsv3 "github.com/cncf/xds/go/xds/type/v3"
 	peerv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/peer_metadata/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	injectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
@@ -198,4 +199,20 @@ type answering struct{}
 
 func (answering) Handle(*stream.Request) (*stream.Response, error) {
 	return &stream.Response{Status: 200}, nil
+}
+
+// Only strings are objects that something reads.
+func TestFilterStateObjects(t *testing.T) {
+	format := &corev3.SubstitutionFormatString{Format: &corev3.SubstitutionFormatString_TextFormat{TextFormat: "%PROTOCOL%"}}
+	key := &statev3.FilterStateValue_ObjectKey{ObjectKey: "envoy.network.upstream_server_name"}
+	for want, v := range map[string]*statev3.FilterStateValue{
+		"":                        {Key: key, FactoryKey: "envoy.string", Value: &statev3.FilterStateValue_FormatString{FormatString: format}},
+		"factory_key: ":           {Key: key, Value: &statev3.FilterStateValue_FormatString{FormatString: format}},
+		"object_key: is missing":  {FactoryKey: "envoy.string", Value: &statev3.FilterStateValue_FormatString{FormatString: format}},
+		"format_string.json_form": {Key: key, FactoryKey: "envoy.string", Value: &statev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: &structpb.Struct{}}}}},
+	} {
+		if _, err := compiler().object(v); (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v; want %q", err, want)
+		}
+	}
 }

@@ -1,0 +1,81 @@
+package compile
+
+import (
+	"cmp"
+	"fmt"
+
+	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
+	setstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/filter/metadata"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// stringFactory makes strings, the only objects that something reads here.
+const stringFactory = "envoy.string"
+
+func setStateFilter(c *Compiler, m *setstatev3.Config) (builder, error) {
+	base, err := c.objects(m)
+	if err != nil {
+		return nil, err
+	}
+	return func(override proto.Message, _ *spot) (stream.Filter, error) {
+		f := base
+		if override != nil {
+			per, ok := override.(*setstatev3.Config)
+			if !ok {
+				return nil, fieldcheck.Refuse("", "is not a set_filter_state Config")
+			}
+			own, err := c.objects(per)
+			if err != nil {
+				return nil, err
+			}
+			f = append(base[:len(base):len(base)], own...) // the filter's own come first
+		}
+		if len(f) == 0 {
+			return nil, nil
+		}
+		return f, nil
+	}, nil
+}
+
+func (c *Compiler) objects(m *setstatev3.Config) (metadata.State, error) {
+	var out metadata.State
+	for i, v := range m.GetOnRequestHeaders() {
+		o, err := c.object(v)
+		if err != nil {
+			return nil, fieldcheck.At(fmt.Sprintf("on_request_headers[%d]", i), err)
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+func (c *Compiler) object(m *statev3.FilterStateValue) (metadata.Object, error) {
+	out := metadata.Object{Key: m.GetObjectKey(), SkipEmpty: m.GetSkipIfEmpty()}
+	if out.Key == "" {
+		return out, fieldcheck.Refuse("object_key", "is missing")
+	}
+	if factory := cmp.Or(m.GetFactoryKey(), out.Key); factory != stringFactory {
+		return out, fieldcheck.Refuse("factory_key", "%q is not supported: nothing here reads such an object, write %s", factory, stringFactory)
+	}
+	f := m.GetFormatString()
+	if f.GetJsonFormat() != nil {
+		return out, fieldcheck.Refuse("format_string.json_format", "is not supported, write text_format_source")
+	}
+	if err := formatters(f.GetFormatters()); err != nil {
+		return out, fieldcheck.At("format_string.formatters", err)
+	}
+	format := f.GetTextFormat() //nolint:staticcheck // still written
+	if s := f.GetTextFormatSource(); s != nil {
+		var err error
+		if format, err = text(s); err != nil {
+			return out, fieldcheck.At("format_string.text_format_source", err)
+		}
+	}
+	value, err := c.Telemetry.Text(format, f.GetOmitEmptyValues())
+	out.Value = func(req *stream.Request) string { return value(req, nil) }
+	return out, fieldcheck.At("format_string", err)
+}
