@@ -16,6 +16,9 @@ func contentFilters() string {
 	compressor := func(name, coding, fields string) string {
 		return filter(name, "compressor.v3.Compressor", fields+", compressor_library", map[string]string{"gzip": "gzip.compressor.v3.Gzip", "br": "brotli.compressor.v3.Brotli", "zstd": "zstd.compressor.v3.Zstd"}[coding])
 	}
+	bridge := func(name, fields string) string {
+		return fmt.Sprintf("- {name: %s, disabled: true, typed_config: {\"@type\": %sgrpc_http1_bridge.v3.Config%s}}\n", name, httpFilters, fields)
+	}
 	const told = ", response_direction_config: {status_header_enabled: true, common_config: {min_content_length: 100}"
 	return compressor("c.gzip", "gzip", told+"}") + compressor("c.br", "br", told+"}, choose_first: true") + compressor("c.zstd", "zstd", told+"}") +
 		compressor("c.tag", "gzip", told+", disable_on_etag_header: true, uncompressible_response_codes: [404]}") + compressor("c.weak", "gzip", told+", disable_on_etag_header: true, weaken_etag_on_compress: true}") +
@@ -24,7 +27,8 @@ func contentFilters() string {
 		compressor("c.request", "gzip", ", request_direction_config: {common_config: {min_content_length: 20, content_type: [text/plain]}}") +
 		filter("d.gzip", "decompressor.v3.Decompressor", ", decompressor_library", "gzip.decompressor.v3.Gzip") +
 		filter("d.quiet", "decompressor.v3.Decompressor", ", request_direction_config: {advertise_accept_encoding: false, common_config: {enabled: {default_value: false, runtime_key: r}}}, response_direction_config: {common_config: {ignore_no_transform_header: true}}, decompressor_library", "gzip.decompressor.v3.Gzip") +
-		filter("d.forced", "decompressor.v3.Decompressor", ", request_direction_config: {common_config: {ignore_no_transform_header: true}}, response_direction_config: {common_config: {enabled: {default_value: false, runtime_key: r}}}, decompressor_library", "gzip.decompressor.v3.Gzip")
+		filter("d.forced", "decompressor.v3.Decompressor", ", request_direction_config: {common_config: {ignore_no_transform_header: true}}, response_direction_config: {common_config: {enabled: {default_value: false, runtime_key: r}}}, decompressor_library", "gzip.decompressor.v3.Gzip") +
+		bridge("bridge", "") + bridge("bridge.up", ", upgrade_protobuf_to_grpc: true, ignore_query_parameters: true")
 }
 
 // awakeAll wakes filters on a route, some with settings of their own ("name: {...}").
@@ -71,7 +75,25 @@ func contentStories() []story {
 	}
 	const silently = "content that is broken, cut off or expands too much is refused: Envoy hands on what it could read, as if it were all"
 	deviating := func(a ask, why string) ask { a.deviates = why; return a }
+	const (
+		message = "\x0a\x05hello"
+		framed  = "\x00\x00\x00\x00\x07" + message
+		grpc    = "content-type: application/grpc"
+		proto   = "content-type: application/x-protobuf"
+	)
+	calls := func(prefix string) (asks []ask) {
+		for _, method := range []string{"echo", "fail", "refuse", "echo?a=b"} {
+			asks = append(asks, post(prefix+"/"+method, framed, grpc), post(prefix+"/"+method, framed, grpc+"+proto"), post(prefix+"/"+method, message, proto))
+		}
+		return append(asks, post(prefix+"/echo", message[:3], grpc))
+	}
+	service := func(prefix, cluster, more string) string {
+		return fmt.Sprintf("- match: {prefix: %s}\n  route: {cluster: %s}\n%s\n", prefix, cluster, indent(more, "  "))
+	}
 	return []story{
+		{name: "bridge", routes: "routes:\n" + service("/plain", "services", awakeAll("bridge")) + service("/up", "services", awakeAll("bridge.up")) + service("/none", "none", awakeAll("bridge.up")) + service("/absent", "absent", awakeAll("bridge.up")) + service("/v1", "v1", awakeAll("bridge.up")),
+			asks: append(append(calls("/plain"), calls("/up")...), get("/v1?a=b"), post("/v1?a=b", "{}", "content-type: application/json"), post("/none/x", framed, grpc), post("/none/x", message, proto), post("/absent/x", framed, grpc), post("/absent/x", message, proto),
+				deviating(post("/up/echo", "", proto), "a request without content is a message without fields: Envoy calls without a message"))},
 		{name: "compress", routes: "routes:\n" + on("/no-gzip", awakeAll(per("c.gzip", "disabled: true"), "c.br", "c.zstd")) + on("/swapped", awakeAll(per("c.gzip", `overrides: {compressor_library: {name: br, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.brotli.compressor.v3.Brotli}}}`))) +
 			on("/", awakeAll("c.gzip", "c.br", "c.zstd")),
 			asks: append(accept("/", "gzip", "br", "zstd", "br, gzip", "gzip, br", "zstd, gzip", "gzip, zstd", "zstd,gzip;q=1.0,br", "*", "identity", "gzip;q=0", "gzip;q=0,*", "br;q=0.5, *", "x", "", "gzip;q=x", "gzip;q=0.5,br;q=0.4",

@@ -14,8 +14,9 @@ import (
 	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	logsv1 "go.opentelemetry.io/proto/otlp/collector/logs/v1"
-	"google.golang.org/genproto/googleapis/rpc/status"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -33,7 +34,7 @@ func newServices(t *testing.T) services {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := grpc.NewServer()
+	s := grpc.NewServer(grpc.UnknownServiceHandler(echoCall))
 	authv3.RegisterAuthorizationServer(s, authorization{})
 	rlsv3.RegisterRateLimitServiceServer(s, limiting{})
 	logs := &logService{http: make(chan *alsv3.StreamAccessLogsMessage, 100), otlp: make(chan *logsv1.ExportLogsServiceRequest, 100)}
@@ -43,6 +44,25 @@ func newServices(t *testing.T) services {
 	t.Cleanup(s.Stop)
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	return services{port, logs}
+}
+
+// echoCall answers a message with itself, and fails then if its method says so.
+func echoCall(_ any, call grpc.ServerStream) error {
+	message := &wrapperspb.StringValue{}
+	if err := call.RecvMsg(message); err != nil {
+		return err
+	}
+	method, _ := grpc.MethodFromServerStream(call)
+	if strings.HasSuffix(method, "/refuse") {
+		return status.ErrorProto(&rpcstatus.Status{Code: 7, Message: "not you"})
+	}
+	if err := call.SendMsg(message); err != nil {
+		return err
+	}
+	if strings.HasSuffix(method, "/fail") {
+		return status.ErrorProto(&rpcstatus.Status{Code: 5, Message: "no such thing"})
+	}
+	return nil
 }
 
 // logService keeps what it is sent.
@@ -101,18 +121,18 @@ func (authorization) Check(_ context.Context, in *authv3.CheckRequest) (*authv3.
 	switch path[strings.LastIndexByte(path, '/')+1:] {
 	case "allow":
 		metadata, _ := structpb.NewStruct(map[string]any{"who": "jason"})
-		return &authv3.CheckResponse{Status: &status.Status{}, DynamicMetadata: metadata, HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
+		return &authv3.CheckResponse{Status: &rpcstatus.Status{}, DynamicMetadata: metadata, HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
 			Headers:              []*corev3.HeaderValueOption{field("x-asked", string(asked), false), field("x-more", "more", true), action("x-neither", 0), action("x-add", 0), action("x-absent", 1), action("x-over", 2), action("x-exists", 3)},
 			QueryParametersToSet: []*corev3.QueryParameter{{Key: "asked", Value: "1"}}, QueryParametersToRemove: []string{"gone"},
 			HeadersToRemove:      []string{"x-secret"},
 			ResponseHeadersToAdd: []*corev3.HeaderValueOption{field("x-granted", "yes", false)},
 		}}}, nil
 	case "plain":
-		return &authv3.CheckResponse{Status: &status.Status{}}, nil
+		return &authv3.CheckResponse{Status: &rpcstatus.Status{}}, nil
 	case "deny":
-		return &authv3.CheckResponse{Status: &status.Status{Code: 7}}, nil
+		return &authv3.CheckResponse{Status: &rpcstatus.Status{Code: 7}}, nil
 	case "401":
-		return &authv3.CheckResponse{Status: &status.Status{Code: 16}, HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
+		return &authv3.CheckResponse{Status: &rpcstatus.Status{Code: 16}, HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
 			Status: &typev3.HttpStatus{Code: typev3.StatusCode_Unauthorized}, Headers: []*corev3.HeaderValueOption{field("www-authenticate", "Basic", false)}, Body: "who are you?",
 		}}}, nil
 	}

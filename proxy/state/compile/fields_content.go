@@ -40,6 +40,7 @@ var contentFields = fieldcheck.Table{
 			"chunk_size": "content is sent as it comes",
 		},
 	},
+	"envoy.extensions.filters.http.grpc_http1_bridge.v3.Config":                          {Read: "upgrade_protobuf_to_grpc ignore_query_parameters"},
 	"envoy.extensions.filters.http.decompressor.v3.Decompressor":                         {Read: "decompressor_library request_direction_config response_direction_config"},
 	"envoy.extensions.filters.http.decompressor.v3.Decompressor.RequestDirectionConfig":  {Read: "common_config advertise_accept_encoding"},
 	"envoy.extensions.filters.http.decompressor.v3.Decompressor.ResponseDirectionConfig": {Read: "common_config"},

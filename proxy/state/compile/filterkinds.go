@@ -42,6 +42,7 @@ var filterKinds = map[protoreflect.FullName]func(c *Compiler, m proto.Message, i
 	"envoy.extensions.filters.http.compressor.v3.Compressor":            kind(compressorFilter),
 	"envoy.extensions.filters.http.csrf.v3.CsrfPolicy":                  kind(csrfFilter),
 	"envoy.extensions.filters.http.decompressor.v3.Decompressor":        kind(decompressorFilter),
+	"envoy.extensions.filters.http.grpc_http1_bridge.v3.Config":         kind(grpcBridgeFilter),
 	"envoy.extensions.filters.http.grpc_web.v3.GrpcWeb":                 kind(grpcWebFilter[*grpcwebv3.GrpcWeb]),
 	"envoy.extensions.filters.http.header_mutation.v3.HeaderMutation":   kind(mutationFilter),
 	"envoy.extensions.filters.http.header_to_metadata.v3.Config":        kind(toMetadataFilter),

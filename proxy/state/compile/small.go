@@ -11,6 +11,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	bufferv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/buffer/v3"
 	csrfv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/csrf/v3"
+	grpcbridgev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_http1_bridge/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	tometadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_to_metadata/v3"
 	setmetadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_metadata/v3"
@@ -19,6 +20,7 @@ import (
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/buffer"
 	"github.com/lateenmesh/lateen/proxy/filter/csrf"
+	"github.com/lateenmesh/lateen/proxy/filter/grpcbridge"
 	"github.com/lateenmesh/lateen/proxy/filter/grpcweb"
 	"github.com/lateenmesh/lateen/proxy/filter/metadata"
 	"github.com/lateenmesh/lateen/proxy/filter/mutation"
@@ -37,6 +39,10 @@ func always(f stream.Filter) builder {
 
 func grpcWebFilter[M proto.Message](*Compiler, M) (builder, error) {
 	return always(grpcweb.Filter{}), nil
+}
+
+func grpcBridgeFilter(_ *Compiler, m *grpcbridgev3.Config) (builder, error) {
+	return always(grpcbridge.Filter{Upgrade: m.GetUpgradeProtobufToGrpc(), NoQuery: m.GetIgnoreQueryParameters()}), nil
 }
 
 func bufferFilter(_ *Compiler, m *bufferv3.Buffer) (builder, error) {
