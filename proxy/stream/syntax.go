@@ -37,6 +37,16 @@ func ValidTarget(s string) bool {
 	return s != ""
 }
 
+// ValidValue reports whether s may be a field's value: nothing in it ends a line.
+func ValidValue(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' && s[i] != '\t' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
 // forbiddenTrailers may not stand behind the content: they would change how the
 // message is framed, routed or who it is from (RFC 9110 section 6.5.1).
 var forbiddenTrailers = []string{

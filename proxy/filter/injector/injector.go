@@ -41,16 +41,8 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	return next.Handle(req)
 }
 
-// fit reports whether a credential may stand in a field: one that ends a line
-// would make a field of its own.
-func fit(value string) bool {
-	for i := range len(value) {
-		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return value != ""
-}
+// fit reports whether a credential may stand in a field.
+func fit(value string) bool { return value != "" && stream.ValidValue(value) }
 
 // Secret is a credential that is kept elsewhere, and may change there.
 type Secret func() (value string, ok bool)

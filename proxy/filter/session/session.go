@@ -25,10 +25,11 @@ type Filter struct {
 
 // State is where a client carries its endpoint.
 type State interface {
-	// Endpoint is the one that a request names; empty for none.
+	// Endpoint is the one that a request names; empty for none. What only the client
+	// and the proxy have between them is taken off the request.
 	Endpoint(req *stream.Request) string
-	// Tell tells the client.
-	Tell(req *stream.Request, h *stream.Header, endpoint string)
+	// Tell tells the client who has answered, where it does not know it already.
+	Tell(req *stream.Request, h *stream.Header, endpoint string, known bool)
 }
 
 // Handle implements [stream.Filter].
@@ -37,9 +38,8 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	req.Info.Wanted = stream.Wanted{Endpoint: wanted, Only: f.Strict, Status: f.Status}
 	resp, err := next.Handle(req)
 	if err == nil && req.Info.Upstream.IsValid() {
-		if got := req.Info.Upstream.String(); got != wanted {
-			f.State.Tell(req, &resp.Header, got)
-		}
+		got := req.Info.Upstream.String()
+		f.State.Tell(req, &resp.Header, got, got == wanted)
 	}
 	return resp, err
 }
@@ -59,7 +59,10 @@ func (s Header) Endpoint(req *stream.Request) string {
 }
 
 // Tell implements [State].
-func (s Header) Tell(_ *stream.Request, h *stream.Header, endpoint string) {
+func (s Header) Tell(_ *stream.Request, h *stream.Header, endpoint string, known bool) {
+	if known {
+		return
+	}
 	h.Set(s.Name, base64.StdEncoding.EncodeToString([]byte(endpoint)))
 }
 
@@ -138,8 +141,8 @@ func decode(message []byte) (address string, expires int64, ok bool) {
 }
 
 // Tell implements [State].
-func (s *Cookie) Tell(req *stream.Request, h *stream.Header, endpoint string) {
-	if s.Path != "" && !within(req.PathOnly(), s.Path) {
+func (s *Cookie) Tell(req *stream.Request, h *stream.Header, endpoint string, known bool) {
+	if known || s.Path != "" && !within(req.PathOnly(), s.Path) {
 		return
 	}
 	message := protowire.AppendString(protowire.AppendTag(nil, fieldAddress, protowire.BytesType), endpoint)

@@ -76,6 +76,50 @@ func TestHeader(t *testing.T) {
 	}
 }
 
+func TestEnvelope(t *testing.T) {
+	const one = "MTAuMC4wLjE6ODA=" // 10.0.0.1:80
+	for value, want := range map[string][3]string{
+		one + ";UV:bWluZQ==":            {"10.0.0.1:80", "mine", "ok"},
+		one + ";XX:y;UV:bWluZQ==;UV:eQ": {"10.0.0.1:80", "mine", "ok"},
+		"???;UV:bWluZQ==":               {"", "mine", "ok"},
+		one:                             {"", "", ""},
+		"mine":                          {"", "", ""},
+		one + ";UV:YQ0KYjogYw==":        {"", "", ""}, // two lines
+	} {
+		endpoint, inner, ok := openEnvelope(value)
+		if endpoint != want[0] || inner != want[1] || ok != (want[2] != "") {
+			t.Errorf("%q: %q, %q, %v", value, endpoint, inner, ok)
+		}
+	}
+	s := Envelope{"x-session"}
+	req := &stream.Request{}
+	req.Header.Add("X-Session", one+";UV:bWluZQ==")
+	if endpoint := s.Endpoint(req); endpoint != "10.0.0.1:80" || req.Header.Get("x-session") != "mine" {
+		t.Errorf("got %q, left %q", endpoint, req.Header.Get("x-session"))
+	}
+	var h stream.Header
+	s.Tell(req, &h, "10.0.0.1:80", true)
+	if h.Len() != 0 {
+		t.Error("told a client without a session")
+	}
+	h.Add("x-session", "mine")
+	s.Tell(req, &h, "10.0.0.1:80", true)
+	if got := h.Get("x-session"); got != one+";UV:bWluZQ==" {
+		t.Errorf("told %q", got)
+	}
+}
+
+// What is taken out of an envelope can stand in a field.
+func FuzzEnvelope(f *testing.F) {
+	f.Add("MTAuMC4wLjE6ODA=;UV:bWluZQ==")
+	f.Add("MTAuMC4wLjE6ODA=;UV:YQ0KYjogYw==")
+	f.Fuzz(func(t *testing.T, value string) {
+		if _, inner, ok := openEnvelope(value); ok && (inner == "" || !stream.ValidValue(inner)) {
+			t.Errorf("%q gave %q", value, inner)
+		}
+	})
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte("\x0a\x0b127.0.0.1:1\x10\x01"))
 	f.Fuzz(func(t *testing.T, message []byte) {

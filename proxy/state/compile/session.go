@@ -4,6 +4,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	sessionv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/stateful_session/v3"
 	cookiev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/stateful_session/cookie/v3"
+	envelopev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/stateful_session/envelope/v3"
 	headerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/stateful_session/header/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -56,6 +57,8 @@ func sessionState(m *corev3.TypedExtensionConfig) (session.State, error) {
 	switch s := opened.(type) {
 	case *headerv3.HeaderBasedSessionState:
 		return session.Header{Name: s.GetName()}, nil
+	case *envelopev3.EnvelopeSessionState:
+		return session.Envelope{Name: s.GetHeader().GetName()}, nil
 	case *cookiev3.CookieBasedSessionState:
 		c := s.GetCookie()
 		out := &session.Cookie{Name: c.GetName(), Path: c.GetPath(), TTL: c.GetTtl().AsDuration()}
@@ -68,6 +71,6 @@ func sessionState(m *corev3.TypedExtensionConfig) (session.State, error) {
 		}
 		return out, nil
 	default:
-		return nil, fieldcheck.Refuse("", "%s is not supported, write CookieBasedSessionState or HeaderBasedSessionState", opened.ProtoReflect().Descriptor().FullName())
+		return nil, fieldcheck.Refuse("", "%s is not supported, write CookieBasedSessionState, HeaderBasedSessionState or EnvelopeSessionState", opened.ProtoReflect().Descriptor().FullName())
 	}
 }
