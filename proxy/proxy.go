@@ -127,7 +127,7 @@ func New(c Config) (*Proxy, error) {
 	sc := state.Config{
 		Listeners: p.listeners,
 		Clusters:  cluster.Deps{Dial: c.Dial, Resolve: c.Resolve, Log: c.Log},
-		Telemetry: p.telemetry, Secrets: c.Secrets, Self: self, NodeID: node.GetId(), Service: node.GetCluster(), Overload: pressure, Log: c.Log,
+		Telemetry: p.telemetry, Secrets: c.Secrets, Self: self, NodeID: node.GetId(), NodeMetadata: node.GetMetadata(), Service: node.GetCluster(), Overload: pressure, Log: c.Log,
 	}
 	p.runtime = runtime.New(c.Bootstrap.Runtime)
 	sc.Runtime = p.runtime

@@ -24,6 +24,7 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/listener"
@@ -71,6 +72,8 @@ type Config struct {
 	// Self and NodeID are who this proxy is.
 	Self   stream.Peer
 	NodeID string
+	// NodeMetadata is the node's, nil for none.
+	NodeMetadata *structpb.Struct
 	// Service is the node's cluster.
 	Service string
 	// Failing is true while health checks are to fail; nil is never.
@@ -137,7 +140,7 @@ func New(c Config) *State {
 		}
 	}
 	s.compiler = &compile.Compiler{
-		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, Service: c.Service, Telemetry: c.Telemetry, Locate: c.Locate, Failing: c.Failing, Overload: c.Overload, Runtime: c.Runtime, Log: c.Log,
+		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, NodeMetadata: c.NodeMetadata, Service: c.Service, Telemetry: c.Telemetry, Locate: c.Locate, Failing: c.Failing, Overload: c.Overload, Runtime: c.Runtime, Log: c.Log,
 	}
 	s.takeOwn()
 	return s

@@ -31,7 +31,7 @@ func bootstrapText(p *peer, up upstreams) string {
 		fmt.Fprintf(&hosts, "- name: %s\n  domains: [%q]\n%s\n", s.name, s.name, indent(s.routes, "  "))
 	}
 	return fmt.Sprintf(`
-node: {id: test, cluster: test}
+node: {id: test, cluster: test, metadata: {labels: {app: shop, tier: web, count: 1}}}
 %s
 static_resources:
   secrets:

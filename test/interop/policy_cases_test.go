@@ -117,6 +117,9 @@ func filters() string {
     transport_api_version: V3
     grpc_service: {envoy_grpc: {cluster_name: services}, timeout: 2s}
     with_request_body: {max_request_bytes: 1024}
+    bootstrap_metadata_labels_key: labels
+    include_peer_certificate: true
+    include_tls_session: true
 - name: authz.dead
   disabled: true
   typed_config:

@@ -110,7 +110,7 @@ func (authorization) Check(_ context.Context, in *authv3.CheckRequest) (*authv3.
 	}
 	slices.Sort(told)
 	asked, _ := json.Marshal([]any{h.GetMethod(), h.GetPath(), h.GetHost(), h.GetScheme(), h.GetProtocol(), h.GetBody(), h.GetSize(), told,
-		in.GetAttributes().GetContextExtensions(), in.GetAttributes().GetDestination().GetAddress().GetSocketAddress().GetAddress()})
+		in.GetAttributes().GetContextExtensions(), in.GetAttributes().GetDestination().GetAddress().GetSocketAddress().GetAddress(), in.GetAttributes().GetDestination().GetLabels(), in.GetAttributes().GetSource().GetCertificate(), in.GetAttributes().GetTlsSession() == nil})
 	path, _, _ := strings.Cut(h.GetPath(), "?")
 	action := func(name string, a corev3.HeaderValueOption_HeaderAppendAction) *corev3.HeaderValueOption {
 		return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: "service"}, AppendAction: a}

@@ -31,6 +31,9 @@ type Filter struct {
 	Partial bool
 	// Extensions are further facts for the service, by the route.
 	Extensions map[string]string
+	// Charge counts a refusal among the replies of the cluster to which the request
+	// would have gone; nil counts none.
+	Charge func(cluster string, status int)
 }
 
 // Service answers whether a request may go on.
@@ -96,6 +99,9 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 		req.Info.Metadata.Set(Namespace, key, value)
 	}
 	if !a.Allowed {
+		if f.Charge != nil && req.Info.Cluster != "" {
+			f.Charge(req.Info.Cluster, a.Status)
+		}
 		return nil, &stream.Refusal{Status: a.Status, Flags: stream.Unauthorized, Details: "ext_authz_denied", Header: a.Header, Body: a.Body}
 	}
 	a.change(&req.Header)

@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"crypto/x509"
 	"encoding/binary"
 	"net/netip"
 	"testing"
@@ -59,7 +60,7 @@ func TestGate(t *testing.T) {
 		g := tc.gate
 		g.Caller = &upcall.Caller{Handler: tc.service}
 		conn := &stream.Conn{Remote: netip.MustParseAddrPort("10.0.0.1:99"), Local: netip.MustParseAddrPort("10.0.0.2:5432"), TLS: &stream.TLS{SNI: "db", URISANs: []string{"spiffe://a"}, LocalURI: "spiffe://b"}}
-		g.TLS = true
+		g.Facts = Facts{TLS: true, Labels: map[string]string{"app": "db"}}
 		var info stream.Info
 		admitted, why := g.Admit(conn, &info)
 		if admitted != tc.admitted || why != tc.why || tc.service.calls != tc.calls || (info.Flags == stream.Unauthorized) == admitted {
@@ -67,8 +68,39 @@ func TestGate(t *testing.T) {
 		}
 		a := tc.service.asked.GetAttributes()
 		if tc.calls > 0 && (a.GetSource().GetPrincipal() != "spiffe://a" || a.GetDestination().GetPrincipal() != "spiffe://b" || a.GetSource().GetAddress().GetSocketAddress().GetPortValue() != 99 ||
-			a.GetDestination().GetAddress().GetSocketAddress().GetPortValue() != 5432 || a.GetTlsSession().GetSni() != "db" || a.GetRequest() != nil) {
+			a.GetDestination().GetAddress().GetSocketAddress().GetPortValue() != 5432 || a.GetTlsSession().GetSni() != "db" || a.GetDestination().GetLabels()["app"] != "db" || a.GetRequest() != nil) {
 			t.Errorf("%s: asked %v", name, a)
 		}
+	}
+}
+
+// The HTTP filter's service is told the same of the connection, where it is asked
+// for.
+func TestFacts(t *testing.T) {
+	conn := &stream.Conn{TLS: &stream.TLS{SNI: "shop", Peer: &x509.Certificate{Raw: []byte("cert")}}}
+	for want, f := range map[[2]string]Facts{{"", ""}: {}, {"", "shop"}: {TLS: true}, {"-----BEGIN+CERTIFICATE-----%0AY2VydA%3D%3D%0A-----END+CERTIFICATE-----%0A", ""}: {Certificate: true}} {
+		service := &answering{answer: &authv3.CheckResponse{Status: &status.Status{}}}
+		g := &GRPC{Caller: &upcall.Caller{Handler: service}, Facts: f}
+		if _, err := g.Check(&Question{Req: &stream.Request{Conn: conn, Info: &stream.Info{}}}); err != nil {
+			t.Fatal(err)
+		}
+		a := service.asked.GetAttributes()
+		if got := [2]string{a.GetSource().GetCertificate(), a.GetTlsSession().GetSni()}; got != want {
+			t.Errorf("told %q; want %q", got, want)
+		}
+	}
+}
+
+// A refusal counts among the replies of the request's cluster.
+func TestCharge(t *testing.T) {
+	counted := 0
+	f := &Filter{PerMillion: 1_000_000, Charge: func(cluster string, status int) {
+		if cluster == "shop" {
+			counted = status
+		}
+	}, Service: service(func(*Question) (*Answer, error) { return &Answer{Status: 403}, nil })}
+	req := &stream.Request{Info: &stream.Info{Cluster: "shop"}}
+	if _, err := f.Handle(req, nil); err == nil || counted != 403 {
+		t.Errorf("counted %d, %v", counted, err)
 	}
 }

@@ -25,6 +25,7 @@ type GRPC struct {
 	Raw bool
 	// Namespaces of the request's metadata are told.
 	Namespaces []string
+	Facts      Facts
 }
 
 // Check implements [Service].
@@ -107,19 +108,13 @@ func (s *GRPC) request(q *Question) *authv3.CheckRequest {
 	} else {
 		http.Body = strings.ToValidUTF8(string(q.Body), "!")
 	}
-	source, destination := ends(req.Conn)
-	attributes := &authv3.AttributeContext{
-		Source: source, Destination: destination,
-		Request: &authv3.AttributeContext_Request{Time: timestamppb.New(req.Info.Start), Http: http}, ContextExtensions: q.Extensions,
-		MetadataContext: &corev3.Metadata{},
-	}
+	attributes := s.Facts.of(req.Conn)
+	attributes.Request = &authv3.AttributeContext_Request{Time: timestamppb.New(req.Info.Start), Http: http}
+	attributes.ContextExtensions, attributes.MetadataContext = q.Extensions, &corev3.Metadata{}
 	if len(s.Namespaces) > 0 {
 		if told := upcall.Metadata(&req.Info.Metadata, s.Namespaces); told != nil {
 			attributes.MetadataContext = told
 		}
-	}
-	if t := req.Conn.TLS; t != nil {
-		attributes.TlsSession = &authv3.AttributeContext_TLSSession{Sni: t.SNI}
 	}
 	return &authv3.CheckRequest{Attributes: attributes}
 }

@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"sync"
 
+	"google.golang.org/protobuf/types/known/structpb"
+
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
 	"github.com/lateenmesh/lateen/proxy/overload"
@@ -36,6 +38,8 @@ type Compiler struct {
 	// Self is this proxy's workload, NodeID its name on the wire.
 	Self   stream.Peer
 	NodeID string
+	// NodeMetadata is the node's, nil for none.
+	NodeMetadata *structpb.Struct
 	// Service is the node's cluster: what the proxy is called where its workload is
 	// not known.
 	Service string

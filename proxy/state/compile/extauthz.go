@@ -22,6 +22,9 @@ func extAuthzFilter(c *Compiler, m *authzv3.ExtAuthz) (builder, error) {
 		PerMillion: 1_000_000, DenyOthers: m.GetDenyAtDisable().GetDefaultValue().GetValue(), FailOpen: m.GetFailureModeAllow(), Mark: m.GetFailureModeAllowHeaderAdd(),
 		StatusOnError: int(m.GetStatusOnError().GetCode()),
 	}
+	if charge := m.GetChargeClusterResponseStats(); charge == nil || charge.GetValue() {
+		base.Charge = c.charge
+	}
 	authBody(&base, m.GetWithRequestBody())
 	if f := m.GetFilterEnabled(); f != nil {
 		base.PerMillion = perMillion(f.GetDefaultValue())
@@ -75,11 +78,36 @@ func (c *Compiler) authzGate(m *networkauthzv3.ExtAuthz) (*extauthz.Gate, error)
 	if err != nil {
 		return nil, fieldcheck.At("grpc_service", err)
 	}
-	g := &extauthz.Gate{Caller: caller, FailOpen: m.GetFailureModeAllow(), Certificate: m.GetIncludePeerCertificate(), TLS: m.GetIncludeTlsSession()}
+	g := &extauthz.Gate{Caller: caller, FailOpen: m.GetFailureModeAllow(), Facts: c.authFacts(m)}
 	if w := m.GetFilterEnabledMetadata(); w != nil {
 		g.When, err = metadataHolds(w)
 	}
 	return g, fieldcheck.At("filter_enabled_metadata", err)
+}
+
+// charge counts a reply among those of a cluster.
+func (c *Compiler) charge(name string, status int) {
+	if h := c.Lookup(name); h != nil {
+		if cluster := h.Load(); cluster != nil {
+			cluster.Stats.Count(status)
+		}
+	}
+}
+
+// authFacts reads what both kinds of filters may tell of a connection.
+func (c *Compiler) authFacts(m interface {
+	GetIncludePeerCertificate() bool
+	GetIncludeTlsSession() bool
+	GetBootstrapMetadataLabelsKey() string
+}) extauthz.Facts {
+	f := extauthz.Facts{Certificate: m.GetIncludePeerCertificate(), TLS: m.GetIncludeTlsSession()}
+	for name, value := range c.NodeMetadata.GetFields()[m.GetBootstrapMetadataLabelsKey()].GetStructValue().GetFields() {
+		if f.Labels == nil {
+			f.Labels = map[string]string{}
+		}
+		f.Labels[name] = value.GetStringValue()
+	}
+	return f
 }
 
 func authBody(f *extauthz.Filter, m *authzv3.BufferSettings) {
@@ -91,7 +119,7 @@ func (c *Compiler) grpcAuthz(m *authzv3.ExtAuthz) (extauthz.Service, error) {
 	if err != nil {
 		return nil, fieldcheck.At("grpc_service", err)
 	}
-	s := &extauthz.GRPC{Caller: caller, Raw: m.GetWithRequestBody().GetPackAsBytes(), Namespaces: m.GetMetadataContextNamespaces()}
+	s := &extauthz.GRPC{Caller: caller, Raw: m.GetWithRequestBody().GetPackAsBytes(), Namespaces: m.GetMetadataContextNamespaces(), Facts: c.authFacts(m)}
 	return s, nameLists(
 		nameList{"allowed_headers", m.GetAllowedHeaders(), &s.Tell},
 		nameList{"disallowed_headers", m.GetDisallowedHeaders(), &s.Withhold},

@@ -72,19 +72,15 @@ var policyFields = fieldcheck.Table{
 	"envoy.type.v3.HttpStatus":                                                {Read: "code"},
 	"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz": {
 		Read: "grpc_service http_service transport_api_version failure_mode_allow failure_mode_allow_header_add with_request_body status_on_error metadata_context_namespaces filter_enabled " +
-			"filter_enabled_metadata deny_at_disable allowed_headers disallowed_headers clear_route_cache",
+			"filter_enabled_metadata deny_at_disable allowed_headers disallowed_headers clear_route_cache include_peer_certificate include_tls_session charge_cluster_response_stats bootstrap_metadata_labels_key",
 		Ignored: map[string]string{
-			"stat_prefix":                   "only a name in statistics",
-			"include_tls_session":           "the server name is always told",
-			"charge_cluster_response_stats": "the cluster's statistics count the calls",
-			"emit_filter_state_stats":       "only statistics",
-			"include_peer_certificate":      "the principal is told, the certificate is not",
-			"bootstrap_metadata_labels_key": "a workload's labels are not told",
+			"stat_prefix":             "only a name in statistics",
+			"emit_filter_state_stats": "only statistics",
 		},
 	},
 	"envoy.extensions.filters.network.ext_authz.v3.ExtAuthz": {
-		Read:    "grpc_service failure_mode_allow include_peer_certificate transport_api_version filter_enabled_metadata include_tls_session",
-		Ignored: map[string]string{"stat_prefix": "only statistics", "send_tls_alert_on_denial": "the connection is closed", "bootstrap_metadata_labels_key": "labels are not told"},
+		Read:    "grpc_service failure_mode_allow include_peer_certificate transport_api_version filter_enabled_metadata include_tls_session bootstrap_metadata_labels_key",
+		Ignored: map[string]string{"stat_prefix": "only statistics", "send_tls_alert_on_denial": "the connection is closed"},
 	},
 	"envoy.extensions.filters.http.ext_authz.v3.BufferSettings":       {Read: "max_request_bytes allow_partial_message pack_as_bytes"},
 	"envoy.extensions.filters.http.ext_authz.v3.HttpService":          {Read: "server_uri path_prefix authorization_request authorization_response"},
