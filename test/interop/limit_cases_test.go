@@ -7,6 +7,16 @@ const limitFilters = `
 - name: limit.local
   disabled: true
   typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit, stat_prefix: local}
+- name: limit.including
+  disabled: true
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+    stat_prefix: local
+    filter_enabled: {default_value: {numerator: 100}}
+    filter_enforced: {default_value: {numerator: 100}}
+    vh_rate_limits: INCLUDE
+    token_bucket: {max_tokens: 100, fill_interval: 3600s}
+    descriptors: [{entries: [{key: generic_key, value: host}], token_bucket: {max_tokens: 1, fill_interval: 3600s}}]
 - name: limit.global
   disabled: true
   typed_config:
@@ -44,6 +54,10 @@ func limited(prefix, limits, more string) string {
 
 func limitStories() []story {
 	const two = "token_bucket: {max_tokens: 2, tokens_per_fill: 1, fill_interval: 3600s}"
+	perHost := func(prefix, limits, more string) string {
+		const route, host = "{entries: [{key: generic_key, value: route}], token_bucket: {max_tokens: 2, fill_interval: 3600s}}", "{entries: [{key: generic_key, value: host}], token_bucket: {max_tokens: 1, fill_interval: 3600s}}"
+		return limited(prefix, limits, local("token_bucket: {max_tokens: 100, fill_interval: 3600s}\ndescriptors: ["+route+", "+host+"]"+more))
+	}
 	asked := func(actions string) string { return "{actions: [" + actions + "]}" }
 	global := func(prefix, actions string) string { return limited(prefix, asked(actions), awake("limit.global")) }
 	return []story{
@@ -62,6 +76,20 @@ func limitStories() []story {
 				get("/marked"), get("/marked", "x-user: ann"), get("/other", "x-user: ann"), get("/unset"), get("/unset"), get("/user"), get("/user", "x-user: jason"), get("/user", "x-user: jason"), get("/user", "x-user: ann"), get("/user", "x-user: ann"),
 				get("/path"), get("/path"), get("/path", "x-slow: 1"), get("/path", "x-slow: 1"),
 			}},
+		{name: "local-host", routes: "rate_limits: [{actions: [{generic_key: {descriptor_value: host}}]}]\nroutes:\n" +
+			perHost("/override", "{actions: [{generic_key: {descriptor_value: route}}]}", "") + perHost("/include", "{actions: [{generic_key: {descriptor_value: route}}]}", "\nvh_rate_limits: INCLUDE") +
+			perHost("/ignore/none", "", "\nvh_rate_limits: IGNORE") + perHost("/ignore", "{actions: [{generic_key: {descriptor_value: route}}]}", "\nvh_rate_limits: IGNORE") + perHost("/none", "", "") +
+			limited("/filter", "{actions: [{generic_key: {descriptor_value: route}}]}", awake("limit.including")) +
+			limited("/values", asked("{request_headers: {header_name: x-user, descriptor_key: user}}"), local("token_bucket: {max_tokens: 100, fill_interval: 3600s}\nmax_dynamic_descriptors: 2\ndescriptors: [{entries: [{key: user}], token_bucket: {max_tokens: 1, fill_interval: 3600s}}]")),
+			asks: func() (asks []ask) {
+				for _, path := range []string{"/override", "/include", "/ignore/none", "/ignore", "/none", "/filter"} {
+					asks = append(asks, get(path), get(path), get(path))
+				}
+				for _, user := range []string{"ann", "bob", "ann", "eve", "ann", "bob", "eve"} {
+					asks = append(asks, get("/values", "x-user: "+user))
+				}
+				return asks
+			}()},
 		{name: "global", routes: "rate_limits: [{actions: [{generic_key: {descriptor_value: host}}]}]\nroutes:\n" +
 			global("/generic", "{generic_key: {descriptor_value: a}}, {generic_key: {descriptor_key: k, descriptor_value: b}}") +
 			global("/header", "{request_headers: {header_name: x-user, descriptor_key: user}}") +

@@ -171,5 +171,5 @@ func field(name string, value uint64) stream.Field {
 	return stream.Field{Name: name, Value: strconv.FormatUint(value, 10)}
 }
 
-// String is the descriptor as a key.
-func (d Descriptor) String() string { return fmt.Sprint([]Entry(d)) }
+// key is the descriptor as a key.
+func (d Descriptor) key() string { return fmt.Sprintf("%q", []Entry(d)) }

@@ -1,6 +1,8 @@
 package ratelimit
 
 import (
+	"cmp"
+	"container/list"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -52,16 +54,23 @@ func (b *Bucket) Take(now time.Time) (taken bool, left uint64, wait time.Duratio
 type Limited struct {
 	Descriptor
 	Bucket *Bucket
-	// Like makes the buckets of a descriptor with free values.
+	// Like makes the buckets of a descriptor with free values, Most how many of them
+	// there are (20 when zero): the one that has not been asked for longest goes.
 	Like func() *Bucket
+	Most int
 
 	mu   sync.Mutex
-	each map[string]*Bucket // guarded by mu
+	each map[string]*list.Element // guarded by mu: of used, by descriptor
+	used list.List                // guarded by mu: of valued, the latest first
 }
 
-// mostValues bounds how many buckets a descriptor with free values has: when
-// there are more, all begin anew.
-const mostValues = 10_000
+// valued is a bucket of one value.
+type valued struct {
+	key string
+	*Bucket
+}
+
+const defaultMost = 20
 
 // of is the bucket for a descriptor, nil when it is not this one's.
 func (l *Limited) of(d Descriptor) *Bucket {
@@ -78,17 +87,21 @@ func (l *Limited) of(d Descriptor) *Bucket {
 	if !free {
 		return l.Bucket
 	}
-	key := d.String()
+	key := d.key()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.each[key]
-	if b == nil {
-		if l.each == nil || len(l.each) >= mostValues {
-			l.each = map[string]*Bucket{}
-		}
-		b = l.Like()
-		l.each[key] = b
+	if e := l.each[key]; e != nil {
+		l.used.MoveToFront(e)
+		return e.Value.(valued).Bucket
 	}
+	if l.each == nil {
+		l.each = map[string]*list.Element{}
+	}
+	if len(l.each) >= cmp.Or(l.Most, defaultMost) {
+		delete(l.each, l.used.Remove(l.used.Back()).(valued).key)
+	}
+	b := l.Like()
+	l.each[key] = l.used.PushFront(valued{key, b})
 	return b
 }
 

@@ -131,3 +131,18 @@ func TestFreeValues(t *testing.T) {
 		t.Errorf("%d let through", next.n.Load())
 	}
 }
+
+// Of more values than are kept, the one that has not come longest begins anew.
+func TestMostValues(t *testing.T) {
+	like := func() *Bucket { return NewBucket(1, 1, time.Hour) }
+	l := &Local{Enabled: 1_000_000, Enforced: 1_000_000, Rules: []Rule{{Actions: []Action{Field{Name: "x-user", Key: "user"}}}},
+		Limits: []*Limited{{Descriptor: Descriptor{{"user", ""}}, Bucket: like(), Like: like, Most: 2}}}
+	for i, tc := range []struct {
+		user string
+		over bool
+	}{{"ann", false}, {"bob", false}, {"ann", true}, {"eve", false}, {"ann", true}, {"bob", false}, {"eve", false}} {
+		if _, err := l.Handle(asking("/", "x-user", tc.user), &passed{}); (err != nil) != tc.over {
+			t.Errorf("%d: %s: got %v", i, tc.user, err)
+		}
+	}
+}

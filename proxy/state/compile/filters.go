@@ -54,9 +54,8 @@ type httpFilter struct {
 type spot struct {
 	// forward is what the route does; nil when it does not go upstream.
 	forward *route.Forward
-	// limits are its rate limits; bothLimits takes the host's beside the route's.
-	limits     limits
-	bothLimits bool
+	// limits are its rate limits.
+	limits limits
 	// compressors are the route's filters that compress; filters join as they are
 	// built, the last one first.
 	compressors compress.Group

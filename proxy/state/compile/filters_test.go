@@ -10,10 +10,12 @@ import (
 	xdsv3 "github.com/cncf/xds/go/xds/type/v3"
 	peerv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/peer_metadata/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	injectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	genericv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/generic/v3"
@@ -212,6 +214,19 @@ func TestFilterStateObjects(t *testing.T) {
 		"format_string.json_form": {Key: key, FactoryKey: "envoy.string", Value: &statev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: &structpb.Struct{}}}}},
 	} {
 		if _, err := compiler().object(v); (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v; want %q", err, want)
+		}
+	}
+}
+
+// Limits that would be kept otherwise than they are written are refused.
+func TestLocalLimitsThatAreRefused(t *testing.T) {
+	for want, m := range map[string]*localv3.LocalRateLimit{
+		"":                          {MaxDynamicDescriptors: wrapperspb.UInt32(1)},
+		"local_cluster_rate_limit:": {LocalClusterRateLimit: &ratelimitv3.LocalClusterRateLimit{}},
+		"max_dynamic_descriptors:":  {MaxDynamicDescriptors: wrapperspb.UInt32(0)},
+	} {
+		if _, err := compiler().localLimit(m); (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v; want %q", err, want)
 		}
 	}

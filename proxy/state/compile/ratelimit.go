@@ -17,13 +17,17 @@ import (
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
-// limits are the rate limits that a route and its virtual host name.
-type limits struct{ route, host []ratelimit.Rule }
+// limits are the rate limits that a route and its virtual host name. both is set
+// where the route asks for its host's beside its own.
+type limits struct {
+	route, host []ratelimit.Rule
+	both        bool
+}
 
 // applied are those in force: the host's too where the route has none, or where
-// it asks for them.
-func (l limits) applied(both bool) []ratelimit.Rule {
-	if both || len(l.route) == 0 {
+// it asks for them, unless they are to be ignored.
+func (l limits) applied(host commonv3.VhRateLimitsOptions) []ratelimit.Rule {
+	if l.both || host == commonv3.VhRateLimitsOptions_INCLUDE || host == commonv3.VhRateLimitsOptions_OVERRIDE && len(l.route) == 0 {
 		return append(append([]ratelimit.Rule(nil), l.route...), l.host...)
 	}
 	return l.route
@@ -37,6 +41,7 @@ func localLimitFilter(c *Compiler, m *localv3.LocalRateLimit) (builder, error) {
 	}
 	return func(override proto.Message, on *spot) (stream.Filter, error) {
 		var f *ratelimit.Local
+		host := m.GetVhRateLimits()
 		if override == nil {
 			copied := *shared
 			f = &copied
@@ -49,12 +54,13 @@ func localLimitFilter(c *Compiler, m *localv3.LocalRateLimit) (builder, error) {
 			if f, err = c.localLimit(own); err != nil {
 				return nil, err
 			}
+			host = own.GetVhRateLimits()
 		}
 		if f.Enabled == 0 || f.Bucket == nil && len(f.Limits) == 0 {
 			return nil, nil
 		}
 		if len(f.Rules) == 0 {
-			f.Rules = on.limits.applied(on.bothLimits)
+			f.Rules = on.limits.applied(host)
 		}
 		return f, nil
 	}, nil
@@ -77,12 +83,21 @@ func (c *Compiler) localLimit(m *localv3.LocalRateLimit) (*ratelimit.Local, erro
 	if b := m.GetTokenBucket(); b != nil {
 		f.Bucket = bucket(b)()
 	}
+	if m.GetLocalClusterRateLimit() != nil {
+		return nil, fieldcheck.Refuse("local_cluster_rate_limit", "is not supported: limits are each proxy's own, write the ratelimit filter for one of all")
+	}
+	most := 0
+	if n := m.GetMaxDynamicDescriptors(); n != nil {
+		if most = int(n.GetValue()); most == 0 {
+			return nil, fieldcheck.Refuse("max_dynamic_descriptors", "must be 1 at least")
+		}
+	}
 	for i, d := range m.GetDescriptors() {
 		if d.GetTokenBucket() == nil {
 			return nil, fieldcheck.Refuse(fmt.Sprintf("descriptors[%d].token_bucket", i), "is missing")
 		}
 		make := bucket(d.GetTokenBucket())
-		l := &ratelimit.Limited{Bucket: make(), Like: make}
+		l := &ratelimit.Limited{Bucket: make(), Like: make, Most: most}
 		for _, e := range d.GetEntries() {
 			l.Descriptor = append(l.Descriptor, ratelimit.Entry{Key: e.GetKey(), Value: e.GetValue()})
 		}
@@ -146,7 +161,7 @@ func globalLimitFilter(c *Compiler, m *globalv3.RateLimit) (builder, error) {
 	return func(override proto.Message, on *spot) (stream.Filter, error) {
 		f := base
 		f.Rules = own
-		both := on.bothLimits
+		host := commonv3.VhRateLimitsOptions_OVERRIDE
 		if override != nil {
 			per, ok := override.(*globalv3.RateLimitPerRoute)
 			if !ok {
@@ -159,13 +174,10 @@ func globalLimitFilter(c *Compiler, m *globalv3.RateLimit) (builder, error) {
 			if f.Rules, err = limitRules(per.GetRateLimits(), "rate_limits"); err != nil {
 				return nil, err
 			}
-			both = both || per.GetVhRateLimits() == globalv3.RateLimitPerRoute_INCLUDE
-			if per.GetVhRateLimits() == globalv3.RateLimitPerRoute_IGNORE && len(f.Rules) == 0 {
-				f.Rules = on.limits.route
-			}
+			host = commonv3.VhRateLimitsOptions(per.GetVhRateLimits()) // the same numbers
 		}
 		if len(f.Rules) == 0 {
-			f.Rules = on.limits.applied(both)
+			f.Rules = on.limits.applied(host)
 		}
 		if len(f.Rules) == 0 {
 			return nil, nil

@@ -109,7 +109,7 @@ func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Fil
 	if on.limits.route, err = limitRules(a.GetRateLimits(), "route.rate_limits"); err != nil {
 		return nil, err
 	}
-	on.bothLimits = a.GetIncludeVhRateLimits().GetValue() //nolint:staticcheck // still written
+	on.limits.both = a.GetIncludeVhRateLimits().GetValue() //nolint:staticcheck // still written
 	if on.forward != nil && len(on.forward.Clusters) == 1 {
 		out.Cluster = on.forward.Clusters[0].Cluster
 	}
