@@ -105,12 +105,12 @@ func limitStories() []story {
 			limited("/two", "{actions: [{generic_key: {descriptor_value: a}}]}, {actions: [{generic_key: {descriptor_value: b}}]}, {stage: 1, actions: [{generic_key: {descriptor_value: c}}]}", awake("limit.global")) +
 			"- {match: {prefix: /both}, route: {cluster: v1, include_vh_rate_limits: true, rate_limits: [{actions: [{generic_key: {descriptor_value: a}}]}]}, " + awake("limit.global") + "}\n" +
 			limited("/shut", asked("{request_headers: {header_name: x-limit, descriptor_key: limit}}"), awake("limit.shut")) +
-			on("/host", awake("limit.global")) + on("/none", ""),
+			on("/ignore", `typed_per_filter_config: {limit.global: {"@type": type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute, vh_rate_limits: IGNORE}}`) + on("/host", awake("limit.global")) + on("/none", ""),
 			asks: []ask{
 				get("/generic"), get("/header"), get("/header", "x-user: jason"), get("/skip"), get("/skip", "x-user: jason"), get("/limit", "x-limit: over"), get("/limit", "x-limit: body"), get("/limit", "x-limit: error"), get("/limit", "x-limit: fine"),
 				{method: "POST", path: "/limit", body: "hello", headers: []string{"x-limit: over"}}, get("/query?user=jason"), get("/query"), get("/client"), get("/client", "x-forwarded-for: 1.2.3.4"), get("/masked"), get("/masked", "x-forwarded-for: 1.2.3.4"),
 				get("/cluster"), get("/match", "x-a: 1"), get("/match"), get("/nomatch", "x-a: 1"), get("/nomatch"), get("/param?a=1"), get("/param?a=2"), get("/two"), get("/both"),
-				get("/shut", "x-limit: error"), get("/shut", "x-limit: over"), get("/shut", "x-limit: over", "content-type: application/grpc"), get("/shut", "x-limit: error", "content-type: application/grpc"), get("/host"), get("/none"),
+				get("/shut", "x-limit: error"), get("/shut", "x-limit: over"), get("/shut", "x-limit: over", "content-type: application/grpc"), get("/shut", "x-limit: error", "content-type: application/grpc"), get("/ignore"), get("/host"), get("/none"),
 			}},
 	}
 }

@@ -29,6 +29,11 @@ func smallFilters() string {
 		filter("mutate", "header_mutation.v3.HeaderMutation", `, mutations: {
       request_mutations: [{append: {header: {key: x-added, value: "1"}, append_action: APPEND_IF_EXISTS_OR_ADD}}, {append: {header: {key: x-over, value: "2"}, append_action: OVERWRITE_IF_EXISTS_OR_ADD}}, {append: {header: {key: x-new, value: "3"}, append_action: ADD_IF_ABSENT}}, {remove: x-gone}, {remove_on_match: {key_matcher: {prefix: x-tmp-}}}],
       response_mutations: [{append: {header: {key: x-reply, value: "%RESPONSE_CODE%"}}}, {remove: x-backend}]}`) +
+		filter("query", "header_mutation.v3.HeaderMutation", `, mutations: {
+      request_mutations: [{append: {header: {key: x-level, value: filter}}}],
+      query_parameter_mutations: [{append: {record: {key: add, value: "1"}}}, {append: {record: {key: absent, value: "2"}, action: ADD_IF_ABSENT}}, {append: {record: {key: over, value: "a b&c=/~*%REQ(x-in)%<%PROTOCOL%"}, action: OVERWRITE_IF_EXISTS_OR_ADD}},
+        {append: {record: {key: exists, value: "%REQ(:path)%"}, action: OVERWRITE_IF_EXISTS}}, {remove: gone}]}`) +
+		filter("levels", "header_mutation.v3.HeaderMutation", `, most_specific_header_mutations_wins: true, mutations: {request_mutations: [{append: {header: {key: x-level, value: filter}}}]}`) +
 		filter("gzip", "compressor.v3.Compressor", `, response_direction_config: {common_config: {min_content_length: 100, content_type: [application/json, text/plain]}}, compressor_library: {name: gzip, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip}}`)
 }
 
@@ -40,6 +45,7 @@ func smallStories() []story {
 		}
 		return "response_headers_to_add: [" + strings.Join(out, ", ") + "]\n"
 	}
+	const decoded = "query parameters that are not changed stay as they are written: Envoy decodes them, and sends a space in the path"
 	return []story{
 		{name: "buffer", routes: "routes:\n" + on("/short", awake("buffer")) + on("/more", `typed_per_filter_config: {buffer: {"@type": `+httpFilters+`buffer.v3.BufferPerRoute, buffer: {max_request_bytes: 100}}}`),
 			asks: []ask{
@@ -66,6 +72,12 @@ func smallStories() []story {
 			asks: []ask{
 				get("/plain"), get("/plain", "x-added: 0", "x-over: 0", "x-new: 0", "x-gone: 0"), get("/plain", "x-tmp-a: 1", "x-tmp-b: 2", "x-kept: 3"), get("/own"),
 			}},
+		{name: "levels", routes: "typed_per_filter_config: {" + level("query", "host", "") + ", " + level("levels", "host", "") + "}\nroutes:\n" + on("/first", awakeAll(level("query", "route", ", query_parameter_mutations: [{remove: add}]"))) +
+			on("/last", awakeAll(level("levels", "route", ""))) + on("/woken", awakeAll("query", "levels")) + on("/off", "typed_per_filter_config: {query: {\"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true}}") + on("/", ""),
+			asks: []ask{
+				{path: "/first", deviates: decoded}, get("/last?b=2&a=1"), get("/woken?z"), get("/off?z=1&y"), get("/?add=0&absent=0&over=0&exists=0&gone=0"), get("/?gone&gone=1&x", "x-in: <in>"), get("/?exists=1&exists=2&over=1&over=2"), get("/?a==b&=c"), get("/?a=c+d"),
+				{path: "/?a=%20b&%61=e", deviates: decoded},
+			}},
 		{name: "fault", routes: "routes:\n" + on("/http", fault("abort: {http_status: 418, percentage: {numerator: 100}}")) + on("/grpc", fault("abort: {grpc_status: 5, percentage: {numerator: 100}}")) +
 			on("/gone", fault("abort: {grpc_status: 14, percentage: {numerator: 1000000, denominator: MILLION}}")) + on("/none", fault("abort: {http_status: 418, percentage: {numerator: 0}}")) +
 			on("/asked", fault("abort: {header_abort: {}, percentage: {numerator: 100}}, delay: {header_delay: {}, percentage: {numerator: 100}}")) + on("/some", fault("abort: {http_status: 418, percentage: {numerator: 100}}, headers: [{name: x-end, string_match: {exact: me}}]")) +
@@ -82,6 +94,11 @@ func smallStories() []story {
 				get("/status/404", "accept-encoding: gzip"), {method: "HEAD", path: "/", headers: []string{"accept-encoding: gzip"}},
 			}},
 	}
+}
+
+// level is what a route, or what encloses it, changes beside a filter's own.
+func level(filter, name, more string) string {
+	return fmt.Sprintf(`%s: {"@type": %sheader_mutation.v3.HeaderMutationPerRoute, mutations: {request_mutations: [{append: {header: {key: x-level, value: %s}}}, {append: {header: {key: x-winner, value: %s}, append_action: OVERWRITE_IF_EXISTS_OR_ADD}}]%s}}`, filter, httpFilters, name, name, more)
 }
 
 // fault injects faults on a route.

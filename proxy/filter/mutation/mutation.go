@@ -1,5 +1,5 @@
-// Package mutation changes header fields where it stands in the chain: what
-// routes change of requests is changed behind all filters.
+// Package mutation changes header fields, queries and trailers where it stands in
+// the chain: what routes change of requests is changed behind all filters.
 package mutation
 
 import (
@@ -7,8 +7,15 @@ import (
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
-// Filter applies steps in their order.
-type Filter struct{ Request, Response []Step }
+// Filter applies steps, level by level.
+type Filter []Level
+
+// Level is the steps of the filter itself, or of a route or what encloses it.
+type Level struct {
+	Request, Response                 []Step
+	RequestTrailers, ResponseTrailers []Step
+	Query                             []Param
+}
 
 // Step sets a field, or removes those that match.
 type Step struct {
@@ -17,13 +24,50 @@ type Step struct {
 }
 
 // Handle implements [stream.Filter].
-func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
-	apply(f.Request, &req.Header, req, nil)
-	resp, err := next.Handle(req)
-	if err == nil {
-		apply(f.Response, &resp.Header, req, resp)
+func (f Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
+	var sent []Step
+	for i := range f {
+		apply(f[i].Request, &req.Header, req, nil)
+		if len(f[i].Query) > 0 {
+			req.Path = query(f[i].Query, req)
+		}
+		sent = append(sent, fixed(f[i].RequestTrailers, req)...)
 	}
-	return resp, err
+	if len(sent) > 0 && req.Body != nil {
+		req.Body = &changed{Wrapped: stream.Wrapped{Body: req.Body}, change: func(h *stream.Header) { apply(sent, h, req, nil) }}
+	}
+	resp, err := next.Handle(req)
+	if err != nil {
+		return resp, err
+	}
+	trailers := false
+	for i := range f {
+		apply(f[i].Response, &resp.Header, req, resp)
+		trailers = trailers || len(f[i].ResponseTrailers) > 0
+	}
+	if trailers && resp.Body != nil {
+		resp.Body = &changed{Wrapped: stream.Wrapped{Body: resp.Body}, change: func(h *stream.Header) {
+			for i := range f {
+				apply(f[i].ResponseTrailers, h, req, resp)
+			}
+		}}
+	}
+	return resp, nil
+}
+
+// fixed makes the values of steps ahead: a request's trailers may be sent while its
+// answer is noted already.
+func fixed(steps []Step, req *stream.Request) []Step {
+	var out []Step
+	for _, s := range steps {
+		if s.Set != nil && s.Set.Value.Format != nil {
+			op := *s.Set
+			op.Value = route.Value{Literal: s.Set.Value.Format(req, nil)}
+			s.Set = &op
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 func apply(steps []Step, h *stream.Header, req *stream.Request, resp *stream.Response) {
@@ -43,4 +87,31 @@ func apply(steps []Step, h *stream.Header, req *stream.Request, resp *stream.Res
 	}
 }
 
-var _ stream.Filter = (*Filter)(nil)
+// changed is a body whose trailers are changed when they have come. Where there
+// are none, none are made.
+type changed struct {
+	stream.Wrapped
+	change func(*stream.Header)
+	done   bool
+}
+
+// Trailers implements [stream.Body].
+func (c *changed) Trailers() *stream.Header {
+	h := c.Wrapped.Trailers()
+	if h == nil {
+		return nil
+	}
+	if !c.done {
+		c.done = true
+		c.change(h)
+	}
+	if h.Len() == 0 {
+		return nil
+	}
+	return h
+}
+
+var (
+	_ stream.Filter = Filter{}
+	_ stream.Framed = (*changed)(nil)
+)

@@ -56,14 +56,34 @@ type spot struct {
 	forward *route.Forward
 	// limits are its rate limits.
 	limits limits
+	// levels are all settings of the filter that is built, the innermost first.
+	levels []proto.Message
 	// compressors are the route's filters that compress; filters join as they are
 	// built, the last one first.
 	compressors compress.Group
 }
 
-// overrides are settings of filters by the filter's name; a nil message
+// overrides are settings of filters by the filter's name.
+type overrides map[string]*override
+
+// override is settings of a filter over those of what encloses them; a nil message
 // disables the filter.
-type overrides map[string]proto.Message
+type override struct {
+	message proto.Message
+	outer   *override // nil for none
+}
+
+// levels are all settings that are not just to wake a filter, the innermost first,
+// as far as the filter is not disabled.
+func (o *override) levels() []proto.Message {
+	var out []proto.Message
+	for ; o != nil && o.message != nil; o = o.outer {
+		if _, woken := o.message.(*routev3.FilterConfig); !woken {
+			out = append(out, o.message)
+		}
+	}
+	return out
+}
 
 func (c *Compiler) filters(list []*hcmv3.HttpFilter, inbound bool) (*Filters, error) {
 	out := &Filters{table: &route.Current{}}
@@ -141,6 +161,7 @@ func (f *Filters) overrides(m map[string]*anypb.Any, outer overrides) (overrides
 		out = overrides{}
 	}
 	for name, packed := range m {
+		set := func(m proto.Message) { out[name] = &override{m, outer[name]} }
 		at := fmt.Sprintf("typed_per_filter_config[%q]", name)
 		opened, err := unpack(packed)
 		if err != nil {
@@ -148,15 +169,15 @@ func (f *Filters) overrides(m map[string]*anypb.Any, outer overrides) (overrides
 		}
 		wrapped, ok := opened.(*routev3.FilterConfig)
 		if !ok {
-			out[name] = opened
+			set(opened)
 			continue
 		}
 		if wrapped.GetDisabled() {
-			out[name] = nil
+			set(nil)
 			continue
 		}
 		if wrapped.GetConfig().GetTypeUrl() == "" {
-			out[name] = wrapped // wakes a filter that is disabled elsewhere
+			set(wrapped) // wakes a filter that is disabled elsewhere
 			continue
 		}
 		if opened, err = unpack(wrapped.GetConfig()); err != nil {
@@ -165,7 +186,7 @@ func (f *Filters) overrides(m map[string]*anypb.Any, outer overrides) (overrides
 			}
 			return nil, fieldcheck.At(at+".config", err)
 		}
-		out[name] = opened
+		set(opened)
 	}
 	return out, nil
 }
@@ -181,14 +202,19 @@ func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole strea
 			behind = append(behind, whole)
 			tail = stream.Chain(tail, &route.Again{Table: f.table, Place: len(behind) - 1})
 		}
-		override, set := o[hf.name]
-		if set && override == nil || !set && hf.asleep {
+		own, set := o[hf.name]
+		if set && own.message == nil || !set && hf.asleep {
 			continue
 		}
-		if _, woken := override.(*routev3.FilterConfig); woken {
-			override = nil
+		on.levels = own.levels()
+		var message proto.Message
+		if set {
+			message = own.message
 		}
-		filter, err := hf.build(override, on)
+		if _, woken := message.(*routev3.FilterConfig); woken {
+			message = nil
+		}
+		filter, err := hf.build(message, on)
 		if err != nil {
 			return nil, nil, fieldcheck.At(fmt.Sprintf("typed_per_filter_config[%q]", hf.name), err)
 		}

@@ -7,12 +7,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	bufferv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/buffer/v3"
 	csrfv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/csrf/v3"
 	grpcbridgev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_http1_bridge/v3"
-	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	tometadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_to_metadata/v3"
 	setmetadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_metadata/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -23,7 +20,6 @@ import (
 	"github.com/lateenmesh/lateen/proxy/filter/grpcbridge"
 	"github.com/lateenmesh/lateen/proxy/filter/grpcweb"
 	"github.com/lateenmesh/lateen/proxy/filter/metadata"
-	"github.com/lateenmesh/lateen/proxy/filter/mutation"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -168,61 +164,3 @@ func substitution(m *matcherv3.RegexMatchAndSubstitute) (*regexp.Regexp, string,
 }
 
 var groups = regexp.MustCompile(`\\(\d)`)
-
-func mutationFilter(c *Compiler, m *headermutationv3.HeaderMutation) (builder, error) {
-	base, err := c.steps(m.GetMutations())
-	if err != nil {
-		return nil, fieldcheck.At("mutations", err)
-	}
-	return func(override proto.Message, _ *spot) (stream.Filter, error) {
-		if override == nil {
-			return base, nil
-		}
-		per, ok := override.(*headermutationv3.HeaderMutationPerRoute)
-		if !ok {
-			return nil, fieldcheck.Refuse("", "is not a HeaderMutationPerRoute")
-		}
-		own, err := c.steps(per.GetMutations())
-		if err != nil {
-			return nil, fieldcheck.At("mutations", err)
-		}
-		// The filter's own come first.
-		return &mutation.Filter{Request: append(base.Request[:len(base.Request):len(base.Request)], own.Request...), Response: append(base.Response[:len(base.Response):len(base.Response)], own.Response...)}, nil
-	}, nil
-}
-
-func (c *Compiler) steps(m *headermutationv3.Mutations) (*mutation.Filter, error) {
-	f := &mutation.Filter{}
-	for _, side := range []struct {
-		field string
-		from  []*mutationv3.HeaderMutation
-		to    *[]mutation.Step
-	}{{"request_mutations", m.GetRequestMutations(), &f.Request}, {"response_mutations", m.GetResponseMutations(), &f.Response}} {
-		for i, each := range side.from {
-			step, err := c.step(each)
-			if err != nil {
-				return nil, fieldcheck.At(fmt.Sprintf("%s[%d]", side.field, i), err)
-			}
-			*side.to = append(*side.to, step)
-		}
-	}
-	return f, nil
-}
-
-func (c *Compiler) step(m *mutationv3.HeaderMutation) (mutation.Step, error) {
-	switch a := m.GetAction().(type) {
-	case *mutationv3.HeaderMutation_Remove:
-		return mutation.Step{Remove: func(name string) bool { return stream.EqualName(name, a.Remove) }}, nil
-	case *mutationv3.HeaderMutation_RemoveOnMatch_:
-		s, err := stringMatch(a.RemoveOnMatch.GetKeyMatcher())
-		return mutation.Step{Remove: func(name string) bool { return s.Holds(strings.ToLower(name)) }}, fieldcheck.At("remove_on_match.key_matcher", err)
-	case *mutationv3.HeaderMutation_Append:
-		ops, err := c.operations([]*corev3.HeaderValueOption{a.Append})
-		if err != nil {
-			return mutation.Step{}, fieldcheck.At("append", err)
-		}
-		return mutation.Step{Set: &ops[0]}, nil
-	default:
-		return mutation.Step{}, fieldcheck.Refuse("", "names no action")
-	}
-}

@@ -1,0 +1,89 @@
+package mutation
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Param sets a query parameter, or removes all of its name.
+type Param struct {
+	Name   string
+	Value  route.Value
+	Action route.AppendAction
+	Remove bool
+}
+
+// pair is a parameter as it is written in a query.
+type pair struct{ name, value string }
+
+// is reports whether a parameter has a name, however that is written.
+func (p pair) is(name string) bool {
+	if p.name == name {
+		return true
+	}
+	plain, err := url.PathUnescape(p.name)
+	return err == nil && plain == name
+}
+
+// query gives a request's path with its query changed: the parameters in order of
+// their names, as Envoy writes them. Those that are not changed stay as they are
+// written.
+func query(params []Param, req *stream.Request) string {
+	path, rest, _ := strings.Cut(req.Path, "?")
+	var pairs []pair
+	for each := range strings.SplitSeq(rest, "&") {
+		if each != "" {
+			name, value, _ := strings.Cut(each, "=")
+			pairs = append(pairs, pair{name, value})
+		}
+	}
+	for i := range params {
+		pairs = params[i].apply(pairs, req)
+	}
+	slices.SortStableFunc(pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
+	for i, p := range pairs {
+		separator := "&"
+		if i == 0 {
+			separator = "?"
+		}
+		path += separator + p.name + "=" + p.value
+	}
+	return path
+}
+
+func (p *Param) apply(pairs []pair, req *stream.Request) []pair {
+	named := func(have pair) bool { return have.is(p.Name) }
+	found := slices.ContainsFunc(pairs, named)
+	switch {
+	case p.Remove:
+		return slices.DeleteFunc(pairs, named)
+	case p.Action == route.AddIfAbsent && found, p.Action == route.OverwriteIfExists && !found:
+		return pairs
+	case p.Action != route.AppendOrAdd:
+		pairs = slices.DeleteFunc(pairs, named)
+	}
+	value := p.Value.Literal
+	if p.Value.Format != nil {
+		value = p.Value.Format(req, nil)
+	}
+	return append(pairs, pair{escape(p.Name), escape(value)})
+}
+
+// escape percent-encodes text for a query: all but what forms leave as it is.
+func escape(s string) string {
+	const hex = "0123456789ABCDEF"
+	var out strings.Builder
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.', c == '*':
+			out.WriteByte(c)
+		default:
+			out.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		}
+	}
+	return out.String()
+}
