@@ -63,6 +63,9 @@ func (c *Compiler) oauth2(m *oauth2v3.OAuth2) (injector.Credential, ads.Ref, err
 	if err != nil {
 		return nil, ads.Ref{}, err
 	}
+	if m.GetTokenEndpoint().GetTimeout().AsDuration() <= 0 {
+		return nil, ads.Ref{}, fieldcheck.Refuse("token_endpoint.timeout", "is missing: requests wait for the first token")
+	}
 	caller, at, err := c.httpCaller(m.GetTokenEndpoint())
 	if err != nil {
 		return nil, ads.Ref{}, fieldcheck.At("token_endpoint", err)

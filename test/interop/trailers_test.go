@@ -1,0 +1,155 @@
+package interop
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lateenmesh/lateen/proxy"
+	"github.com/lateenmesh/lateen/proxy/bootstrap"
+)
+
+// What filters do with trailers is seen over HTTP/2 only: Envoy drops those of
+// HTTP/1.
+func TestTrailersSameAsEnvoy(t *testing.T) {
+	binary := envoyBinary(t)
+	up := trailing(t)
+	theirs, ours := freeAddress(t), freeAddress(t)
+	file := filepath.Join(t.TempDir(), "envoy.yaml")
+	if err := os.WriteFile(file, []byte(trailersBootstrap(theirs, up)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runEnvoy(t, binary, file)
+	config, err := bootstrap.Parse([]byte(trailersBootstrap(ours, up)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+	waitFor(t, theirs)
+	waitFor(t, ours)
+	for _, path := range []string{"/plain", "/plain/none", "/changed", "/changed/none", "/unzipped", "/unzipped/none", "/zipped", "/zipped/none"} {
+		for _, sent := range []http.Header{nil, {"X-Gone": {"1"}, "X-Kept": {"2"}}} {
+			if diff := cmp.Diff(exchange(t, ours, path, sent), exchange(t, theirs, path, sent)); diff != "" {
+				t.Errorf("%s with trailers %v (-ours +Envoy):\n%s", path, sent, diff)
+			}
+		}
+	}
+}
+
+func trailersBootstrap(address, up string) string {
+	host, port, _ := net.SplitHostPort(address)
+	_, upPort, _ := net.SplitHostPort(up)
+	return fmt.Sprintf(`
+node: {id: test, cluster: test}
+static_resources:
+  listeners:
+  - name: web
+    address: {socket_address: {address: %s, port_value: %s}}
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: web
+          http_filters:
+          - {name: zip, disabled: true, typed_config: {"@type": %[3]scompressor.v3.Compressor, request_direction_config: {common_config: {content_type: [text/plain]}}, compressor_library: {name: lib, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip}}}}
+          - {name: unzip, disabled: true, typed_config: {"@type": %[3]sdecompressor.v3.Decompressor, decompressor_library: {name: lib, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.gzip.decompressor.v3.Gzip}}}}
+          - name: change
+            disabled: true
+            typed_config:
+              "@type": %[3]sheader_mutation.v3.HeaderMutation
+              mutations:
+                request_trailers_mutations: [{append: {header: {key: x-kept, value: "%%REQ(:path)%%"}}}, {remove: x-gone}]
+                response_trailers_mutations: [{append: {header: {key: x-status, value: "%%RESPONSE_CODE%%"}}}, {remove: x-first}]
+          - name: router
+            typed_config: {"@type": %[3]srouter.v3.Router}
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+%[4]s
+  clusters:
+  - name: v1
+    type: STATIC
+    typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {"@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {http2_protocol_options: {}}}}
+    load_assignment: {cluster_name: v1, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %[5]s}}}}]}]}
+`, host, port, httpFilters, indent(on("/changed", awake("change"))+on("/unzipped", awake("unzip"))+on("/zipped", awake("zip"))+on("/", ""), "              "), upPort)
+}
+
+// trailing serves HTTP/2 with trailers, in parts: it tells what it was sent, and
+// sends a part only when the one before may have been read.
+func trailing(t *testing.T) string {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		none := strings.HasSuffix(r.URL.Path, "/none")
+		h := w.Header()
+		h.Set("Content-Type", "text/plain")
+		out := io.Writer(w)
+		if strings.HasPrefix(r.URL.Path, "/unzipped") {
+			h.Set("Content-Encoding", "gzip")
+			zip := zipped(fmt.Sprintf("%d bytes, trailers %v", len(body), r.Trailer))
+			fmt.Fprint(out, zip[:20])
+			w.(http.Flusher).Flush()
+			fmt.Fprint(out, zip[20:])
+		} else {
+			fmt.Fprintf(out, "coding %q, ", r.Header.Get("Content-Encoding"))
+			w.(http.Flusher).Flush()
+			fmt.Fprintf(out, "trailers %v", r.Trailer)
+		}
+		if !none {
+			h.Set(http.TrailerPrefix+"X-First", "1")
+			h.Set(http.TrailerPrefix+"X-Second", "2")
+		}
+	}))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+// exchange posts content, with trailers, and gives what came back.
+func exchange(t *testing.T, address, path string, trailers http.Header) []string {
+	t.Helper()
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols, DisableCompression: true}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+address+path, io.NopCloser(strings.NewReader(strings.Repeat("hello ", 10))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.ContentLength, req.Trailer = -1, trailers
+	req.Header.Set("Content-Type", "text/plain")
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := []string{resp.Status, string(body)}
+	for i, h := range []http.Header{resp.Header, resp.Trailer} {
+		for _, name := range slices.Sorted(maps.Keys(h)) {
+			if !ignoredDownstream[name] {
+				out = append(out, fmt.Sprintf("%d %s: %v", i, name, h[name]))
+			}
+		}
+	}
+	return out
+}
