@@ -237,6 +237,11 @@ func state(f *facts) any {
 	for name, value := range f.req.Info.State {
 		all[name] = value
 	}
+	if f.req.Conn != nil {
+		for name, value := range f.req.Conn.State {
+			all[name] = value
+		}
+	}
 	for name, p := range map[string]*stream.Peer{"downstream_peer": f.req.Info.DownstreamPeer, "upstream_peer": f.req.Info.UpstreamPeer} {
 		if p != nil {
 			all[name] = peer(p)

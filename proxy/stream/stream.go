@@ -209,6 +209,18 @@ func (r *Request) Param(name string) (value string, found bool) {
 	return "", false
 }
 
+// State is a string that filters have left by name about the request's connection
+// or, where there is none, about the request.
+func (r *Request) State(name string) (value string, found bool) {
+	if r.Conn != nil {
+		if value, found = r.Conn.State[name]; found {
+			return value, true
+		}
+	}
+	value, found = r.Info.State[name]
+	return value, found
+}
+
 // Response is one HTTP response on its way downstream.
 type Response struct {
 	Status int
@@ -325,6 +337,9 @@ type Conn struct {
 	Listener, Chain string
 	// Parking tells a drain whether the connection waits for a request.
 	Parking Parking
+	// State is what the connection's filters left for the log by name, as Info's is of
+	// a request; nil is none.
+	State map[string]string
 	// Told is who the peer's proxy said that it stands for, before the connection's
 	// first bytes: nil before those, and when it did not say. It is nil itself where
 	// that is not asked.

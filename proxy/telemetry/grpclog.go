@@ -131,7 +131,7 @@ func (l *grpcLog) common(req *stream.Request, resp *stream.Response) *datav3.Acc
 		out.TimeToLastUpstreamRxByte = since(i.End)
 	}
 	for _, name := range l.FilterStates {
-		if value, found := i.State[name]; found {
+		if value, found := req.State(name); found {
 			if packed, err := anypb.New(wrapperspb.String(valid(value))); err == nil {
 				put(&out.FilterStateObjects, name, packed)
 			}

@@ -59,7 +59,7 @@ func filterState(argument string) (operator, error) {
 		return nil, fmt.Errorf("%q is no form of filter state: want PLAIN or TYPED", form)
 	}
 	return func(b []byte, r *record) ([]byte, bool) {
-		v, found := r.req.Info.State[key]
+		v, found := r.req.State(key)
 		switch {
 		case !found:
 			return b, false

@@ -45,6 +45,11 @@ static_resources:
       typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol, allow_requests_without_proxy_protocol: true}
     filter_chains:
     - filters:
+      - name: state
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.set_filter_state.v3.Config
+          on_new_connection: [{object_key: conn, factory_key: envoy.string, format_string: {text_format_source: {inline_string: "from %%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%%"}}}]
+          on_downstream_tls_handshake: [{object_key: name, factory_key: envoy.string, format_string: {text_format_source: {inline_string: "sni %%REQUESTED_SERVER_NAME%%"}}}]
       - name: envoy.filters.network.http_connection_manager
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager

@@ -20,10 +20,10 @@ const stateFilter = `
 
 // stateStory asks for what the filter has left, in fields and in a policy.
 func stateStory() story {
-	const told = `response_headers_to_add: [{header: {key: x-told, value: "<%FILTER_STATE(plain:PLAIN)%|%FILTER_STATE(twice:PLAIN)%|%FILTER_STATE(empty:PLAIN)%|%FILTER_STATE(skipped:PLAIN)%|%FILTER_STATE(dash:PLAIN)%|%FILTER_STATE(either:PLAIN)%|%FILTER_STATE(all:PLAIN)%|%FILTER_STATE(plain)%|%FILTER_STATE(empty)%|%FILTER_STATE(none)%>"}}]
+	const told = `response_headers_to_add: [{header: {key: x-told, value: "<%FILTER_STATE(plain:PLAIN)%|%FILTER_STATE(twice:PLAIN)%|%FILTER_STATE(empty:PLAIN)%|%FILTER_STATE(skipped:PLAIN)%|%FILTER_STATE(dash:PLAIN)%|%FILTER_STATE(either:PLAIN)%|%FILTER_STATE(all:PLAIN)%|%FILTER_STATE(plain)%|%FILTER_STATE(empty)%|%FILTER_STATE(none)%|%FILTER_STATE(conn:PLAIN)%|%FILTER_STATE(name:PLAIN)%>"}}]
 `
 	own := `state: {"@type": ` + httpFilters + `set_filter_state.v3.Config, on_request_headers: [{object_key: plain, factory_key: envoy.string, format_string: {text_format: "route, after %FILTER_STATE(plain:PLAIN)%"}}]}`
 	policy := `envoy.filters.http.rbac: {"@type": ` + httpFilters + `rbac.v3.RBACPerRoute, rbac: {rules: {action: ALLOW, policies: {p: {permissions: [{any: true}], principals: [{filter_state: {key: plain, string_match: {exact: <let-me-in>}}}]}}}}}`
-	return story{name: "filter-state", routes: told + "routes:\n" + on("/own", awakeAll(own)) + on("/policy", awakeAll("state", policy)) + on("/asleep", "name: asleep") + on("/", "name: all\n"+awakeAll("state")),
-		asks: []ask{get("/x?y"), get("/", "x-in: a"), get("/", `x-in: <a"b&c>`), get("/own", "x-in: a"), get("/policy"), get("/policy", "x-in: let-me-in"), get("/asleep")}}
+	return story{name: "filter-state", routes: told + "routes:\n" + on("/own", awakeAll(own)) + on("/policy", awakeAll("state", policy)) + on("/conn", awakeAll(`envoy.filters.http.rbac: {"@type": `+httpFilters+`rbac.v3.RBACPerRoute, rbac: {rules: {action: DENY, policies: {p: {permissions: [{any: true}], principals: [{filter_state: {key: conn, string_match: {exact: from 192.0.2.7}}}]}}}}}`)) + on("/asleep", "name: asleep") + on("/", "name: all\n"+awakeAll("state")),
+		asks: []ask{get("/x?y"), get("/", "x-in: a"), get("/", `x-in: <a"b&c>`), get("/own", "x-in: a"), get("/policy"), get("/policy", "x-in: let-me-in"), get("/asleep"), get("/conn"), {path: "/conn", preamble: "PROXY TCP4 192.0.2.7 198.51.100.9 4321 443\r\n"}}}
 }

@@ -16,16 +16,31 @@ type Object struct {
 // Handle implements [stream.Filter].
 func (s State) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
 	for i := range s {
-		value := s[i].Value(req)
-		if value == "" && s[i].SkipEmpty {
-			continue
-		}
-		if req.Info.State == nil {
-			req.Info.State = map[string]string{}
-		}
-		req.Info.State[s[i].Key] = value
+		s[i].leave(req, &req.Info.State)
 	}
 	return next.Handle(req)
+}
+
+// leave makes the string and puts it where it belongs.
+func (o *Object) leave(req *stream.Request, into *map[string]string) {
+	value := o.Value(req)
+	if value == "" && o.SkipEmpty {
+		return
+	}
+	if *into == nil {
+		*into = map[string]string{}
+	}
+	(*into)[o.Key] = value
+}
+
+// Admit leaves strings about a connection, for all of its requests. It lets every
+// connection go on.
+func (s State) Admit(conn *stream.Conn, info *stream.Info) (bool, string) {
+	req := &stream.Request{Conn: conn, Info: info}
+	for i := range s {
+		s[i].leave(req, &conn.State)
+	}
+	return true, ""
 }
 
 var _ stream.Filter = State{}

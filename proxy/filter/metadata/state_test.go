@@ -25,3 +25,24 @@ func TestState(t *testing.T) {
 		}
 	}
 }
+
+// What is left about a connection is known to each of its requests, and none of
+// them can say otherwise.
+func TestStateOfConnections(t *testing.T) {
+	s := State{{Key: "peer", Value: func(req *stream.Request) string { return req.Conn.SNI }}, {Key: "none", Value: func(*stream.Request) string { return "" }, SkipEmpty: true}}
+	conn := &stream.Conn{SNI: "shop"}
+	if admitted, _ := s.Admit(conn, &stream.Info{}); !admitted || !maps.Equal(conn.State, map[string]string{"peer": "shop"}) {
+		t.Errorf("admitted %v, left %v", admitted, conn.State)
+	}
+	req := &stream.Request{Conn: conn, Info: &stream.Info{}}
+	if value, found := req.State("peer"); value != "shop" || !found {
+		t.Errorf("a request finds %q", value)
+	}
+	req.Info.State = map[string]string{"peer": "own", "other": "own"}
+	if value, _ := req.State("peer"); value != "shop" {
+		t.Errorf("a request finds %q instead of its connection's", value)
+	}
+	if value, _ := req.State("other"); value != "own" {
+		t.Errorf("a request finds %q of its own", value)
+	}
+}

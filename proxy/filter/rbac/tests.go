@@ -166,9 +166,12 @@ type State struct {
 
 // Holds implements [Test].
 func (f *State) Holds(s Subject) bool {
-	if s.Req == nil {
-		return false
+	var value string
+	var found bool
+	if s.Req != nil {
+		value, found = s.Req.State(f.Key)
+	} else {
+		value, found = s.Conn.State[f.Key]
 	}
-	value, found := s.Req.Info.State[f.Key]
 	return found && f.Match.Holds(value)
 }

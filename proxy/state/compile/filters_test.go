@@ -18,6 +18,7 @@ import (
 	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	netstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	genericv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/generic/v3"
 	oauth2v3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/oauth2/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -216,6 +217,23 @@ func TestFilterStateObjects(t *testing.T) {
 		if _, err := compiler().object(v); (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v; want %q", err, want)
 		}
+	}
+}
+
+// A connection's data is not waited for before its state is left.
+func TestConnectionState(t *testing.T) {
+	v := &statev3.FilterStateValue{Key: &statev3.FilterStateValue_ObjectKey{ObjectKey: "a"}, FactoryKey: "envoy.string", Value: &statev3.FilterStateValue_FormatString{
+		FormatString: &corev3.SubstitutionFormatString{Format: &corev3.SubstitutionFormatString_TextFormat{TextFormat: "%REQUESTED_SERVER_NAME%"}}}}
+	s, err := compiler().connectionState(&netstatev3.Config{OnNewConnection: []*statev3.FilterStateValue{v}, OnDownstreamTlsHandshake: []*statev3.FilterStateValue{v}})
+	if err != nil || len(s) != 2 {
+		t.Fatal(s, err)
+	}
+	conn := &stream.Conn{SNI: "shop"}
+	if s.Admit(conn, &stream.Info{}); conn.State["a"] != "shop" {
+		t.Errorf("left %v", conn.State)
+	}
+	if _, err := compiler().connectionState(&netstatev3.Config{OnDownstreamData: []*statev3.FilterStateValue{v}}); err == nil || !strings.HasPrefix(err.Error(), "on_downstream_data: ") {
+		t.Errorf("got %v", err)
 	}
 }
 

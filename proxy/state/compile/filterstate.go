@@ -6,6 +6,7 @@ import (
 
 	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	setstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
+	netstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
@@ -16,8 +17,10 @@ import (
 // stringFactory makes strings, the only objects that something reads here.
 const stringFactory = "envoy.string"
 
+const onRequest = "on_request_headers"
+
 func setStateFilter(c *Compiler, m *setstatev3.Config) (builder, error) {
-	base, err := c.objects(m)
+	base, err := c.objects(m.GetOnRequestHeaders(), onRequest)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +31,7 @@ func setStateFilter(c *Compiler, m *setstatev3.Config) (builder, error) {
 			if !ok {
 				return nil, fieldcheck.Refuse("", "is not a set_filter_state Config")
 			}
-			own, err := c.objects(per)
+			own, err := c.objects(per.GetOnRequestHeaders(), onRequest)
 			if err != nil {
 				return nil, err
 			}
@@ -41,12 +44,26 @@ func setStateFilter(c *Compiler, m *setstatev3.Config) (builder, error) {
 	}, nil
 }
 
-func (c *Compiler) objects(m *setstatev3.Config) (metadata.State, error) {
+// connectionState compiles the network filter. A connection gets to its filters when
+// its handshake is over.
+func (c *Compiler) connectionState(m *netstatev3.Config) (metadata.State, error) {
+	if len(m.GetOnDownstreamData()) > 0 {
+		return nil, fieldcheck.Refuse("on_downstream_data", "is not supported, write on_new_connection or on_downstream_tls_handshake")
+	}
+	out, err := c.objects(m.GetOnNewConnection(), "on_new_connection")
+	if err != nil {
+		return nil, err
+	}
+	behind, err := c.objects(m.GetOnDownstreamTlsHandshake(), "on_downstream_tls_handshake")
+	return append(out, behind...), err
+}
+
+func (c *Compiler) objects(list []*statev3.FilterStateValue, field string) (metadata.State, error) {
 	var out metadata.State
-	for i, v := range m.GetOnRequestHeaders() {
+	for i, v := range list {
 		o, err := c.object(v)
 		if err != nil {
-			return nil, fieldcheck.At(fmt.Sprintf("on_request_headers[%d]", i), err)
+			return nil, fieldcheck.At(fmt.Sprintf("%s[%d]", field, i), err)
 		}
 		out = append(out, o)
 	}

@@ -13,6 +13,7 @@ import (
 	networkauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ext_authz/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	networkrbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
+	netstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -214,6 +215,13 @@ func (c *Compiler) network(list []*listenerv3.Filter, out *Listener) (listener.H
 			continue
 		case *networkrbacv3.RBAC:
 			g, err := rbacGate(t)
+			if err != nil {
+				return nil, fieldcheck.At(at, err)
+			}
+			gates = append(gates, g)
+			continue
+		case *netstatev3.Config:
+			g, err := c.connectionState(t)
 			if err != nil {
 				return nil, fieldcheck.At(at, err)
 			}
