@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"compress/gzip"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,7 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/andybalholm/brotli"
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/lateenmesh/lateen/proxy"
 	"github.com/lateenmesh/lateen/proxy/bootstrap"
@@ -25,7 +28,7 @@ import (
 // HTTP/1.
 func TestTrailersSameAsEnvoy(t *testing.T) {
 	binary := envoyBinary(t)
-	up := trailing(t)
+	up := trailing(t, nil)
 	theirs, ours := freeAddress(t), freeAddress(t)
 	file := filepath.Join(t.TempDir(), "envoy.yaml")
 	if err := os.WriteFile(file, []byte(trailersBootstrap(theirs, up)), 0o600); err != nil {
@@ -65,6 +68,8 @@ static_resources:
           stat_prefix: web
           http_filters:
           - {name: zip, disabled: true, typed_config: {"@type": %[3]scompressor.v3.Compressor, request_direction_config: {common_config: {content_type: [text/plain]}}, compressor_library: {name: lib, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip}}}}
+          - {name: zip.br, disabled: true, typed_config: {"@type": %[3]scompressor.v3.Compressor, compressor_library: {name: lib, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.brotli.compressor.v3.Brotli}}}}
+          - {name: zip.zstd, disabled: true, typed_config: {"@type": %[3]scompressor.v3.Compressor, compressor_library: {name: lib, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.zstd.compressor.v3.Zstd}}}}
           - {name: unzip, disabled: true, typed_config: {"@type": %[3]sdecompressor.v3.Decompressor, decompressor_library: {name: lib, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.gzip.decompressor.v3.Gzip}}}}
           - name: change
             disabled: true
@@ -86,12 +91,67 @@ static_resources:
     type: STATIC
     typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {"@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {http2_protocol_options: {}}}}
     load_assignment: {cluster_name: v1, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %[5]s}}}}]}]}
-`, host, port, httpFilters, indent(on("/changed", awake("change"))+on("/unzipped", awake("unzip"))+on("/zipped", awake("zip"))+on("/", ""), "              "), upPort)
+`, host, port, httpFilters, indent(on("/changed", awake("change"))+on("/unzipped", awake("unzip"))+on("/zipped", awakeAll("zip", "zip.br", "zip.zstd"))+on("/", ""), "              "), upPort)
 }
 
-// trailing serves HTTP/2 with trailers, in parts: it tells what it was sent, and
-// sends a part only when the one before may have been read.
-func trailing(t *testing.T) string {
+// A part of a reply that has come can be read before the next one is sent, however
+// it is compressed.
+func TestCompressedStreamsAreNotHeldBack(t *testing.T) {
+	read := make(chan struct{})
+	up, ours := trailing(t, read), freeAddress(t)
+	config, err := bootstrap.Parse([]byte(trailersBootstrap(ours, up)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+	waitFor(t, ours)
+	for _, coding := range []string{"gzip", "br", "zstd"} {
+		for _, two := range []bool{false, true} {
+			protocols := new(http.Protocols)
+			protocols.SetHTTP1(!two)
+			protocols.SetUnencryptedHTTP2(two)
+			transport := &http.Transport{Protocols: protocols, DisableCompression: true}
+			req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+ours+"/zipped/wait", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Accept-Encoding", coding)
+			resp, err := transport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var content io.Reader
+			switch resp.Header.Get("Content-Encoding") {
+			case "gzip":
+				content, err = gzip.NewReader(resp.Body)
+			case "br":
+				content = brotli.NewReader(resp.Body)
+			case "zstd":
+				content, err = zstd.NewReader(resp.Body, zstd.WithDecoderConcurrency(1))
+			default:
+				t.Fatalf("%s: the reply is not compressed", coding)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := make([]byte, len(`coding "", `))
+			if _, err := io.ReadFull(content, first); err != nil {
+				t.Fatal(err)
+			}
+			read <- struct{}{}
+			rest, err := io.ReadAll(content)
+			if all := string(first) + string(rest); err != nil || all != `coding "", trailers map[]` {
+				t.Errorf("%s, HTTP/2 %v: got %q, %v", coding, two, all, err)
+			}
+			resp.Body.Close()
+			transport.CloseIdleConnections()
+		}
+	}
+}
+
+// trailing serves HTTP/2 with trailers, in parts: it tells what it was sent. On
+// /wait the second part is sent when the first one has been read.
+func trailing(t *testing.T, read <-chan struct{}) string {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		none := strings.HasSuffix(r.URL.Path, "/none")
@@ -107,6 +167,9 @@ func trailing(t *testing.T) string {
 		} else {
 			fmt.Fprintf(out, "coding %q, ", r.Header.Get("Content-Encoding"))
 			w.(http.Flusher).Flush()
+			if strings.HasSuffix(r.URL.Path, "/wait") {
+				<-read
+			}
 			fmt.Fprintf(out, "trailers %v", r.Trailer)
 		}
 		if !none {
