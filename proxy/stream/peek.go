@@ -25,6 +25,9 @@ func peek(req *Request, limit int, wait func(Body) error) (head []byte, whole bo
 				break
 			}
 		} else if err := wait(body); err != nil {
+			if IsSyntax(err) {
+				return nil, false, &Refusal{Status: 400, Flags: DownstreamProtocol, Details: "http1.codec_error", Body: "malformed request body", Cause: err, Close: true}
+			}
 			return nil, false, SourceError{err}
 		}
 		p := body.Buffered()

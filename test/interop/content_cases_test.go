@@ -28,6 +28,7 @@ func contentFilters() string {
 		filter("d.gzip", "decompressor.v3.Decompressor", ", decompressor_library", "gzip.decompressor.v3.Gzip") +
 		filter("d.quiet", "decompressor.v3.Decompressor", ", request_direction_config: {advertise_accept_encoding: false, common_config: {enabled: {default_value: false, runtime_key: r}}}, response_direction_config: {common_config: {ignore_no_transform_header: true}}, decompressor_library", "gzip.decompressor.v3.Gzip") +
 		filter("d.forced", "decompressor.v3.Decompressor", ", request_direction_config: {common_config: {ignore_no_transform_header: true}}, response_direction_config: {common_config: {enabled: {default_value: false, runtime_key: r}}}, decompressor_library", "gzip.decompressor.v3.Gzip") +
+		"- {name: late, disabled: true, typed_config: {\"@type\": " + httpFilters + "buffer.v3.Buffer, max_request_bytes: 1000}}\n" +
 		bridge("bridge", "") + bridge("bridge.up", ", upgrade_protobuf_to_grpc: true, ignore_query_parameters: true")
 }
 
@@ -112,12 +113,13 @@ func contentStories() []story {
 				}
 				return append(asks, get("/tag?etag=%22a%22"), get(echo("content-type=image/png")), get("/hide", "accept-encoding: br"))
 			}()},
-		{name: "decompress", routes: "routes:\n" + to("/quiet", "/gzip", awakeAll("d.quiet")) + on("/forced", awakeAll("d.forced")) + on("/twice", awakeAll("c.request", "d.gzip")) + on("/only", awakeAll("c.request")) + on("/", awakeAll("d.gzip")),
+		{name: "decompress", routes: "routes:\n" + to("/quiet", "/gzip", awakeAll("d.quiet")) + on("/forced", awakeAll("d.forced")) + on("/twice", awakeAll("c.request", "d.gzip")) + on("/buffered", awakeAll("d.gzip", "late")) + on("/only", awakeAll("c.request")) + on("/", awakeAll("d.gzip")),
 			asks: []ask{
 				get("/"), get("/", "accept-encoding: br"), get("/", "accept-encoding: br", "accept-encoding: x"), get("/gzip"), {method: "HEAD", path: "/gzip"}, get("/quiet"), get("/quiet", "accept-encoding: br"), get("/forced/gzip"), get("/reply?cache-control=no-transform"),
 				post("/", zipped(long), coded), post("/", zipped(long), "content-encoding: GZIP"), post("/", zipped(long), coded, "cache-control: no-transform"), post("/forced", zipped(long), coded, "cache-control: no-transform"), post("/", "", coded),
 				post("/", "hello", "content-encoding: br"), post("/quiet", zipped(long), "content-encoding: x"), post("/twice", long, text), post("/twice", "short", text), post("/twice", long, "content-type: image/png"), post("/only", "short", text),
 				{method: "POST", path: "/", headers: []string{"transfer-encoding: chunked", coded}, body: fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(zipped(long)), zipped(long))},
+				deviating(post("/buffered", "hello", coded), silently),
 				deviating(post("/", "hello", coded), silently), deviating(post("/", zipped(long)[:30], coded), silently), deviating(post("/", zipped(strings.Repeat("a", 100_000)), coded), silently),
 				deviating(post("/", zipped(long), "content-encoding: identity, gzip"), "the last coding that a message names is the one that is taken off (RFC 9110 section 8.4); Envoy looks at the first"),
 			}},
