@@ -160,6 +160,11 @@ func access(action, policies string) string {
 %s`, action, indent(policies, "          "))
 }
 
+// extended tells the authorization service of further facts.
+func extended(facts string) string {
+	return `authz.grpc: {"@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, check_settings: {context_extensions: {` + facts + `}}}`
+}
+
 // on is a route for a path prefix with further fields.
 func on(prefix, more string) string {
 	return fmt.Sprintf("- match: {prefix: %s}\n  route: {cluster: v1}\n%s\n", prefix, indent(more, "  "))
@@ -301,6 +306,8 @@ a: {permissions: [{any: true}], principals: [{header: {name: x-a, present_match:
 				{method: "POST", path: "/ask/allow", body: "hello"}, {method: "POST", path: "/ask/allow", body: strings.Repeat("x", 2000)}, {method: "POST", path: "/ask/deny", body: "hello"}, {method: "HEAD", path: "/ask/deny"},
 				get("/dead"), {method: "POST", path: "/dead", body: "x"}, get("/open"), {path: "/open", headers: []string{"x-envoy-auth-failure-mode-allowed: forged"}, deviates: "a client's own `x-envoy-auth-failure-mode-allowed` is replaced, not kept beside the filter's"}, get("/off"),
 			}},
+		{name: "authz-levels", routes: "typed_per_filter_config: {" + extended("shop: books, level: host") + "}\nroutes:\n" + on("/host", "") + on("/route", awakeAll(extended("level: route, more: yes please"))) + on("/woken", awake("authz.grpc")),
+			asks: []ask{get("/host/allow"), get("/route/allow"), get("/woken/allow")}},
 		{name: "authz-grpc", routes: "routes:\n" + on("/ask", awake("authz.grpc")) + on("/told", `typed_per_filter_config: {authz.grpc: {"@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, check_settings: {context_extensions: {shop: books}}}}`),
 			asks: []ask{
 				get("/ask/allow"), get("/ask/allow?q=1", "x-more: mine", "x-secret: s", "cookie: a=b", "x-two: 1", "x-two: 2"), get("/ask/allow?gone=1&kept=2", "x-add: mine", "x-absent: mine", "x-over: mine", "x-exists: mine"), get("/ask/plain"), get("/ask/deny"), get("/ask/401"), get("/ask/error"),

@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
@@ -48,7 +50,7 @@ func extAuthzFilter(c *Compiler, m *authzv3.ExtAuthz) (builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(override proto.Message, _ *spot) (stream.Filter, error) {
+	return func(override proto.Message, on *spot) (stream.Filter, error) {
 		f := base
 		if override == nil {
 			return &f, nil
@@ -61,7 +63,14 @@ func extAuthzFilter(c *Compiler, m *authzv3.ExtAuthz) (builder, error) {
 			return nil, nil
 		}
 		settings := per.GetCheckSettings()
-		f.Extensions = settings.GetContextExtensions()
+		for _, each := range slices.Backward(on.levels) { // the innermost has the last word
+			if outer, ok := each.(*authzv3.ExtAuthzPerRoute); ok && len(outer.GetCheckSettings().GetContextExtensions()) > 0 {
+				if f.Extensions == nil {
+					f.Extensions = map[string]string{}
+				}
+				maps.Copy(f.Extensions, outer.GetCheckSettings().GetContextExtensions())
+			}
+		}
 		if settings.GetDisableRequestBodyBuffering() {
 			f.Body = 0
 		}

@@ -206,13 +206,9 @@ func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole strea
 		if set && own.message == nil || !set && hf.asleep {
 			continue
 		}
-		on.levels = own.levels()
 		var message proto.Message
-		if set {
-			message = own.message
-		}
-		if _, woken := message.(*routev3.FilterConfig); woken {
-			message = nil
+		if on.levels = own.levels(); len(on.levels) > 0 {
+			message = on.levels[0]
 		}
 		filter, err := hf.build(message, on)
 		if err != nil {

@@ -3,6 +3,7 @@ package compile
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	setstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
@@ -24,10 +25,10 @@ func setStateFilter(c *Compiler, m *setstatev3.Config) (builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(override proto.Message, _ *spot) (stream.Filter, error) {
-		f := base
-		if override != nil {
-			per, ok := override.(*setstatev3.Config)
+	return func(_ proto.Message, on *spot) (stream.Filter, error) {
+		f := base[:len(base):len(base)]
+		for _, each := range slices.Backward(on.levels) { // the innermost has the last word
+			per, ok := each.(*setstatev3.Config)
 			if !ok {
 				return nil, fieldcheck.Refuse("", "is not a set_filter_state Config")
 			}
@@ -35,7 +36,7 @@ func setStateFilter(c *Compiler, m *setstatev3.Config) (builder, error) {
 			if err != nil {
 				return nil, err
 			}
-			f = append(base[:len(base):len(base)], own...) // the filter's own come first
+			f = append(f, own...)
 		}
 		if len(f) == 0 {
 			return nil, nil
