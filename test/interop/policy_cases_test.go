@@ -70,7 +70,7 @@ func filters() string {
 	provider := func(name, more string) string {
 		return fmt.Sprintf("      %s:\n        issuer: https://%s.example\n        local_jwks: {inline_string: %q}\n%s\n", name, name, trusted.jwks, indent(more, "        "))
 	}
-	return stateFilter + `
+	return corsFilter + stateFilter + `
 - name: envoy.filters.http.jwt_authn
   disabled: true
   typed_config:

@@ -15,6 +15,8 @@ type Filter struct {
 	// access-control-*; empty leaves a field out.
 	Methods, Headers, Expose, MaxAge string
 	Credentials                      bool
+	// PrivateNetwork lets pages of the outside call where only the inside gets to.
+	PrivateNetwork bool
 	// ForwardOther sends preflights of other origins to the service instead of
 	// answering them without a grant.
 	ForwardOther bool
@@ -30,19 +32,21 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	preflight := req.Method == "OPTIONS" && req.Header.Get("access-control-request-method") != ""
 	if preflight && (allowed || !f.ForwardOther) {
 		resp := &stream.Response{Status: 200}
-		req.Info.Details = "cors_preflight"
+		req.Info.Details = "cors_response"
 		if allowed {
 			f.grant(resp, origin)
-			set(resp, "access-control-allow-methods", f.Methods)
-			set(resp, "access-control-allow-headers", f.Headers)
-			set(resp, "access-control-max-age", f.MaxAge)
+			if f.PrivateNetwork && req.Header.Get("access-control-request-private-network") == "true" {
+				resp.Header.Set("access-control-allow-private-network", "true")
+			}
 		}
+		set(resp, "access-control-allow-methods", f.Methods)
+		set(resp, "access-control-allow-headers", f.Headers)
+		set(resp, "access-control-max-age", f.MaxAge)
 		return resp, nil
 	}
 	resp, err := next.Handle(req)
 	if err == nil && allowed {
 		f.grant(resp, origin)
-		set(resp, "access-control-expose-headers", f.Expose)
 	}
 	return resp, err
 }
@@ -52,6 +56,7 @@ func (f *Filter) grant(resp *stream.Response, origin string) {
 	if f.Credentials {
 		resp.Header.Set("access-control-allow-credentials", "true")
 	}
+	set(resp, "access-control-expose-headers", f.Expose)
 }
 
 func set(resp *stream.Response, name, value string) {

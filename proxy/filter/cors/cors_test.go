@@ -51,11 +51,21 @@ func TestCORS(t *testing.T) {
 	if resp = ask(f, s, "GET", "https://evil.example"); resp.Header.Len() != 0 {
 		t.Errorf("another origin: got %v, want no grant", resp.Header)
 	}
-	if resp = ask(f, s, "OPTIONS", "https://evil.example"); resp.Header.Len() != 0 || s.called != 2 {
+	if resp = ask(f, s, "OPTIONS", "https://evil.example"); resp.Header.Has("access-control-allow-origin") || s.called != 2 {
 		t.Errorf("another origin's preflight: got %v, want an answer without a grant", resp.Header)
 	}
 	f.ForwardOther = true
 	if ask(f, s, "OPTIONS", "https://evil.example"); s.called != 3 {
 		t.Error("another origin's preflight is not forwarded although it should be")
+	}
+	for private, want := range map[bool]string{false: "", true: "true"} {
+		f.PrivateNetwork = private
+		req := &stream.Request{Method: "OPTIONS", Info: &stream.Info{}}
+		for _, field := range [][2]string{{"origin", "https://shop.example"}, {"access-control-request-method", "PUT"}, {"access-control-request-private-network", "true"}} {
+			req.Header.Add(field[0], field[1])
+		}
+		if resp, err := f.Handle(req, s); err != nil || resp.Header.Get("access-control-allow-private-network") != want {
+			t.Errorf("private network %v: got %v, %v", private, resp.Header, err)
+		}
 	}
 }

@@ -60,7 +60,8 @@ var extensionFields = fieldcheck.Table{
 	"envoy.config.route.v3.FilterConfig":         {Read: "config is_optional disabled"},
 	"envoy.extensions.filters.http.cors.v3.Cors": {},
 	"envoy.extensions.filters.http.cors.v3.CorsPolicy": {
-		Read: "allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials filter_enabled forward_not_matching_preflights",
+		Read:    "allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials allow_private_network_access filter_enabled forward_not_matching_preflights",
+		Ignored: map[string]string{"shadow_enabled": "only statistics"},
 	},
 	"envoy.extensions.filters.http.fault.v3.HTTPFault":                       {Read: "delay abort headers upstream_cluster", Ignored: map[string]string{"disable_downstream_cluster_stats": "only statistics"}},
 	"envoy.extensions.filters.common.fault.v3.FaultDelay":                    {Read: "fixed_delay header_delay percentage"},

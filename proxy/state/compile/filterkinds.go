@@ -2,7 +2,6 @@ package compile
 
 import (
 	"slices"
-	"strings"
 
 	alpnv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/alpn/v3"
 	peerv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/peer_metadata/v3"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/alpn"
-	"github.com/lateenmesh/lateen/proxy/filter/cors"
 	"github.com/lateenmesh/lateen/proxy/filter/fault"
 	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
 	"github.com/lateenmesh/lateen/proxy/route"
@@ -173,35 +171,4 @@ func faults(m *faultv3.HTTPFault) (*fault.Filter, error) {
 
 func faultShare(p *typev3.FractionalPercent) fault.Share {
 	return fault.Share{PerMillion: perMillion(p), Step: perMillion(&typev3.FractionalPercent{Numerator: 1, Denominator: p.GetDenominator()})}
-}
-
-func corsFilter(override proto.Message, _ *spot) (stream.Filter, error) {
-	if override == nil {
-		return nil, nil
-	}
-	m, ok := override.(*corsv3.CorsPolicy)
-	if !ok {
-		return nil, fieldcheck.Refuse("", "is not a CorsPolicy")
-	}
-	if e := m.GetFilterEnabled(); e != nil && perMillion(e.GetDefaultValue()) == 0 {
-		return nil, nil
-	}
-	var origins []route.StringMatch
-	for _, o := range m.GetAllowOriginStringMatch() {
-		s, err := stringMatch(o)
-		if err != nil {
-			return nil, fieldcheck.At("allow_origin_string_match", err)
-		}
-		origins = append(origins, s)
-	}
-	f := &cors.Filter{
-		Origin: func(v string) bool {
-			return slices.ContainsFunc(origins, func(s route.StringMatch) bool {
-				return s.Kind == route.StringExact && s.Value == "*" || s.Holds(v)
-			})
-		},
-		Methods: m.GetAllowMethods(), Headers: m.GetAllowHeaders(), Expose: m.GetExposeHeaders(), MaxAge: strings.TrimSpace(m.GetMaxAge()),
-		Credentials: m.GetAllowCredentials().GetValue(), ForwardOther: m.GetForwardNotMatchingPreflights() == nil || m.GetForwardNotMatchingPreflights().GetValue(),
-	}
-	return f, nil
 }
