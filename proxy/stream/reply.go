@@ -36,7 +36,7 @@ func grpcReply(r *Refusal, into *Response) *Response {
 	into.Header.Add("content-type", "application/grpc")
 	into.Header.Add("grpc-status", strconv.Itoa(r.GRPCStatus()))
 	if r.Body != "" {
-		into.Header.Add("grpc-message", escapeMessage(r.Body))
+		into.Header.Add("grpc-message", EscapeMessage(r.Body))
 	}
 	for _, f := range r.Header {
 		if !EqualName(f.Name, "content-type") {
@@ -153,8 +153,8 @@ func GRPCStatusOf(req *Request, resp *Response) (status int, found bool) {
 	}
 }
 
-// escapeMessage percent-encodes a grpc-message ("gRPC over HTTP2", Responses).
-func escapeMessage(s string) string {
+// EscapeMessage percent-encodes a grpc-message ("gRPC over HTTP2", Responses).
+func EscapeMessage(s string) string {
 	const hex = "0123456789ABCDEF"
 	var out []byte
 	for i := 0; i < len(s); i++ {

@@ -3,6 +3,7 @@ package interop
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"fmt"
 	"strings"
 )
@@ -29,6 +30,7 @@ func contentFilters() string {
 		filter("d.quiet", "decompressor.v3.Decompressor", ", request_direction_config: {advertise_accept_encoding: false, common_config: {enabled: {default_value: false, runtime_key: r}}}, response_direction_config: {common_config: {ignore_no_transform_header: true}}, decompressor_library", "gzip.decompressor.v3.Gzip") +
 		filter("d.forced", "decompressor.v3.Decompressor", ", request_direction_config: {common_config: {ignore_no_transform_header: true}}, response_direction_config: {common_config: {enabled: {default_value: false, runtime_key: r}}}, decompressor_library", "gzip.decompressor.v3.Gzip") +
 		"- {name: late, disabled: true, typed_config: {\"@type\": " + httpFilters + "buffer.v3.Buffer, max_request_bytes: 1000}}\n" +
+		"- {name: web, disabled: true, typed_config: {\"@type\": " + httpFilters + "grpc_web.v3.GrpcWeb}}\n" +
 		bridge("bridge", "") + bridge("bridge.up", ", upgrade_protobuf_to_grpc: true, ignore_query_parameters: true")
 }
 
@@ -71,11 +73,11 @@ func contentStories() []story {
 	text := "content-type: text/plain"
 	coded := "content-encoding: gzip"
 	long := strings.Repeat("hello ", 20)
+	deviating := func(a ask, why string) ask { a.deviates = why; return a }
 	post := func(path, body string, headers ...string) ask {
 		return ask{method: "POST", path: path, body: body, headers: headers}
 	}
 	const silently = "content that is broken, cut off or expands too much is refused: Envoy hands on what it could read, as if it were all"
-	deviating := func(a ask, why string) ask { a.deviates = why; return a }
 	const (
 		message = "\x0a\x05hello"
 		framed  = "\x00\x00\x00\x00\x07" + message
@@ -91,7 +93,23 @@ func contentStories() []story {
 	service := func(prefix, cluster, more string) string {
 		return fmt.Sprintf("- match: {prefix: %s}\n  route: {cluster: %s}\n%s\n", prefix, cluster, indent(more, "  "))
 	}
+	const unread = "a call in base64 is decoded before an endpoint is chosen: no try is counted for one that cannot be"
+	coded64 := base64.StdEncoding.EncodeToString([]byte(framed))
+	webCalls := func() (asks []ask) {
+		for _, method := range []string{"echo", "fail", "refuse"} {
+			for _, kind := range []string{"application/grpc-web", "application/grpc-web+proto"} {
+				asks = append(asks, post("/web/"+method, framed, "content-type: "+kind), post("/web/"+method, framed, "content-type: "+kind, "accept: application/grpc-web-text"), post("/web/"+method, framed, "content-type: "+kind, "accept: application/grpc-web-text+proto"))
+			}
+			for _, kind := range []string{"application/grpc-web-text", "application/grpc-web-text+proto"} {
+				asks = append(asks, post("/web/"+method, coded64, "content-type: "+kind), post("/web/"+method, coded64, "content-type: "+kind, "accept: application/grpc-web"))
+			}
+		}
+		return append(asks, post("/web/echo", framed, grpc), deviating(post("/web/echo", "????", "content-type: application/grpc-web-text"), unread), deviating(post("/web/echo", coded64[:7], "content-type: application/grpc-web-text"), unread), post("/none/x", framed, "content-type: application/grpc-web"),
+			post("/absent/x", framed, "content-type: application/grpc-web"), post("/v1/x", framed, "content-type: application/grpc-web"), post("/v1/x", "{}", "content-type: application/json"), get("/v1/x", "accept: application/grpc-web-text"),
+			deviating(post("/web/echo", base64.StdEncoding.EncodeToString([]byte(framed[:4]))+base64.StdEncoding.EncodeToString([]byte(framed[4:])), "content-type: application/grpc-web-text"), "a call in base64 may come in pieces that are padded each (gRPC's PROTOCOL-WEB)"), post("/web/echo?a=b", framed, "content-type: application/grpc-web", "te: x", "grpc-accept-encoding: gzip"))
+	}
 	return []story{
+		{name: "web", routes: "routes:\n" + service("/web", "services", awake("web")) + service("/none", "none", awake("web")) + service("/absent", "absent", awake("web")) + service("/v1", "v1", awake("web")), asks: webCalls()},
 		{name: "bridge", routes: "routes:\n" + service("/plain", "services", awakeAll("bridge")) + service("/up", "services", awakeAll("bridge.up")) + service("/none", "none", awakeAll("bridge.up")) + service("/absent", "absent", awakeAll("bridge.up")) + service("/v1", "v1", awakeAll("bridge.up")),
 			asks: append(append(calls("/plain"), calls("/up")...), get("/v1?a=b"), post("/v1?a=b", "{}", "content-type: application/json"), post("/none/x", framed, grpc), post("/none/x", message, proto), post("/absent/x", framed, grpc), post("/absent/x", message, proto),
 				deviating(post("/up/echo", "", proto), "a request without content is a message without fields: Envoy calls without a message"))},

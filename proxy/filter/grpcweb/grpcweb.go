@@ -6,6 +6,7 @@ package grpcweb
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"strconv"
 	"strings"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -14,6 +15,7 @@ import (
 const (
 	plain  = "application/grpc-web"
 	asText = "application/grpc-web-text"
+	proto  = "+proto"
 	// trailerFlag marks the frame that holds the trailers.
 	trailerFlag = 0x80
 	maxText     = 4 << 20 // of a request in base64
@@ -28,38 +30,95 @@ func (Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response
 	if !strings.HasPrefix(kind, plain) {
 		return next.Handle(req)
 	}
-	text := strings.HasPrefix(kind, asText)
-	kind = strings.Clone(kind)
-	suffix := strings.TrimPrefix(strings.TrimPrefix(kind, asText), plain)
+	accept := req.Header.Get("accept")
+	text := accept == asText || accept == asText+proto // how the client asks does not say how it is answered
+	answer := plain + proto
 	if text {
+		answer = asText + proto
+	}
+	if strings.HasPrefix(kind, asText) {
 		if err := decode(req); err != nil {
-			return nil, err
+			return nil, refused(err, answer)
 		}
 	}
-	if accept := req.Header.Get("accept"); strings.HasPrefix(accept, asText) {
-		text = true
-	}
-	req.Header.Set("content-type", "application/grpc"+suffix)
+	req.Header.Set("content-type", "application/grpc"+strings.TrimPrefix(strings.TrimPrefix(kind, asText), plain))
 	req.Header.Set("te", "trailers")
-	req.Header.Set("grpc-accept-encoding", "identity,deflate,gzip")
+	req.Header.Set("grpc-accept-encoding", "identity")
 	req.Length = stream.Unknown
 	resp, err := next.Handle(req)
 	if err != nil {
-		return nil, err
+		req.Header.Set("content-type", kind) // the client does not read what gRPC's clients do
+		return nil, refused(err, answer)
 	}
-	if !stream.IsGRPC(&resp.Header) {
+	if resp.Upgraded != nil {
 		return resp, nil
 	}
-	answer := plain
-	if text {
-		answer = asText
+	called := stream.IsGRPC(&resp.Header)
+	resp.Header.Set("content-type", answer)
+	switch {
+	case resp.Body == nil: // trailers only: they are in the head
+	case called:
+		resp.Body, resp.Length = &body{from: resp.Body, text: text}, stream.Unknown
+	default:
+		message, err := beginning(resp.Body)
+		if err != nil {
+			return resp, nil // it is cut off like any other
+		}
+		outcome(&resp.Header, resp.Status, message)
+		resp.Body, resp.Length = nil, 0
 	}
-	resp.Header.Set("content-type", answer+strings.TrimPrefix(resp.Header.Get("content-type"), "application/grpc"))
-	if resp.Body == nil {
-		return resp, nil // trailers only: they are in the head
-	}
-	resp.Body, resp.Length = &body{from: resp.Body, text: text}, stream.Unknown
 	return resp, nil
+}
+
+// refused makes a refusal one that the client reads: its text is the call's
+// message.
+func refused(err error, answer string) error {
+	r := *stream.AsRefusal(err)
+	if r.Status == 0 {
+		return err
+	}
+	var h stream.Header
+	for _, f := range r.Header {
+		h.Add(f.Name, f.Value)
+	}
+	h.Set("content-type", answer)
+	outcome(&h, r.Status, r.Body)
+	r.Header, r.Body = nil, ""
+	for i := range h.Len() {
+		r.Header = append(r.Header, h.At(i))
+	}
+	return &r
+}
+
+// outcome tells what a status without a call's outcome stands for, where there is
+// anything to tell.
+func outcome(h *stream.Header, status int, message string) {
+	if message == "" {
+		return
+	}
+	code := (&stream.Refusal{Status: status}).GRPCStatus()
+	if status == 200 {
+		code = 2 // unknown
+	}
+	h.Set("grpc-status", strconv.Itoa(code))
+	h.Set("grpc-message", stream.EscapeMessage(message))
+}
+
+// maxMessage is how much of an answer that is no gRPC becomes a call's message.
+const maxMessage = 16 << 10
+
+// beginning reads what an answer begins with, and drops the rest.
+func beginning(b stream.Body) (string, error) {
+	var out []byte
+	for !b.Complete() {
+		if err := b.Wait(); err != nil {
+			return "", err
+		}
+		p := b.Buffered()
+		out = append(out, p[:min(len(p), maxMessage-len(out))]...)
+		b.Discard(len(p))
+	}
+	return string(out), nil
 }
 
 // decode turns a request's text into bytes.
@@ -70,6 +129,9 @@ func decode(req *stream.Request) error {
 	}
 	if !whole {
 		return stream.Refuse(413, "grpc_base_64_decode_failed_bad_size", "Payload Too Large")
+	}
+	if len(head)%4 != 0 {
+		return stream.Refuse(400, "grpc_base_64_decode_failed_bad_size", "Bad gRPC-web request, invalid base64 data.")
 	}
 	plain := make([]byte, 0, base64.StdEncoding.DecodedLen(len(head)))
 	// Several padded pieces may stand one behind the other.

@@ -3,6 +3,7 @@ package grpcweb
 import (
 	"encoding/base64"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -46,12 +47,17 @@ func TestBinaryAndText(t *testing.T) {
 	message := "\x00\x00\x00\x00\x05hello"
 	// Pieces that were padded each by itself.
 	pieces := base64.StdEncoding.EncodeToString([]byte(message[:4])) + base64.StdEncoding.EncodeToString([]byte(message[4:]))
-	for _, tc := range []struct{ kind, sent, answered string }{
-		{"application/grpc-web+proto", message, "application/grpc-web+proto"},
-		{"application/grpc-web-text+proto", pieces, "application/grpc-web-text+proto"},
+	for _, tc := range []struct{ kind, accept, sent, answered string }{
+		{"application/grpc-web+proto", "", message, "application/grpc-web+proto"},
+		{"application/grpc-web-text+proto", "application/grpc-web-text", pieces, "application/grpc-web-text+proto"},
+		{"application/grpc-web-text+proto", "", pieces, "application/grpc-web+proto"},
 	} {
 		var s service
-		resp, err := Filter{}.Handle(call(tc.kind, tc.sent), &s)
+		req := call(tc.kind, tc.sent)
+		if tc.accept != "" {
+			req.Header.Add("accept", tc.accept)
+		}
+		resp, err := Filter{}.Handle(req, &s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,13 +71,61 @@ func TestBinaryAndText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if tc.sent != message {
+		if tc.accept != "" {
 			if content, err = base64.StdEncoding.DecodeString(string(content)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if string(content) != want {
 			t.Errorf("%s: got %q; want %q", tc.kind, content, want)
+		}
+	}
+}
+
+// reply is an upstream that does not speak gRPC.
+type reply struct {
+	status int
+	body   string
+	err    error
+}
+
+func (r reply) Handle(*stream.Request) (*stream.Response, error) {
+	resp := &stream.Response{Status: r.status, Length: int64(len(r.body))}
+	if r.body != "" {
+		resp.Body = stream.NewBytes([]byte(r.body))
+	}
+	return resp, r.err
+}
+
+// A client reads why a call came to nothing, also from those who do not speak gRPC.
+func TestFailures(t *testing.T) {
+	for name, tc := range map[string]struct {
+		next           reply
+		status         int
+		code, message  string
+		refused, close bool
+	}{
+		"a page":      {reply{status: 200, body: "hello%\n"}, 200, "2", "hello%25%0A", false, false},
+		"an error":    {reply{status: 403, body: "no"}, 403, "7", "no", false, false},
+		"nothing":     {reply{status: 503}, 503, "", "", false, false},
+		"long":        {reply{status: 500, body: strings.Repeat("a", maxMessage+1)}, 500, "2", strings.Repeat("a", maxMessage), false, false},
+		"refused":     {reply{err: &stream.Refusal{Status: 503, Body: "no upstream", Close: true}}, 503, "14", "no upstream", true, true},
+		"client gone": {reply{err: &stream.Refusal{}}, 0, "", "", true, false},
+	} {
+		req := call("application/grpc-web", "x")
+		resp, err := Filter{}.Handle(req, tc.next)
+		if tc.refused {
+			r := stream.AsRefusal(err)
+			if r.Close != tc.close || req.Header.Get("content-type") != "application/grpc-web" {
+				t.Errorf("%s: %+v", name, r)
+			}
+			resp = stream.Reply(req, r, &stream.Response{})
+		}
+		if resp.Status != tc.status || resp.Header.Get("grpc-status") != tc.code || resp.Header.Get("grpc-message") != tc.message || resp.Body != nil {
+			t.Errorf("%s: %d, %v", name, resp.Status, resp.Header)
+		}
+		if tc.status != 0 && resp.Header.Get("content-type") != "application/grpc-web+proto" {
+			t.Errorf("%s: content-type %q", name, resp.Header.Get("content-type"))
 		}
 	}
 }
