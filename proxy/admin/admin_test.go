@@ -9,9 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/listener"
@@ -106,6 +108,32 @@ func TestStats(t *testing.T) {
 	}
 	if code, _ := ask("GET", "/stats?filter=("); code != 400 {
 		t.Errorf("a filter that is none: %d", code)
+	}
+}
+
+// Keys and secrets of a bootstrap are not shown, wherever they stand in it; the
+// bootstrap itself stays as it is.
+func TestSecretsAreNotShown(t *testing.T) {
+	b := &bootstrapv3.Bootstrap{}
+	if err := protojson.Unmarshal([]byte(`{"static_resources": {
+		"secrets": [{"name": "plain", "generic_secret": {"secret": {"inline_string": "hush1"}, "secrets": {"more": {"inline_bytes": "aHVzaA=="}}}},
+			{"name": "pair", "tls_certificate": {"certificate_chain": {"inline_string": "the chain"}, "private_key": {"inline_string": "hush2"}}}],
+		"clusters": [{"name": "shop", "transport_socket": {"name": "tls", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+			"sni": "shop.example", "common_tls_context": {"tls_certificates": [{"private_key": {"inline_string": "hush3"}, "password": {"inline_string": "hush4"}}]}}}}]}}`), b); err != nil {
+		t.Fatal(err)
+	}
+	before := proto.Clone(b)
+	_, text := server(t, Config{Bootstrap: b})("GET", "/config_dump")
+	if strings.Contains(text, "hush") || strings.Contains(text, "aHVzaA==") || strings.Count(text, redacted) != 4 {
+		t.Errorf("shown:\n%s", text)
+	}
+	for _, want := range []string{"the chain", "shop.example", `"name": "plain"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not shown", want)
+		}
+	}
+	if !proto.Equal(b, before) {
+		t.Error("the bootstrap has changed")
 	}
 }
 

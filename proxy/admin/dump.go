@@ -14,9 +14,9 @@ import (
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
 
-// message is a proto as JSON, with Envoy's field names.
+// message is a proto as JSON, with Envoy's field names and without secrets.
 func message(m proto.Message) json.RawMessage {
-	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(redact(m))
 	if err != nil {
 		text, _ = json.Marshal(map[string]string{"error": err.Error()})
 	}
