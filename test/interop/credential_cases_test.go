@@ -18,14 +18,14 @@ func credentialFilters() string {
 	}
 	return generic("cred.plain", "", "credential: {name: basic}") + generic("cred.over", ", overwrite: true", "credential: {name: basic}") +
 		generic("cred.prefix", ", overwrite: true", `credential: {name: plain}, header: X-Key, header_value_prefix: "Key "`) +
-		oauth2("cred.token", "v2", "", `, scopes: [read, write], endpoint_params: [{name: audience, value: cart}]`) + oauth2("cred.none", "none", "", "") + oauth2("cred.any", "none", ", allow_request_without_credential: true", "")
+		generic("cred.file", "", "credential: {name: filed, sds_config: {path_config_source: {path: testdata/secret.yaml}}}") + oauth2("cred.token", "v2", "", `, scopes: [read, write], endpoint_params: [{name: audience, value: cart}]`) + oauth2("cred.none", "none", "", "") + oauth2("cred.any", "none", ", allow_request_without_credential: true", "")
 }
 
 // credentialStory asks what upstreams get of the workload's credentials.
 func credentialStory() story {
 	var routes strings.Builder
 	var asks []ask
-	for _, name := range []string{"plain", "over", "prefix", "token", "none", "any"} {
+	for _, name := range []string{"plain", "over", "prefix", "file", "token", "none", "any"} {
 		routes.WriteString(on("/"+name, awake("cred."+name)))
 		asks = append(asks, get("/"+name), get("/"+name, "authorization: mine"), get("/"+name, "x-key: mine"))
 	}
