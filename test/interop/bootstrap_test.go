@@ -72,11 +72,14 @@ static_resources:
           route_config:
             name: web
             validate_clusters: false
+            typed_per_filter_config:
+              state: {"@type": %s, on_request_headers: [{object_key: table, factory_key: envoy.string, format_string: {text_format: table}}, {object_key: level, factory_key: envoy.string, format_string: {text_format: table}}]}
+              levels: {"@type": %s, mutations: {request_mutations: [{append: {header: {key: x-level, value: table}}}]}}
 %s
             virtual_hosts:
 %s
   clusters:
-%s`, runtimeLayers, host, port, indent(up.manager, "          "), p.log.file, indent(up.loggers, "          "), indent(filters(), "          "), indent(up.table, "            "), indent(hosts.String(), "            "), clusters(up))
+%s`, runtimeLayers, host, port, indent(up.manager, "          "), p.log.file, indent(up.loggers, "          "), indent(filters(), "          "), httpFilters+"set_filter_state.v3.Config", httpFilters+"header_mutation.v3.HeaderMutationPerRoute", indent(up.table, "            "), indent(hosts.String(), "            "), clusters(up))
 }
 
 func clusters(up upstreams) string {

@@ -20,7 +20,7 @@ const stateFilter = `
 
 // stateStory asks for what the filter has left, in fields and in a policy.
 func stateStory() story {
-	const told = `response_headers_to_add: [{header: {key: x-told, value: "<%FILTER_STATE(plain:PLAIN)%|%FILTER_STATE(twice:PLAIN)%|%FILTER_STATE(empty:PLAIN)%|%FILTER_STATE(skipped:PLAIN)%|%FILTER_STATE(dash:PLAIN)%|%FILTER_STATE(either:PLAIN)%|%FILTER_STATE(all:PLAIN)%|%FILTER_STATE(plain)%|%FILTER_STATE(empty)%|%FILTER_STATE(none)%|%FILTER_STATE(conn:PLAIN)%|%FILTER_STATE(name:PLAIN)%|%FILTER_STATE(host:PLAIN)%|%FILTER_STATE(level:PLAIN)%>"}}]
+	const told = `response_headers_to_add: [{header: {key: x-told, value: "<%FILTER_STATE(plain:PLAIN)%|%FILTER_STATE(twice:PLAIN)%|%FILTER_STATE(empty:PLAIN)%|%FILTER_STATE(skipped:PLAIN)%|%FILTER_STATE(dash:PLAIN)%|%FILTER_STATE(either:PLAIN)%|%FILTER_STATE(all:PLAIN)%|%FILTER_STATE(plain)%|%FILTER_STATE(empty)%|%FILTER_STATE(none)%|%FILTER_STATE(conn:PLAIN)%|%FILTER_STATE(name:PLAIN)%|%FILTER_STATE(host:PLAIN)%|%FILTER_STATE(level:PLAIN)%|%FILTER_STATE(table:PLAIN)%>"}}]
 `
 	const host = `typed_per_filter_config: {state: {"@type": ` + httpFilters + `set_filter_state.v3.Config, on_request_headers: [{object_key: host, factory_key: envoy.string, format_string: {text_format: host}}, {object_key: level, factory_key: envoy.string, format_string: {text_format: host}}]}}
 `

@@ -26,8 +26,12 @@ func (c *Compiler) Table(m *routev3.RouteConfiguration, filters *Filters) (*rout
 	if config.Mutations, err = c.mutations(m); err != nil {
 		return nil, err
 	}
+	outer, err := filters.overrides(m.GetTypedPerFilterConfig(), nil)
+	if err != nil {
+		return nil, err
+	}
 	for i, vh := range m.GetVirtualHosts() {
-		host, err := c.virtualHost(vh, filters, maxDirectBody(m))
+		host, err := c.virtualHost(vh, filters, maxDirectBody(m), outer)
 		if err != nil {
 			return nil, fieldcheck.At(fmt.Sprintf("virtual_hosts[%d]", i), fieldcheck.At(strconv.Quote(vh.GetName()), err))
 		}
@@ -44,7 +48,7 @@ func maxDirectBody(m *routev3.RouteConfiguration) int {
 	return 4096
 }
 
-func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters, maxBody int) (route.VirtualHost, error) {
+func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters, maxBody int, outer overrides) (route.VirtualHost, error) {
 	host := route.VirtualHost{
 		Name: m.GetName(), Domains: m.GetDomains(), AttemptCount: m.GetIncludeRequestAttemptCount(),
 		RequireTLS: m.GetRequireTls() == routev3.VirtualHost_ALL || m.GetRequireTls() == routev3.VirtualHost_EXTERNAL_ONLY,
@@ -53,8 +57,7 @@ func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters, maxBody
 	if host.Mutations, err = c.mutations(m); err != nil {
 		return host, err
 	}
-	outer, err := filters.overrides(m.GetTypedPerFilterConfig(), nil)
-	if err != nil {
+	if outer, err = filters.overrides(m.GetTypedPerFilterConfig(), outer); err != nil {
 		return host, err
 	}
 	for i, r := range m.GetRoutes() {
