@@ -472,14 +472,18 @@ func (c *Client) section(id uint32, h *head, end bool) error {
 	}
 	h.response()
 	switch {
-	case h.tooLarge:
-		h.malformed("response head is too large")
 	case end && h.status >= 100 && h.status < 200:
 		h.malformed("an interim response ends the stream")
 	case end && h.length > 0 && e.req.Method != "HEAD" && h.status != 304:
 		h.malformed("the content is not as long as content-length says")
 	}
-	if h.broken != "" {
+	switch {
+	case h.tooLarge:
+		// As Envoy has it this is a reset, not a violation.
+		c.resetStream(t, EnhanceYourCalm, &stream.ResetError{Reason: "the response head is too large"})
+		e.lost()
+		return c.guard.wasted()
+	case h.broken != "":
 		return c.violated(t, ProtocolError, h.broken)
 	}
 	t.moves++

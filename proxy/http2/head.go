@@ -24,6 +24,7 @@ type head struct {
 	broken   string // what makes the message malformed; empty when nothing does
 	tooLarge bool
 	listed   int // bytes of the fields, as RFC 9113 section 6.5.2 counts them
+	count    int // of all fields
 }
 
 // Bits of head.seen.
@@ -66,7 +67,8 @@ func (h *head) decode(d *hpack.Decoder, block []byte, cfg *Config) error {
 		}
 		block = rest
 		h.listed += len(f.Name) + len(f.Value) + 32
-		if h.listed > cfg.MaxHead || h.fields.Len() >= cfg.MaxHeaders {
+		h.count++ // pseudo-fields, too, as Envoy counts
+		if h.listed > cfg.MaxHead || h.count > cfg.MaxHeaders {
 			// The rest is decoded only for the tables' sake.
 			h.tooLarge = true
 			h.text = h.text[:0]
