@@ -177,6 +177,7 @@ const (
 	Healthy Health = iota
 	Unhealthy
 	Draining
+	Degraded // only where there are no better ones
 )
 
 // Locality is where something runs: region, zone and sub-zone.

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/internal/resolve"
 	"github.com/lateenmesh/lateen/model"
 	"github.com/lateenmesh/lateen/proxy/admin"
 	"github.com/lateenmesh/lateen/proxy/bootstrap"
@@ -106,7 +107,7 @@ func New(c Config) (*Proxy, error) {
 		c.DrainTime = 5 * time.Second
 	}
 	if c.Resolve == nil {
-		c.Resolve = systemResolve
+		c.Resolve = (&resolve.Resolver{}).Resolve
 	}
 	node := c.Bootstrap.Node
 	self := peermetadata.Self(node.GetMetadata())
@@ -127,7 +128,8 @@ func New(c Config) (*Proxy, error) {
 	sc := state.Config{
 		Listeners: p.listeners,
 		Clusters:  cluster.Deps{Dial: c.Dial, Resolve: c.Resolve, Log: c.Log},
-		Telemetry: p.telemetry, Secrets: c.Secrets, Self: self, NodeID: node.GetId(), NodeMetadata: node.GetMetadata(), Service: node.GetCluster(), Overload: pressure, Log: c.Log,
+		Telemetry: p.telemetry, Secrets: c.Secrets, Self: self, NodeID: node.GetId(), NodeMetadata: node.GetMetadata(), LocalCluster: c.Bootstrap.LocalCluster, Locality: locality(node),
+		Service: node.GetCluster(), Overload: pressure, Log: c.Log,
 	}
 	p.runtime = runtime.New(c.Bootstrap.Runtime)
 	sc.Runtime = p.runtime
@@ -181,6 +183,11 @@ func principal(node *corev3.Node) string {
 	return id.String()
 }
 
+func locality(node *corev3.Node) model.Locality {
+	l := node.GetLocality()
+	return model.Locality{Region: l.GetRegion(), Zone: l.GetZone(), SubZone: l.GetSubZone()}
+}
+
 // dynamic finds out who is asked for clusters and listeners.
 func (p *Proxy) dynamic() error {
 	b := p.config.Bootstrap
@@ -230,20 +237,24 @@ func (s sink) Update(u ads.Update) error {
 	return err
 }
 
-// systemResolve asks the operating system. It does not tell how long addresses
-// hold.
-func systemResolve(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
-	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
-	return addresses, 0, err
+func (p *Proxy) serve() error {
+	if err := p.state.Serve(); err != nil {
+		return fmt.Errorf("serve static listeners: %w", err)
+	}
+	return nil
 }
 
 // Run serves until ctx ends, then lets connections finish for the drain time.
-// Static listeners serve at once.
+// Static listeners serve at once, or when clusters know whom they may use.
 func (p *Proxy) Run(ctx context.Context) error {
+	var unheard []<-chan struct{}
 	if p.static || p.config.Bootstrap.ListenerSource == nil {
-		if err := p.state.Serve(); err != nil {
-			p.listeners.Close()
-			return fmt.Errorf("serve static listeners: %w", err)
+		// Listeners wait until clusters know whom they may use.
+		if unheard = p.state.Unheard(); len(unheard) == 0 {
+			if err := p.serve(); err != nil {
+				p.listeners.Close()
+				return err
+			}
 		}
 	}
 	api, err := p.listenAdmin()
@@ -254,6 +265,18 @@ func (p *Proxy) Run(ctx context.Context) error {
 	p.started.Store(true)
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.state.Run(running) })
+	if len(unheard) > 0 {
+		g.Go(func() error {
+			for _, heard := range unheard {
+				select {
+				case <-running.Done():
+					return nil
+				case <-heard:
+				}
+			}
+			return p.serve()
+		})
+	}
 	g.Go(func() error { return p.telemetry.Run(running) })
 	switch b := p.config.Bootstrap; {
 	case b.ClusterSource != nil:

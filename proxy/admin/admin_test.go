@@ -155,15 +155,16 @@ func TestHealthIsShown(t *testing.T) {
 	listeners := listener.NewSet(listener.Deps{Log: log})
 	st := state.New(state.Config{Listeners: listeners, Clusters: cluster.Deps{Log: log}, Log: log})
 	m := &clusterv3.Cluster{}
-	if err := protojson.Unmarshal([]byte(`{"name": "shop", "health_checks": [{"timeout": "1s", "interval": "1s", "unhealthy_threshold": 1, "healthy_threshold": 1, "tcp_health_check": {}}],
+	if err := protojson.Unmarshal([]byte(`{"name": "shop", "circuit_breakers": {"thresholds": [{"max_connections": 7, "track_remaining": true}]}, "health_checks": [{"timeout": "1s", "interval": "1s", "unhealthy_threshold": 1, "healthy_threshold": 1, "tcp_health_check": {}}],
 		"load_assignment": {"cluster_name": "shop", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": 80}}}}]}]}}`), m); err != nil {
 		t.Fatal(err)
 	}
 	if err := st.Static(nil, []*clusterv3.Cluster{m}, nil); err != nil {
 		t.Fatal(err)
 	}
-	s := New(Config{State: st, Listeners: listeners})
-	for path, want := range map[string]string{"/clusters": "shop::10.0.0.1:80::health_flags::/failed_active_hc\n", "/clusters?format=json": `"failed_active_health_check": true`} {
+	s := New(Config{State: st, Listeners: listeners, Ready: func() bool { return true }, Control: func() ads.Status { return ads.Status{} }})
+	for path, want := range map[string]string{"/clusters": "shop::10.0.0.1:80::health_flags::/failed_active_hc\n", "/clusters?format=json": `"failed_active_health_check": true`,
+		"/stats": "cluster.shop.circuit_breakers.default.remaining_cx: 7\ncluster.shop.circuit_breakers.default.remaining_pending: 1024\ncluster.shop.circuit_breakers.default.remaining_retries: 3\ncluster.shop.circuit_breakers.default.remaining_rq: 1024\n"} {
 		rec := httptest.NewRecorder()
 		s.ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
 		if !strings.Contains(rec.Body.String(), want) {

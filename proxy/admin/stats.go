@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/overload"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
@@ -131,6 +132,21 @@ func (s *Server) clusterSamples() []sample {
 			{"membership_total", true, st.MembershipTotal.Load()}, {"update_success", false, st.UpdateSuccess.Load()},
 		} {
 			add(each.name, each.gauge, each.value)
+		}
+		for _, b := range []struct {
+			name    string
+			breaker *cluster.Breaker
+		}{{"default", &c.Default}, {"high", &c.High}} {
+			left, tracked := b.breaker.Remaining()
+			if !tracked {
+				continue
+			}
+			for _, each := range []struct {
+				name  string
+				value int64
+			}{{"cx", left.Connections}, {"pending", left.Pending}, {"rq", left.Requests}, {"retries", left.Retries}} {
+				add("circuit_breakers."+b.name+".remaining_"+each.name, true, each.value)
+			}
 		}
 	}
 	for i := range out {

@@ -62,7 +62,11 @@ func healthText(h *cluster.Host) string {
 	if h.Ejected(time.Now()) {
 		flags += "/failed_outlier_check"
 	}
-	if h.Health != model.Healthy {
+	switch h.Health {
+	case model.Healthy:
+	case model.Degraded:
+		flags += "/degraded_eds_health"
+	default:
 		flags += "/failed_eds_health"
 	}
 	return cmp.Or(flags, "healthy")
@@ -92,10 +96,7 @@ func thresholdsJSON(priority string, l cluster.Limits) map[string]any {
 func hostJSON(h *cluster.Host) map[string]any {
 	health := map[string]any{"eds_health_status": "HEALTHY"}
 	if h.Health != model.Healthy {
-		health["eds_health_status"] = "UNHEALTHY"
-		if h.Health == model.Draining {
-			health["eds_health_status"] = "DRAINING"
-		}
+		health["eds_health_status"] = map[model.Health]string{model.Unhealthy: "UNHEALTHY", model.Draining: "DRAINING", model.Degraded: "DEGRADED"}[h.Health]
 	}
 	if h.Ejected(time.Now()) {
 		health["failed_outlier_check"] = true
@@ -104,8 +105,8 @@ func hostJSON(h *cluster.Host) map[string]any {
 		health["failed_active_health_check"] = true
 	}
 	address := map[string]any{"socket_address": map[string]any{"address": h.Address.Addr().String(), "port_value": h.Address.Port()}}
-	if h.Socket != "" {
-		address = map[string]any{"pipe": map[string]any{"path": h.Socket}}
+	if path := h.Socket(); path != "" {
+		address = map[string]any{"pipe": map[string]any{"path": path}}
 	}
 	counter := func(name string, v int64) map[string]any {
 		return map[string]any{"name": name, "value": fmt.Sprint(v)}

@@ -44,6 +44,9 @@ type Config struct {
 	RTDS    []RTDS
 	// Statistics says which of Envoy's statistics are kept, by name; nil is all.
 	Statistics *metricsv3.StatsMatcher
+	// LocalCluster is the cluster of the proxies that are like this one; empty when it
+	// is not known.
+	LocalCluster string
 	// MaxConnections is how many connections all listeners together may have open;
 	// 0 is no limit.
 	MaxConnections int64

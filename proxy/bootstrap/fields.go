@@ -6,10 +6,9 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 // where they are compiled, as dynamic ones are.
 var fields = fieldcheck.NewChecker(fieldcheck.Table{
 	"envoy.config.bootstrap.v3.Bootstrap": {
-		Read: "node static_resources dynamic_resources admin overload_manager layered_runtime stats_config bootstrap_extensions",
+		Read: "node static_resources dynamic_resources admin overload_manager layered_runtime stats_config bootstrap_extensions cluster_manager",
 		Ignored: map[string]string{
 			"application_log_config":           "the log's format is a flag",
-			"cluster_manager":                  "only tunes Envoy's own memory and event log",
 			"default_socket_interface":         "there is one",
 			"deferred_stat_options":            "only tunes Envoy's own memory",
 			"enable_dispatcher_stats":          "there is no dispatcher",
@@ -47,6 +46,10 @@ var fields = fieldcheck.NewChecker(fieldcheck.Table{
 	"envoy.type.matcher.v3.ListStringMatcher": {Read: "patterns"},
 	"envoy.type.matcher.v3.StringMatcher":     {Read: "exact prefix suffix contains safe_regex ignore_case"},
 	"envoy.type.matcher.v3.RegexMatcher":      {Read: "regex", Ignored: map[string]string{"google_re2": "the syntax is RE2's"}},
+	"envoy.config.bootstrap.v3.ClusterManager": {
+		Read:    "local_cluster_name",
+		Ignored: map[string]string{"outlier_detection": "only a log of events", "enable_deferred_cluster_creation": "an idle cluster costs next to nothing"},
+	},
 	"envoy.config.overload.v3.OverloadManager": {
 		Read: "refresh_interval resource_monitors actions",
 	},

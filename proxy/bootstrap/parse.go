@@ -71,6 +71,8 @@ func From(b *bootstrapv3.Bootstrap) (*Config, error) {
 		Clusters:  b.GetStaticResources().GetClusters(),
 		Secrets:   b.GetStaticResources().GetSecrets(),
 		Source:    b,
+
+		LocalCluster: b.GetClusterManager().GetLocalClusterName(),
 	}
 	if c.Node == nil {
 		c.Node = &corev3.Node{}

@@ -4,6 +4,7 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -29,27 +30,28 @@ type HTTP struct {
 	// the endpoint out at once. Expected is 200 when empty.
 	Expected, Retriable []Status
 	HTTP2               bool
+	Reuse               bool // keep the connection for the next probe
 }
 
 // Probe asks once.
-func (h *HTTP) Probe(ctx context.Context, p *pool.Pool) error {
-	carrier, done, err := open(ctx, p, h.HTTP2)
+func (h *HTTP) Probe(ctx context.Context, to cluster.Target) (degraded bool, err error) {
+	carrier, err := open(ctx, to.Pool, h.HTTP2, h.Reuse)
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer done()
-	caller := upcall.Caller{Handler: carrier, Authority: h.Host, Header: h.Header}
+	defer carrier.done()
+	caller := upcall.Caller{Handler: carrier, Authority: cmp.Or(to.Host, h.Host), Header: h.Header}
 	reply, err := caller.Do(nil, upcall.Call{Method: h.Method, Path: h.Path})
 	if err != nil {
-		return err
+		return false, err
 	}
 	switch {
 	case len(h.Expected) == 0 && reply.Status == 200, among(h.Expected, reply.Status):
-		return nil
+		return reply.Header.Get("x-envoy-degraded") != "", nil
 	case among(h.Retriable, reply.Status):
-		return fmt.Errorf("status %d", reply.Status)
+		return false, fmt.Errorf("status %d", reply.Status)
 	}
-	return &cluster.Unwell{Reason: fmt.Sprintf("status %d", reply.Status)}
+	return false, &cluster.Unwell{Reason: fmt.Sprintf("status %d", reply.Status)}
 }
 
 func among(list []Status, status int) bool {
@@ -62,24 +64,27 @@ func among(list []Status, status int) bool {
 }
 
 // GRPC asks the health service of gRPC.
-type GRPC struct{ Service, Authority string }
+type GRPC struct {
+	Service, Authority string
+	Reuse              bool // keep the connection for the next probe
+}
 
 // Probe asks once.
-func (g *GRPC) Probe(ctx context.Context, p *pool.Pool) error {
-	carrier, done, err := open(ctx, p, true)
+func (g *GRPC) Probe(ctx context.Context, to cluster.Target) (degraded bool, err error) {
+	carrier, err := open(ctx, to.Pool, true, g.Reuse)
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer done()
-	caller := upcall.Caller{Handler: carrier, Authority: g.Authority}
+	defer carrier.done()
+	caller := upcall.Caller{Handler: carrier, Authority: cmp.Or(to.Host, g.Authority)}
 	var reply healthv1.HealthCheckResponse
 	if err := caller.Unary(nil, "/grpc.health.v1.Health/Check", &healthv1.HealthCheckRequest{Service: g.Service}, &reply); err != nil {
-		return err
+		return false, err
 	}
 	if s := reply.GetStatus(); s != healthv1.HealthCheckResponse_SERVING {
-		return &cluster.Unwell{Reason: s.String()}
+		return false, &cluster.Unwell{Reason: s.String()}
 	}
-	return nil
+	return false, nil
 }
 
 // TCP asks by a connection, and where there is something to say, by bytes that are
@@ -87,18 +92,29 @@ func (g *GRPC) Probe(ctx context.Context, p *pool.Pool) error {
 type TCP struct {
 	Send    []byte
 	Receive [][]byte
+	Reuse   bool // keep the connection for the next probe, if something was said on it
 }
 
 // mostRead bounds how much an endpoint may say before what has to come.
 const mostRead = 64 << 10
 
 // Probe asks once.
-func (t *TCP) Probe(ctx context.Context, p *pool.Pool) error {
-	conn, err := p.Connect(ctx, pool.TLSRequest{})
-	if err != nil {
-		return err
+func (t *TCP) Probe(ctx context.Context, to cluster.Target) (degraded bool, err error) {
+	conn := to.Pool.Idle(pool.TLSRequest{}, time.Now())
+	if conn == nil {
+		if conn, err = to.Pool.Connect(ctx, pool.TLSRequest{}); err != nil {
+			return false, err
+		}
 	}
-	defer p.Close(conn)
+	if err = t.talk(ctx, conn); err != nil || !t.Reuse || len(t.Receive) == 0 {
+		to.Pool.Close(conn)
+	} else {
+		to.Pool.Put(conn)
+	}
+	return false, err
+}
+
+func (t *TCP) talk(ctx context.Context, conn *pool.Conn) error {
 	deadline, _ := ctx.Deadline()
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
@@ -127,28 +143,39 @@ func (t *TCP) Probe(ctx context.Context, p *pool.Pool) error {
 	return nil
 }
 
-// open opens a connection for one exchange. done closes it.
-func open(ctx context.Context, p *pool.Pool, second bool) (stream.Handler, func(), error) {
-	ask := pool.TLSRequest{Fallback: []string{"http/1.1"}}
+// open gets a connection for one exchange. done lets go of it.
+func open(ctx context.Context, p *pool.Pool, second, reuse bool) (*once, error) {
+	ask := pool.TLSRequest{Fallback: []string{"http/1.1"}, Shared: second}
 	if second {
 		ask.Fallback = []string{"h2"}
 	}
-	conn, err := p.Connect(ctx, ask)
-	if err != nil {
-		return nil, nil, err
-	}
 	deadline, _ := ctx.Deadline()
-	if !second {
-		return &once{client: http1.NewClient(conn.Conn, http1.Limits{}), deadline: deadline}, func() { p.Close(conn) }, nil
+	out := &once{deadline: deadline, pool: p, reuse: reuse}
+	if second {
+		out.conn = p.Place(ask)
+	} else {
+		out.conn = p.Idle(ask, time.Now())
 	}
-	client := http2.NewClient(conn.Conn, http2.Config{})
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		client.Run()
-	}()
-	client.Reserve()
-	return &once{client: client.Exchange(), deadline: deadline}, func() { p.Close(conn); <-ended }, nil
+	if out.conn == nil {
+		conn, err := p.Connect(ctx, ask)
+		if err != nil {
+			return nil, err
+		}
+		out.conn = conn
+		if second {
+			client := http2.NewClient(conn.Conn, http2.Config{})
+			client.Changed = func() { p.Changed(conn) }
+			p.Carry(conn, client)
+		} else {
+			conn.Codec = http1.NewClient(conn.Conn, http1.Limits{})
+		}
+	}
+	if second {
+		out.client = out.conn.Codec.(*http2.Client).Exchange()
+	} else {
+		out.client = out.conn.Codec.(*http1.Client)
+	}
+	return out, nil
 }
 
 // once makes one exchange on a connection.
@@ -158,13 +185,17 @@ type once struct {
 		Finish() bool
 	}
 	deadline time.Time
+	conn     *pool.Conn
+	pool     *pool.Pool
+	reuse    bool
+	intact   bool // the connection may be used again
 }
 
 // Handle implements [stream.Handler].
 func (o *once) Handle(req *stream.Request) (*stream.Response, error) {
 	resp, err := o.client.RoundTrip(req, o.deadline)
 	if err != nil {
-		o.client.Finish()
+		o.finish()
 		return nil, err
 	}
 	resp.Done = o
@@ -175,4 +206,20 @@ func (o *once) Handle(req *stream.Request) (*stream.Response, error) {
 func (o *once) Settle() {}
 
 // Release implements [stream.Releaser].
-func (o *once) Release(bool) { o.client.Finish() }
+func (o *once) Release(bool) { o.finish() }
+
+func (o *once) finish() { o.intact = o.client.Finish() }
+
+// done lets go of the connection.
+func (o *once) done() {
+	carrier, shared := o.conn.Codec.(pool.Carrier)
+	switch {
+	case shared && !(o.reuse && o.intact):
+		carrier.Shut()
+	case shared:
+	case o.reuse && o.intact:
+		o.pool.Put(o.conn)
+	default:
+		o.pool.Close(o.conn)
+	}
+}

@@ -22,14 +22,17 @@ import (
 )
 
 type probe interface {
-	Probe(context.Context, *pool.Pool) error
+	Probe(context.Context, cluster.Target) (bool, error)
 }
 
 func ask(t *testing.T, p probe, address string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return p.Probe(ctx, pool.New("tcp", address, &pool.Config{}, nil, pool.NetDial, nil))
+	to := cluster.Target{Pool: pool.New("tcp", address, &pool.Config{}, nil, pool.NetDial, nil)}
+	defer to.Pool.Shut()
+	_, err := p.Probe(ctx, to)
+	return err
 }
 
 func unwell(err error) bool {
@@ -103,6 +106,38 @@ func TestTCP(t *testing.T) {
 	} {
 		if err := ask(t, &tc.probe, l.Addr().String()); (err != nil) != tc.fails {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// Probes share a connection or have one each; what an endpoint is called and that it
+// is degraded are told.
+func TestConnectionsOfProbes(t *testing.T) {
+	s := httptest.NewServer(h2c.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host == "degraded" {
+			w.Header().Set("x-envoy-degraded", "1")
+		}
+	}), &http2.Server{}))
+	defer s.Close()
+	for _, reuse := range []bool{false, true} {
+		for _, second := range []bool{false, true} {
+			opened := 0
+			dial := func(ctx context.Context, network, address string, source net.Addr) (net.Conn, error) {
+				opened++
+				return pool.NetDial(ctx, network, address, source)
+			}
+			to := cluster.Target{Pool: pool.New("tcp", s.Listener.Addr().String(), &pool.Config{}, nil, dial, nil)}
+			for _, host := range []string{"", "degraded", ""} {
+				to.Host = host
+				degraded, err := (&HTTP{Method: "GET", Host: "shop", Path: "/", HTTP2: second, Reuse: reuse}).Probe(t.Context(), to)
+				if err != nil || degraded != (host == "degraded") {
+					t.Errorf("HTTP/2 %v: %q is degraded %v, %v", second, host, degraded, err)
+				}
+			}
+			if want := map[bool]int{false: 3, true: 1}[reuse]; opened != want {
+				t.Errorf("HTTP/2 %v, reused %v: %d connections for three probes", second, reuse, opened)
+			}
+			to.Pool.Shut()
 		}
 	}
 }

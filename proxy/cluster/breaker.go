@@ -19,6 +19,8 @@ type Limits struct {
 	// requests under way, but at least RetryMin.
 	RetryPercent float64
 	RetryMin     uint32
+	// Track tells in the statistics what remains.
+	Track bool
 }
 
 func (l Limits) withDefaults() Limits {
@@ -122,3 +124,16 @@ func (b *Breaker) retryLimit() int64 {
 
 // ReleaseRetry ends what AcquireRetry began.
 func (b *Breaker) ReleaseRetry() { b.retries.Add(-1) }
+
+// Remaining is what a circuit breaker still allows.
+type Remaining struct{ Connections, Pending, Requests, Retries int64 }
+
+// Remaining tells what is still allowed now; ok is false where nobody wants to know.
+func (b *Breaker) Remaining() (r Remaining, ok bool) {
+	left := func(limit uint32, used int64) int64 { return max(0, int64(limit)-used) }
+	l := b.limits
+	return Remaining{
+		Connections: left(l.Connections, b.stats.CxActive.Load()), Pending: left(l.Pending, b.pending.Load()),
+		Requests: left(l.Requests, b.requests.Load()), Retries: max(0, b.retryLimit()-b.retries.Load()),
+	}, l.Track
+}

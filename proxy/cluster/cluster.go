@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lateenmesh/lateen/model"
 	"github.com/lateenmesh/lateen/proxy/pool"
 )
 
@@ -16,7 +17,14 @@ import (
 type Deps struct {
 	Dial    pool.Dial // nil: the operating system
 	Resolve Resolve   // for DNS clusters
+	Near    *Near     // nil: this proxy does not know where it is
 	Log     *slog.Logger
+}
+
+// Near is the cluster of the proxies that are like this one, and where this one is.
+type Near struct {
+	Proxies  *Handle
+	Locality model.Locality
 }
 
 // Resolve finds the addresses of a name and how long they hold.
@@ -32,8 +40,9 @@ type Cluster struct {
 	// carried over with their connections and their health.
 	endpoints atomic.Pointer[endpoints]
 
-	mu    sync.Mutex
-	named []Endpoint // guarded by mu: what DNS resolves from
+	mu     sync.Mutex
+	spread Spread     // guarded by mu
+	named  []Endpoint // guarded by mu: what DNS resolves from
 	// original keeps the hosts of an original-destination cluster by address;
 	// guarded by mu.
 	original map[netip.AddrPort]*Host
@@ -43,12 +52,13 @@ type Cluster struct {
 	Default, High Breaker
 	// slowUntil is when the last slow start ends, Unix nanoseconds.
 	slowUntil atomic.Int64
-	// changed holds one: the endpoints are others now, or judged differently.
-	changed chan struct{}
-	judged  atomic.Bool
-	// ejectedUntil is when the last ejection so far ends, Unix nanoseconds: after
-	// it nobody is out, and picking need not look.
-	ejectedUntil atomic.Int64
+	probes    *probes // nil where endpoints are not asked
+	// unresolved counts failures in a row; owned by who resolves.
+	unresolved int
+	streams    *streams // nil where they outlast their endpoint's health
+	// returning is when the next ejection ends and the endpoints are arranged anew,
+	// Unix nanoseconds; 0 while nobody is out.
+	returning atomic.Int64
 	// swept is when outlier detection last compared the hosts, Unix nanoseconds.
 	swept atomic.Int64
 }
@@ -96,23 +106,38 @@ func New(cfg Config, deps Deps) *Cluster {
 	if cfg.Panic < 0 {
 		cfg.Panic = 50
 	}
-	c := &Cluster{Config: cfg, deps: deps, original: map[netip.AddrPort]*Host{}, changed: make(chan struct{}, 1)}
+	if cfg.Hashing == nil && (cfg.Policy == RingHash || cfg.Policy == Maglev) {
+		cfg.Hashing = &Hashing{}
+	}
+	if cfg.DNS == nil && (cfg.Kind == StrictDNS || cfg.Kind == LogicalDNS) {
+		cfg.DNS = &DNS{}
+	}
+	c := &Cluster{Config: cfg, deps: deps, original: map[netip.AddrPort]*Host{}}
+	if len(c.HealthChecks) > 0 {
+		c.probes = &probes{changed: make(chan struct{}, 1), heard: make(chan struct{})}
+	}
+	if c.CutUnhealthy {
+		c.streams = &streams{}
+	}
 	c.Default.limits, c.Default.stats = &c.Limits, &c.Stats
 	c.High.limits, c.High.stats, c.High.beneath = &c.HighLimits, &c.Stats, c.Limits.Connections
 	c.endpoints.Store(&endpoints{})
-	c.SetEndpoints(cfg.Endpoints)
+	c.SetEndpoints(cfg.Endpoints, cfg.Spread)
 	c.Config.Endpoints = nil // the hosts have them
 	return c
 }
 
 // SetEndpoints replaces the endpoints. Only the picker is swapped: hosts whose
 // address and TLS stay keep their connections and their health.
-func (c *Cluster) SetEndpoints(eps []Endpoint) {
+func (c *Cluster) SetEndpoints(eps []Endpoint, spread Spread) {
+	c.mu.Lock()
+	c.spread = spread
+	c.mu.Unlock()
 	if c.Kind == StrictDNS || c.Kind == LogicalDNS {
 		c.mu.Lock()
 		c.named = eps
 		c.mu.Unlock()
-		eps = slices.DeleteFunc(slices.Clone(eps), func(e Endpoint) bool { return !e.Address.Addr().IsValid() && e.Socket == "" })
+		eps = slices.DeleteFunc(slices.Clone(eps), func(e Endpoint) bool { return !e.Address.Addr().IsValid() && e.Socket() == "" })
 	}
 	c.swap(eps)
 }
@@ -124,31 +149,38 @@ func (c *Cluster) swap(eps []Endpoint) {
 	for _, h := range c.endpoints.Load().hosts {
 		old[h.id()] = h
 	}
-	hosts := make([]*Host, 0, len(eps))
+	hosts, fresh := make([]*Host, 0, len(eps)), false
 	for _, e := range eps {
 		h := old[hostID(e)]
 		if h != nil && h.tls == c.tlsOf(e) {
 			h = h.with(e)
+			h.put(removedBit, false)
 			delete(old, hostID(e))
 		} else {
-			h = c.newHost(e)
+			h, fresh = c.newHost(e), true
 		}
 		hosts = append(hosts, h)
 	}
-	c.endpoints.Store(compile(&c.Config, hosts))
+	if c.keepsRemoved() {
+		for id, h := range old {
+			if !h.Failing() && h.Health != model.Unhealthy && h.Health != model.Draining && !h.unasked() {
+				h.put(removedBit, true)
+				hosts = append(hosts, h)
+				delete(old, id)
+			}
+		}
+	}
+	if c.RenewOnChange && (fresh || len(old) > 0) {
+		for _, h := range hosts {
+			h.renew()
+		}
+	}
+	c.store(hosts)
 	c.Stats.MembershipTotal.Store(int64(len(hosts)))
 	c.Stats.UpdateSuccess.Add(1)
 	c.change()
 	for _, h := range old {
 		h.shut()
-	}
-}
-
-// change wakes who watches the endpoints.
-func (c *Cluster) change() {
-	select {
-	case c.changed <- struct{}{}:
-	default:
 	}
 }
 
@@ -164,7 +196,10 @@ func (c *Cluster) tlsOf(e Endpoint) pool.TLS {
 
 func (c *Cluster) newHost(e Endpoint) *Host {
 	h := &Host{Endpoint: e, tls: c.tlsOf(e), cluster: c, State: &State{}}
-	h.failing.Store(c.HealthCheck != nil && c.Kind != OriginalDst)
+	if c.Kind != OriginalDst && !h.unasked() {
+		all := uint64(1)<<len(c.HealthChecks) - 1
+		h.checks.Store(all<<failingAt | all<<unheardAt)
+	}
 	if c.SlowStart != nil {
 		c.begin(h, time.Now())
 	}
@@ -225,3 +260,14 @@ func (c *Cluster) Requests() int64 { return c.Default.requests.Load() + c.High.r
 // ReleaseConnection says that a connection has ended. A host's pool calls it for each
 // that it closes.
 func (c *Cluster) ReleaseConnection() { c.Stats.CxActive.Add(-1) }
+
+// Full reports whether the host has all the connections that one may have, and
+// counts that it was asked for another.
+func (h *Host) Full() bool {
+	c := h.cluster
+	if c.PerHost == 0 || h.Open() < int64(c.PerHost) {
+		return false
+	}
+	c.Stats.CxOverflow.Add(1)
+	return true
+}

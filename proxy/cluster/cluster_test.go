@@ -110,7 +110,7 @@ func TestConsistentPoliciesMoveLittle(t *testing.T) {
 		if !slices.Equal(before, where()) {
 			t.Fatalf("policy %d is not consistent", p)
 		}
-		c.SetEndpoints(endpointsOf(9, nil))
+		c.SetEndpoints(endpointsOf(9, nil), Spread{})
 		moved := 0
 		for i, at := range where() {
 			if at != before[i] {
@@ -231,11 +231,11 @@ func TestSwapKeepsConnectionsAndHealth(t *testing.T) {
 			t.Fatal(err)
 		}
 		host.Pool().Put(conn)
-		c.SetEndpoints(endpointsOf(3, func(_ int, e *Endpoint) { e.Weight = 7 }))
+		c.SetEndpoints(endpointsOf(3, func(_ int, e *Endpoint) { e.Weight = 7 }), Spread{})
 		if now := c.Hosts()[1]; now.Pool() != host.Pool() || now.State != host.State || now.Weight != 7 {
 			t.Error("the host was made anew")
 		}
-		c.SetEndpoints(endpointsOf(1, nil))
+		c.SetEndpoints(endpointsOf(1, nil), Spread{})
 		if host.Pool().Open() != 0 || c.Stats.CxActive.Load() != 0 {
 			t.Errorf("%d connections to an endpoint that is gone, %d counted", host.Pool().Open(), c.Stats.CxActive.Load())
 		}
@@ -255,7 +255,7 @@ func TestNamesAreResolvedAgain(t *testing.T) {
 			return nil, 0, errors.New("no such name")
 		}
 		at := netip.AddrPortFrom(netip.Addr{}, 80)
-		c := New(Config{Kind: StrictDNS, DNSRefresh: 10 * time.Second, Endpoints: []Endpoint{{Name: "a", Address: at}, {Name: "b", Address: at}}}, Deps{Resolve: resolve})
+		c := New(Config{Kind: StrictDNS, DNS: &DNS{Refresh: 10 * time.Second}, Endpoints: []Endpoint{{Name: "a", Address: at}, {Name: "b", Address: at}}}, Deps{Resolve: resolve})
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
 		go func() { defer close(done); _ = c.Run(ctx) }()

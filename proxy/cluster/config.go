@@ -42,11 +42,15 @@ type Config struct {
 	StatName string
 	Kind     Kind
 	Policy   Policy
-	// RingMin and RingMax bound a hash ring's size (1024 and 8 Mi by default);
-	// TableSize is Maglev's (65537).
-	RingMin, RingMax, TableSize uint64
-	// Choices is how many endpoints LEAST_REQUEST compares; default 2.
-	Choices uint32
+	Hashing  *Hashing // for RingHash and Maglev; nil is the default
+	// Choices is how many endpoints LEAST_REQUEST compares, default 2; FullScan
+	// compares all. Bias is the power to which it takes how busy they are, where they
+	// differ in weight; nil is 1.
+	Choices  uint32
+	FullScan bool
+	Bias     *float64
+	// Zones prefers endpoints that are near; nil does not.
+	Zones *Zones
 	// Panic is the percentage of healthy endpoints below which all are used;
 	// negative is Envoy's default of 50, 0 never.
 	Panic float64
@@ -58,19 +62,33 @@ type Config struct {
 	// Limits are those of requests with the default priority, HighLimits those of the
 	// others.
 	Limits, HighLimits Limits
-	Subsets            *Subsets     // nil: any endpoint serves any request
-	Outlier            *Outlier     // nil: none is ejected
-	SlowStart          *SlowStart   // nil: new endpoints take their share at once
-	HealthCheck        *HealthCheck // nil: endpoints are not asked
-	Pool               pool.Config
+	// PerHost is how many connections each endpoint may have; 0 is no limit.
+	PerHost      uint32
+	Subsets      *Subsets      // nil: any endpoint serves any request
+	Outlier      *Outlier      // nil: none is ejected
+	SlowStart    *SlowStart    // nil: new endpoints take their share at once
+	HealthChecks []HealthCheck // none: endpoints are not asked
+	// IgnoreNew leaves endpoints out of account until they have answered a probe.
+	IgnoreNew bool
+	// IgnoreHealthOnRemoval lets go of endpoints that are removed though probes find
+	// them well.
+	IgnoreHealthOnRemoval bool
+	// CutUnhealthy ends byte streams to endpoints that are taken out.
+	CutUnhealthy bool
+	// RenewOnChange opens all connections anew when endpoints come or go.
+	RenewOnChange bool
+	Pool          pool.Config
 	// TLS of endpoints that have none of their own; nil is plain text.
 	TLS pool.TLS
-	// DNSRefresh is how often names are resolved again; default 5 s.
-	DNSRefresh time.Duration
+	DNS *DNS // for StrictDNS and LogicalDNS; nil is the default
 	// OriginalPort replaces the original destination's port; 0 keeps it.
 	OriginalPort uint16
 	// AutoSNI sends the request's host as SNI, AutoSAN verifies it.
 	AutoSNI, AutoSAN bool
+	// MostFields is how many fields a response may have; 100 when zero.
+	MostFields int
+	// StreamDuration is how long one exchange with an endpoint may take; 0 is for ever.
+	StreamDuration time.Duration
 	// Protocol is what endpoints are spoken to in.
 	Protocol Protocol
 	// Carrier speaks HTTP/2 on a connection; nil only where Protocol is HTTP1.
@@ -80,8 +98,10 @@ type Config struct {
 	KeepALPN bool
 	// Service is what the cluster stands for, from its metadata; nil if unknown.
 	Service *stream.Service
-	// Endpoints at the start; EDS sets them later.
+	// Endpoints at the start, and how requests spread over their priorities; EDS sets
+	// them later.
 	Endpoints []Endpoint
+	Spread    Spread
 }
 
 // Protocol is how the version of HTTP that endpoints are spoken to in is chosen.
@@ -100,9 +120,7 @@ type Endpoint struct {
 	Address netip.AddrPort
 	// Name is the DNS name behind it for DNS clusters, with Address' port alone
 	// set before it has been resolved.
-	Name string
-	// Socket is a Unix socket's path, instead of Address.
-	Socket         string
+	Name           string
 	Health         model.Health
 	Weight         uint32 // 0 means 1
 	Priority       uint32
@@ -116,4 +134,22 @@ type Endpoint struct {
 	MTLS bool
 	// Peer is what metadata tells of the workload; nil if nothing.
 	Peer *stream.Peer
+	Rare *Rare // nil for most
+}
+
+// Socket is the path of the endpoint's Unix socket; empty when it has an address.
+func (e *Endpoint) Socket() string {
+	if e.Rare == nil {
+		return ""
+	}
+	return e.Rare.Socket
+}
+
+// Rare is what few endpoints have.
+type Rare struct {
+	// HashKey places the endpoint among keys instead of its address.
+	HashKey string
+	// Socket is a Unix socket's path, instead of the address.
+	Socket string
+	Probed *Probed // nil: probes ask as requests are sent
 }

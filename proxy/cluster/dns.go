@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -12,10 +14,10 @@ import (
 func (c *Cluster) Run(ctx context.Context) error {
 	var watching sync.WaitGroup
 	defer watching.Wait()
-	if c.HealthCheck != nil {
+	if len(c.HealthChecks) > 0 {
 		watching.Go(func() { c.watch(ctx) })
 	}
-	if c.Kind != StrictDNS && c.Kind != LogicalDNS || c.deps.Resolve == nil {
+	if c.Kind != StrictDNS && c.Kind != LogicalDNS || c.deps.Resolve == nil && c.DNS.Resolve == nil {
 		<-ctx.Done()
 		return nil
 	}
@@ -29,12 +31,59 @@ func (c *Cluster) Run(ctx context.Context) error {
 	}
 }
 
+// DNS says how names are resolved.
+type DNS struct {
+	// Resolve is how; nil is the proxy's own way.
+	Resolve Resolve
+	Family  Family
+	// Refresh is how often names are resolved again, 5 s when zero; or, where FollowTTL
+	// is set, how long their addresses hold, but not more often than Least. A random
+	// part of Jitter is added.
+	Refresh, Least, Jitter time.Duration
+	FollowTTL              bool
+	// Retry is how long a name that was not resolved waits, at most and doubling up to
+	// MostRetry each time; Refresh when zero.
+	Retry, MostRetry time.Duration
+}
+
+// Family says which of a name's addresses are used.
+type Family uint8
+
+// The families, after Envoy's.
+const (
+	Auto        Family = iota // IPv6, or IPv4 if there are none
+	V4Only                    // IPv4
+	V6Only                    // IPv6
+	V4Preferred               // IPv4, or IPv6 if there are none
+	All                       // both
+)
+
+// of picks the addresses of the family.
+func (f Family) of(addrs []netip.Addr) []netip.Addr {
+	var v4, v6 []netip.Addr
+	for _, a := range addrs {
+		if a = a.Unmap(); a.Is4() {
+			v4 = append(v4, a)
+		} else {
+			v6 = append(v6, a)
+		}
+	}
+	switch {
+	case f == All:
+		return append(v4, v6...)
+	case f == V4Only, f == V4Preferred && len(v4) > 0, f == Auto && len(v6) == 0:
+		return v4
+	}
+	return v6
+}
+
 // ResolveOnce resolves all names and swaps the endpoints in. A name that cannot
-// be resolved keeps its last addresses. It returns when to ask again.
+// be resolved keeps its last addresses; one that does not exist has none, unless
+// the cluster is a logical one. It returns when to ask again.
 func (c *Cluster) ResolveOnce(ctx context.Context) time.Duration {
-	wait := c.DNSRefresh
-	if wait == 0 {
-		wait = 5 * time.Second
+	resolve := c.DNS.Resolve
+	if resolve == nil {
+		resolve = c.deps.Resolve
 	}
 	c.mu.Lock()
 	named := c.named
@@ -46,18 +95,23 @@ func (c *Cluster) ResolveOnce(ctx context.Context) time.Duration {
 		}
 	}
 	var found []Endpoint
+	failed, shortest := false, time.Duration(0)
 	for _, e := range named {
-		if e.Name == "" {
+		if e.Name == "" || e.Address.Addr().IsValid() {
 			found = append(found, e)
 			continue
 		}
-		addrs, _, err := c.deps.Resolve(ctx, e.Name)
-		if err != nil {
+		addrs, ttl, err := resolve(ctx, e.Name)
+		addrs = c.DNS.Family.of(addrs)
+		if err != nil || c.Kind == LogicalDNS && len(addrs) == 0 {
 			c.deps.Log.Warn("name not resolved", "cluster", c.Name, "name", e.Name, "error", err)
-			found = append(found, last[e.Name]...)
+			found, failed = append(found, last[e.Name]...), true
 			continue
 		}
-		if c.Kind == LogicalDNS && len(addrs) > 1 {
+		if ttl > 0 && (shortest == 0 || ttl < shortest) {
+			shortest = ttl
+		}
+		if c.Kind == LogicalDNS {
 			addrs = addrs[:1]
 		}
 		for _, a := range addrs {
@@ -66,6 +120,34 @@ func (c *Cluster) ResolveOnce(ctx context.Context) time.Duration {
 			found = append(found, resolved)
 		}
 	}
-	c.swap(found)
+	if ctx.Err() == nil {
+		if c.probes != nil {
+			c.probes.resolved.Store(true)
+		}
+		c.swap(found)
+	}
+	return c.nextResolve(failed, shortest)
+}
+
+// nextResolve is the time to the next attempt.
+func (c *Cluster) nextResolve(failed bool, ttl time.Duration) time.Duration {
+	d := c.DNS
+	wait := cmp.Or(d.Refresh, 5*time.Second)
+	if failed {
+		if d.Retry == 0 {
+			return wait
+		}
+		// Doubling ends where nothing can grow any more.
+		most := min(d.Retry<<min(c.unresolved, 20), cmp.Or(d.MostRetry, 10*d.Retry))
+		c.unresolved++
+		return time.Duration(rand.Int64N(int64(most)) + 1)
+	}
+	c.unresolved = 0
+	if d.FollowTTL && ttl > 0 {
+		wait = max(ttl, d.Least)
+	}
+	if d.Jitter > 0 {
+		wait += time.Duration(rand.Int64N(int64(d.Jitter)))
+	}
 	return wait
 }

@@ -3,13 +3,14 @@ package cluster
 import (
 	"context"
 	"errors"
+	"maps"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/lateenmesh/lateen/internal/memnet"
-	"github.com/lateenmesh/lateen/proxy/pool"
 )
 
 // An endpoint gets requests once it has answered a probe, none after so many
@@ -18,23 +19,23 @@ func TestHealthChecks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var answer atomic.Value // of the first endpoint
 		var probes atomic.Int32
-		check := &HealthCheck{Timeout: time.Second, Interval: 10 * time.Second, NoTraffic: 10 * time.Second, Failures: 3, Successes: 2,
-			Probe: func(_ context.Context, p *pool.Pool) error {
+		check := HealthCheck{Timeout: time.Second, Interval: 10 * time.Second, NoTraffic: 10 * time.Second, Failures: 3, Successes: 2,
+			Probe: func(_ context.Context, to Target) (bool, error) {
 				probes.Add(1)
-				if p.String() == "tcp:10.0.0.1:80" {
-					return nil
+				if to.Pool.String() == "tcp:10.0.0.1:80" {
+					return false, nil
 				}
 				why, _ := answer.Load().(string)
 				switch why {
-				case "":
-					return nil
+				case "", "degraded":
+					return why != "", nil
 				case "unwell":
-					return &Unwell{"status 500"}
+					return false, &Unwell{"status 500"}
 				}
-				return errors.New(why)
+				return false, errors.New(why)
 			}}
 		n := memnet.New()
-		c := New(Config{Name: "c", Endpoints: endpointsOf(2, nil), HealthCheck: check, Panic: 0}, Deps{Dial: n.Dial})
+		c := New(Config{Name: "c", Endpoints: endpointsOf(2, nil), HealthChecks: []HealthCheck{check}, Panic: 0}, Deps{Dial: n.Dial})
 		if c.Pick(Choice{}) != nil || !c.Hosts()[0].Failing() {
 			t.Error("picked before anybody has answered")
 		}
@@ -71,12 +72,17 @@ func TestHealthChecks(t *testing.T) {
 		if n := usable(); n != 2 {
 			t.Errorf("%d usable after two", n)
 		}
+		answer.Store("degraded")
+		time.Sleep(10 * time.Second)
+		if n, load := usable(), levelShares(c); n != 2 || !c.Hosts()[0].Degraded() || load[0] != 70 || load[1] != 30 {
+			t.Errorf("%d usable, degraded %v, load %v, after it said that it is degraded", n, c.Hosts()[0].Degraded(), load)
+		}
 		answer.Store("unwell")
 		time.Sleep(10 * time.Second)
 		if n := usable(); n != 1 {
 			t.Errorf("%d usable after it said that it is not well", n)
 		}
-		c.SetEndpoints(endpointsOf(3, nil))
+		c.SetEndpoints(endpointsOf(3, nil), Spread{})
 		if n := usable(); n != 1 { // the new one says what the first one does
 			t.Errorf("%d usable with a new one", n)
 		}
@@ -89,10 +95,10 @@ func TestHealthChecks(t *testing.T) {
 // window.
 func TestSlowStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, policy := range []Policy{RoundRobin, Random, LeastRequest} {
+		for _, policy := range []Policy{RoundRobin, LeastRequest} {
 			c := New(Config{Policy: policy, Endpoints: endpointsOf(1, nil), SlowStart: &SlowStart{Window: 10 * time.Second, Least: 0.1}}, Deps{Dial: memnet.New().Dial})
 			time.Sleep(time.Minute)
-			c.SetEndpoints(endpointsOf(2, nil))
+			c.SetEndpoints(endpointsOf(2, nil), Spread{})
 			share := func() float64 {
 				fresh := c.Hosts()[1]
 				picked := 0
@@ -118,9 +124,9 @@ func TestSlowStart(t *testing.T) {
 // failure of one that is in use.
 func TestHealthUnejects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		check := &HealthCheck{Timeout: time.Second, Interval: 10 * time.Second, NoTraffic: 10 * time.Second, Failures: 1, Successes: 1,
-			Probe: func(context.Context, *pool.Pool) error { return nil }}
-		c := New(Config{Name: "c", Endpoints: endpointsOf(2, nil), HealthCheck: check,
+		check := HealthCheck{Timeout: time.Second, Interval: 10 * time.Second, NoTraffic: 10 * time.Second, Failures: 1, Successes: 1,
+			Probe: well}
+		c := New(Config{Name: "c", Endpoints: endpointsOf(2, nil), HealthChecks: []HealthCheck{check},
 			Outlier: &Outlier{Consecutive5xx: 3, Enforce5xx: 100, BaseEjection: time.Hour, MaxEjectionPercent: 100, HealthUnejects: true}}, Deps{Dial: memnet.New().Dial})
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
@@ -144,4 +150,187 @@ func TestHealthUnejects(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// well is the answer of an endpoint that is.
+func well(context.Context, Target) (bool, error) { return false, nil }
+
+// running runs a cluster until the test's bubble ends.
+func running(t *testing.T, c *Cluster) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = c.Run(ctx) }()
+	synctest.Wait()
+	return func() { cancel(); <-done }
+}
+
+// An endpoint is well when all checks say so.
+func TestSeveralHealthChecks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ill atomic.Int32
+		ill.Store(-1)
+		var checks []HealthCheck
+		for i := range int32(3) {
+			checks = append(checks, HealthCheck{Timeout: time.Second, Interval: time.Second, NoTraffic: time.Second, Failures: 1, Successes: 1, Probe: func(context.Context, Target) (bool, error) {
+				if ill.Load() == i {
+					return false, errors.New("ill")
+				}
+				return false, nil
+			}})
+		}
+		c := New(Config{Endpoints: endpointsOf(1, nil), HealthChecks: checks}, Deps{Dial: memnet.New().Dial})
+		defer running(t, c)()
+		for _, i := range []int32{-1, 0, 2, -1, 1} {
+			ill.Store(i)
+			time.Sleep(2 * time.Second)
+			if got, want := c.Hosts()[0].Failing(), i >= 0; got != want {
+				t.Errorf("check %d says ill: failing %v", i, got)
+			}
+		}
+	})
+}
+
+func TestProbeIntervals(t *testing.T) {
+	h := HealthCheck{Interval: 1, Unhealthy: 2, HealthyEdge: 3, UnhealthyEdge: 4, NoTraffic: 5, NoTrafficHealthy: 6}
+	bare := HealthCheck{Interval: 1}
+	for _, tc := range []struct {
+		used, well, pending bool
+		want, bare          time.Duration
+	}{
+		{true, true, false, 1, 1}, {true, true, true, 3, 1}, {true, false, false, 2, 1}, {true, false, true, 4, 1},
+		{false, true, false, 6, time.Minute}, {false, true, true, 5, time.Minute}, {false, false, false, 5, time.Minute}, {false, false, true, 5, time.Minute},
+	} {
+		if got := h.wait(tc.used, tc.well, tc.pending); got != tc.want {
+			t.Errorf("%+v: got %d", tc, got)
+		}
+		if got := bare.wait(tc.used, tc.well, tc.pending); got != tc.bare {
+			t.Errorf("%+v: got %d of the defaults", tc, got)
+		}
+	}
+	jittered := HealthCheck{Interval: 100 * time.Second, JitterPercent: 50, Jitter: 10 * time.Second}
+	least, most := time.Hour, time.Duration(0)
+	for range 1000 {
+		d := jittered.wait(true, true, false)
+		least, most = min(least, d), max(most, d)
+	}
+	if least < 100*time.Second || least > 110*time.Second || most < 150*time.Second || most >= 160*time.Second {
+		t.Errorf("between %v and %v; want 100 s to 160 s", least, most)
+	}
+}
+
+// Endpoints are asked where and as they want, or not at all.
+func TestWhoIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		asked := map[string]string{}
+		check := HealthCheck{Timeout: time.Second, Interval: time.Second, Initial: 10 * time.Second, Failures: 1, Successes: 1, Probe: func(_ context.Context, to Target) (bool, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			asked[to.Pool.String()] = to.Host
+			return false, nil
+		}}
+		probed := []*Rare{nil, {Probed: &Probed{Port: 81, Host: "own"}}, {Probed: &Probed{Address: address(9)}}, {Probed: &Probed{Off: true}}}
+		c := New(Config{Endpoints: endpointsOf(4, func(i int, e *Endpoint) { e.Rare = probed[i] }), HealthChecks: []HealthCheck{check}}, Deps{Dial: memnet.New().Dial})
+		if got := picks(c, 10, nil); got[3] != 10 {
+			t.Errorf("before the first answers: got %v; want the one that is not asked", got)
+		}
+		defer running(t, c)()
+		time.Sleep(11 * time.Second)
+		want := map[string]string{"tcp:10.0.0.0:80": "", "tcp:10.0.0.1:81": "own", "tcp:10.0.0.9:80": ""}
+		mu.Lock()
+		defer mu.Unlock()
+		if !maps.Equal(asked, want) {
+			t.Errorf("asked %v; want %v", asked, want)
+		}
+	})
+}
+
+// An endpoint that is removed goes on while it is well.
+func TestRemovedButWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, ignore := range []bool{false, true} {
+			var ill atomic.Bool
+			check := HealthCheck{Timeout: time.Second, Interval: time.Second, NoTraffic: time.Second, Failures: 1, Successes: 1, Probe: func(context.Context, Target) (bool, error) {
+				if ill.Load() {
+					return false, errors.New("ill")
+				}
+				return false, nil
+			}}
+			c := New(Config{Endpoints: endpointsOf(2, nil), HealthChecks: []HealthCheck{check}, IgnoreHealthOnRemoval: ignore}, Deps{Dial: memnet.New().Dial})
+			stop := running(t, c)
+			c.SetEndpoints(endpointsOf(1, nil), Spread{})
+			synctest.Wait()
+			if got := len(c.Hosts()); got != map[bool]int{false: 2, true: 1}[ignore] {
+				t.Errorf("ignoring health %v: %d endpoints", ignore, got)
+			}
+			ill.Store(true)
+			time.Sleep(2 * time.Second)
+			if got := len(c.Hosts()); got != 1 {
+				t.Errorf("ignoring health %v: %d endpoints after it was found ill", ignore, got)
+			}
+			stop()
+		}
+	})
+}
+
+// New endpoints are not reckoned with until they have answered, where that is wanted.
+func TestNewEndpointsAreNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, ignore := range []bool{false, true} {
+			check := HealthCheck{Timeout: time.Second, Interval: time.Second, Failures: 1, Successes: 1, Probe: func(ctx context.Context, to Target) (bool, error) {
+				if to.Pool.String() == "tcp:10.0.0.0:80" {
+					return false, nil
+				}
+				<-ctx.Done()
+				return false, ctx.Err()
+			}}
+			c := New(Config{Panic: -1, IgnoreNew: ignore, Endpoints: endpointsOf(1, nil), HealthChecks: []HealthCheck{check}}, Deps{Dial: memnet.New().Dial})
+			stop := running(t, c)
+			c.SetEndpoints(endpointsOf(4, nil), Spread{})
+			synctest.Wait()
+			if got := picks(c, 40, nil); len(got) != map[bool]int{false: 4, true: 1}[ignore] {
+				t.Errorf("ignoring new ones %v: got %v", ignore, got)
+			}
+			time.Sleep(2 * time.Second) // they have failed: most are ill, and all are used
+			if got := picks(c, 40, nil); len(got) != 4 {
+				t.Errorf("ignoring new ones %v, after their first probes: got %v", ignore, got)
+			}
+			stop()
+		}
+	})
+}
+
+// Byte streams end with their endpoint's health where that is wanted.
+func TestStreamsEndWithHealth(t *testing.T) {
+	for _, cut := range []bool{false, true} {
+		c := New(Config{CutUnhealthy: cut, Endpoints: endpointsOf(2, nil), HealthChecks: []HealthCheck{{Probe: well}}}, Deps{})
+		h := c.Hosts()[0]
+		c.judge(h, 1, false, false, nil)
+		ended := [3]int{}
+		c.Follow(h, func() { ended[0]++ })
+		c.Follow(c.Hosts()[1], func() { ended[1]++ })
+		over := c.Follow(h, func() { ended[2]++ })
+		over()
+		c.judge(h, 1, true, false, nil)
+		if want := map[bool]int{false: 0, true: 1}[cut]; ended != [3]int{want, 0, 0} {
+			t.Errorf("cutting %v: got %v", cut, ended)
+		}
+	}
+}
+
+// Connections are made anew when an endpoint comes, where that is wanted.
+func TestConnectionsAreRenewed(t *testing.T) {
+	for _, renew := range []bool{false, true} {
+		c := New(Config{RenewOnChange: renew, Endpoints: endpointsOf(1, nil)}, Deps{})
+		before := c.Hosts()[0].Pool()
+		c.SetEndpoints(endpointsOf(1, nil), Spread{})
+		if c.Hosts()[0].Pool() != before {
+			t.Errorf("renewing %v: made anew although nobody came", renew)
+		}
+		c.SetEndpoints(endpointsOf(2, nil), Spread{})
+		if got := c.Hosts()[0].Pool() != before; got != renew {
+			t.Errorf("renewing %v: made anew %v", renew, got)
+		}
+	}
 }

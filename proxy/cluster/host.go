@@ -27,17 +27,40 @@ type State struct {
 	// pool is made when the first request needs it: of many hosts few are used.
 	pool atomic.Pointer[pool.Pool]
 	gone atomic.Bool // no more connections are kept
-	// failing is what health checks have found; since is when the host took up its
-	// work, Unix nanoseconds.
-	failing atomic.Bool
-	since   atomic.Int64
+	// since is when the host took up its work, Unix nanoseconds.
+	since  atomic.Int64
+	checks atomic.Uint64 // what health checks have found; see failingAt
+}
+
+// MostChecks is how many health checks a cluster may have.
+const MostChecks = 16
+
+// Each health check has a bit for what it has found, and for that it has not yet;
+// one says that the host is only kept because it is well.
+const (
+	everyCheck uint64 = 1<<MostChecks - 1
+	failingAt         = 0
+	degradedAt        = MostChecks
+	unheardAt         = 2 * MostChecks
+
+	removedBit uint64 = 1 << (3 * MostChecks)
+)
+
+func (s *State) noted(bits uint64) bool { return s.checks.Load()&bits != 0 }
+
+// put sets or clears a bit and reports whether it was otherwise.
+func (s *State) put(bit uint64, on bool) bool {
+	if on {
+		return s.checks.Or(bit)&bit == 0
+	}
+	return s.checks.And(^bit)&bit != 0
 }
 
 func (h *Host) id() string { return hostID(h.Endpoint) }
 
 func hostID(e Endpoint) string {
-	if e.Socket != "" {
-		return e.Socket
+	if path := e.Socket(); path != "" {
+		return path
 	}
 	return e.Address.String()
 }
@@ -65,8 +88,8 @@ func (h *Host) Pool() *pool.Pool {
 }
 
 func (h *Host) dialAddress() (network, address string) {
-	if h.Socket != "" {
-		return "unix", h.Socket
+	if path := h.Socket(); path != "" {
+		return "unix", path
 	}
 	return "tcp", h.Address.String()
 }
@@ -87,14 +110,27 @@ func (h *Host) shut() {
 	}
 }
 
+// renew lets go of the host's connections and lets it have others.
+func (h *Host) renew() {
+	if p := h.pool.Swap(nil); p != nil {
+		p.Shut()
+	}
+}
+
 // Usable reports whether requests should go there.
 func (h *Host) Usable(now time.Time) bool {
-	return h.Health == model.Healthy && !h.Failing() && !h.Ejected(now)
+	return (h.Health == model.Healthy || h.Health == model.Degraded) && !h.Failing() && !h.Ejected(now)
 }
+
+// Degraded reports whether requests should go there only where better hosts lack.
+func (h *Host) Degraded() bool { return h.Health == model.Degraded || h.noted(everyCheck<<degradedAt) }
 
 // Failing reports whether health checks have found the host unwell, or have not
 // heard of it yet.
-func (h *Host) Failing() bool { return h.failing.Load() }
+func (h *Host) Failing() bool { return h.noted(everyCheck << failingAt) }
+
+// unasked reports whether health checks leave the host out.
+func (h *Host) unasked() bool { return h.Rare != nil && h.Rare.Probed != nil && h.Rare.Probed.Off }
 
 // Ejected reports whether outlier detection has taken the host out.
 func (h *Host) Ejected(now time.Time) bool {

@@ -74,8 +74,8 @@ func OutcomeOf(status int) Outcome {
 
 // record is what outlier detection knows of a host.
 type record struct {
-	until     atomic.Int64 // it is out until then, Unix nanoseconds; 0 when in use
-	ejections atomic.Int64 // multiplies the time of the next ejection
+	until     atomic.Int64  // it is out until then, Unix nanoseconds; 0 when in use
+	ejections atomic.Uint32 // multiplies the time of the next ejection
 
 	in5xx, inGateway, inLocal atomic.Uint32 // failures in a row
 	answers, local            tally         // in this interval
@@ -161,22 +161,20 @@ func (c *Cluster) eject(h *Host, now time.Time) {
 	}
 	r := &h.outlier
 	// Each interval that went well takes one ejection off the count.
-	times := r.ejections.Load()
+	times := int64(r.ejections.Load())
 	if well := now.Sub(time.Unix(0, r.until.Load())); times > 0 && o.Interval > 0 {
 		times = max(0, times-int64(well/o.Interval))
 	}
-	r.ejections.Store(times + 1)
+	r.ejections.Store(uint32(times + 1))
 	d := min(o.BaseEjection*time.Duration(times+1), max(o.MaxEjection, o.BaseEjection))
 	if o.Jitter > 0 {
 		d += time.Duration(rand.Int64N(int64(o.Jitter)))
 	}
-	until := now.Add(d).UnixNano()
-	r.until.Store(until)
-	for last := c.ejectedUntil.Load(); last < until && !c.ejectedUntil.CompareAndSwap(last, until); {
-		last = c.ejectedUntil.Load()
-	}
+	r.until.Store(now.Add(d).UnixNano())
 	r.clear()
 	c.Stats.EjectionsTotal.Add(1)
+	c.cut(h)
+	c.arrange()
 }
 
 // clear forgets failures in a row.

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"math"
-	"math/rand/v2"
 	"time"
 )
 
@@ -40,16 +39,4 @@ func (c *Cluster) begin(h *Host, now time.Time) {
 // slowing reports whether some host may still be in its window.
 func (c *Cluster) slowing(now time.Time) bool {
 	return c.SlowStart != nil && c.slowUntil.Load() > now.UnixNano()
-}
-
-// gradually draws until a host takes its turn: each does with the probability of
-// its share.
-func (c *Cluster) gradually(draw func() *Host, now time.Time) *Host {
-	var h *Host
-	for range 16 {
-		if h = draw(); h == nil || rand.Float64() < c.SlowStart.share(h, now) {
-			return h
-		}
-	}
-	return h
 }

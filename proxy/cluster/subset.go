@@ -87,7 +87,7 @@ func (l Labels) name() string {
 const defaultSubset = "\x00"
 
 // part arranges the hosts of each subset.
-func (s *Subsets) part(cfg *Config, hosts []*Host) map[string]*endpoints {
+func (s *Subsets) part(hosts []*Host, arrange func([]*Host) *endpoints) map[string]*endpoints {
 	of := map[string][]*Host{}
 	for _, h := range hosts {
 		for _, sel := range s.Selectors {
@@ -101,7 +101,7 @@ func (s *Subsets) part(cfg *Config, hosts []*Host) map[string]*endpoints {
 	}
 	out := map[string]*endpoints{}
 	for name, list := range of {
-		out[name] = arrange(cfg, list)
+		out[name] = arrange(list)
 	}
 	return out
 }

@@ -29,6 +29,10 @@ type clusterEntry struct {
 	active  *compile.Cluster
 	live    *cluster.Cluster
 	stop    context.CancelFunc // ends the resolving of names; nil when there is none
+	// probed is what becomes of pending while its endpoints answer their first
+	// probes; stopProbed ends it. Both are nil when nothing waits for that.
+	probed     *cluster.Cluster
+	stopProbed context.CancelFunc
 }
 
 // Problem is a resource that was refused.
@@ -106,6 +110,7 @@ func (s *State) setCluster(name string, r *raw, m *clusterv3.Cluster) error {
 		e = &clusterEntry{name: name}
 		s.clusters[name] = e
 	}
+	e.giveUp()
 	e.raw, e.problem, e.pending = r, nil, compiled
 	if compiled.EDS.Name != "" {
 		if s.services[compiled.EDS] == nil {
@@ -129,32 +134,91 @@ func (s *State) warmCluster(e *clusterEntry) {
 		if assignment == nil {
 			return
 		}
-		endpoints, err := endpointsOf(c, assignment.body)
+		var err error
+		config.Endpoints, config.Spread, err = endpointsOf(c, assignment.body)
 		if err != nil {
 			s.config.Log.Warn("endpoints refused", "cluster", e.name, "error", err)
 			return
 		}
-		config.Endpoints = endpoints
 	}
+	if e.probed != nil {
+		e.probed.SetEndpoints(config.Endpoints, config.Spread)
+		return
+	}
+	live := cluster.New(config, s.config.Clusters)
+	if c.Waits && s.background != nil {
+		s.probeFirst(e, live)
+		return
+	}
+	s.install(e, live)
+	s.resolve(e)
+}
+
+// install puts what waited in force.
+func (s *State) install(e *clusterEntry, live *cluster.Cluster) {
 	if e.stop != nil {
 		e.stop()
 		e.stop = nil
 	}
-	live := cluster.New(config, s.config.Clusters)
 	old := s.handle(e.name).Store(live)
-	e.active, e.pending, e.live = c, nil, live
-	c.Config.Endpoints = nil // the live cluster has them
-	s.resolve(e)
+	e.active, e.pending, e.live = e.pending, nil, live
+	e.active.Config.Endpoints = nil // the live cluster has them
 	if old != nil {
 		old.Close()
 	}
 }
 
-func endpointsOf(c *compile.Cluster, body *anypb.Any) ([]cluster.Endpoint, error) {
+// probeFirst asks the endpoints of a new cluster before it is put in force: until
+// then what it replaces goes on.
+func (s *State) probeFirst(e *clusterEntry, live *cluster.Cluster) {
+	ctx, stop := context.WithCancel(s.background)
+	e.probed, e.stopProbed = live, stop
+	s.running.Go(func() { _ = live.Run(ctx) }) // it only returns ctx's error
+	s.running.Go(func() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-live.Heard():
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if e.probed != live {
+			return // another has come meanwhile
+		}
+		e.probed, e.stopProbed = nil, nil
+		s.install(e, live)
+		e.stop = stop
+	})
+}
+
+// Unheard lists what is closed as clusters of the start, which could not be asked
+// before, have heard of their endpoints.
+func (s *State) Unheard() []<-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []<-chan struct{}
+	for _, e := range s.clusters {
+		if e.live != nil && e.active.Waits {
+			all = append(all, e.live.Heard())
+		}
+	}
+	return all
+}
+
+// giveUp forgets a cluster whose endpoints are being asked.
+func (e *clusterEntry) giveUp() {
+	if e.probed != nil {
+		e.stopProbed()
+		e.probed.Close()
+		e.probed, e.stopProbed = nil, nil
+	}
+}
+
+func endpointsOf(c *compile.Cluster, body *anypb.Any) ([]cluster.Endpoint, cluster.Spread, error) {
 	m := &endpointv3.ClusterLoadAssignment{}
 	if body != nil {
 		if err := body.UnmarshalTo(m); err != nil {
-			return nil, err
+			return nil, cluster.Spread{}, err
 		}
 	}
 	return c.Endpoints(m)
@@ -166,7 +230,7 @@ func (s *State) resolve(e *clusterEntry) {
 	if s.background == nil || e.live == nil || e.stop != nil {
 		return
 	}
-	if e.live.Kind != cluster.StrictDNS && e.live.Kind != cluster.LogicalDNS && e.live.HealthCheck == nil {
+	if e.live.Kind != cluster.StrictDNS && e.live.Kind != cluster.LogicalDNS && len(e.live.HealthChecks) == 0 {
 		return
 	}
 	ctx, stop := context.WithCancel(s.background)
@@ -181,6 +245,7 @@ func (s *State) removeCluster(name string) {
 		return
 	}
 	delete(s.clusters, name)
+	e.giveUp()
 	for _, c := range e.versions() {
 		delete(s.services[c.EDS], e)
 		if len(s.services[c.EDS]) == 0 {
@@ -229,16 +294,16 @@ func (s *State) setEndpoints(service ads.Ref, r *raw, m *endpointv3.ClusterLoadA
 		if e.active == nil || e.active.EDS != service {
 			continue
 		}
-		endpoints, err := e.active.Endpoints(m)
+		endpoints, spread, err := e.active.Endpoints(m)
 		if err != nil {
 			return fmt.Errorf("endpoints %q: %w", service.Name, err)
 		}
-		e.live.SetEndpoints(endpoints)
+		e.live.SetEndpoints(endpoints, spread)
 	}
 	s.endpoints[service] = r
 	for e := range s.services[service] {
 		if e.pending != nil && e.pending.EDS == service {
-			if _, err := e.pending.Endpoints(m); err != nil {
+			if _, _, err := e.pending.Endpoints(m); err != nil {
 				return fmt.Errorf("endpoints %q: %w", service.Name, err)
 			}
 			s.warmCluster(e)

@@ -26,6 +26,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/lateenmesh/lateen/model"
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/overload"
@@ -69,6 +70,11 @@ type Config struct {
 	// Locate says who has resources of a type that are asked for by name; nil is the
 	// aggregated control plane for all.
 	Locate func(at *corev3.ConfigSource, typeURL string) (source string, err error)
+	// LocalCluster is the cluster of the proxies that are like this one; empty when it
+	// is not known.
+	LocalCluster string
+	// Locality is where this proxy is.
+	Locality model.Locality
 	// Self and NodeID are who this proxy is.
 	Self   stream.Peer
 	NodeID string
@@ -141,6 +147,9 @@ func New(c Config) *State {
 	}
 	s.compiler = &compile.Compiler{
 		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, NodeMetadata: c.NodeMetadata, Service: c.Service, Telemetry: c.Telemetry, Locate: c.Locate, Failing: c.Failing, Overload: c.Overload, Runtime: c.Runtime, Log: c.Log,
+	}
+	if c.LocalCluster != "" {
+		s.config.Clusters.Near = &cluster.Near{Proxies: s.handle(c.LocalCluster), Locality: c.Locality}
 	}
 	s.takeOwn()
 	return s

@@ -70,7 +70,9 @@ func (p *Proxy) Serve(conn net.Conn, facts *stream.Conn, _ <-chan struct{}) {
 		host.Active.Add(-1)
 		host.Pool().Close(up)
 	}()
+	over := c.Follow(host, func() { conn.Close(); up.Conn.Close() })
 	p.carry(conn, up.Conn, noted)
+	over()
 	c.Stats.CxRxBytes.Add(info.BytesSent)
 	c.Stats.CxTxBytes.Add(info.BytesReceived)
 }
@@ -118,7 +120,7 @@ func (p *Proxy) connect(facts *stream.Conn, info *stream.Info) (*cluster.Cluster
 			return c, nil, nil
 		}
 		tried = append(tried, host)
-		if !c.Default.AcquireConnection() {
+		if host.Full() || !c.Default.AcquireConnection() {
 			info.Flags |= stream.UpstreamOverflow
 			return c, nil, nil
 		}

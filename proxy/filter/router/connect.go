@@ -40,7 +40,7 @@ func (a *attempt) connect(req *stream.Request) (failure, error) {
 	} else {
 		client, _ := a.conn.Codec.(*http1.Client)
 		if client == nil {
-			client = http1.NewClient(a.conn.Conn, http1.Limits{})
+			client = http1.NewClient(a.conn.Conn, http1.Limits{MaxHeaders: a.cluster.MostFields})
 			a.conn.Codec = client
 		}
 		a.client, a.shared = client, false
@@ -119,7 +119,7 @@ func (a *attempt) share(req *stream.Request, ask pool.TLSRequest) (failure, erro
 
 // mayOpen counts a new connection, unless the circuit breaker is open.
 func (a *attempt) mayOpen() bool {
-	return a.breaker.AcquireConnection() || a.breaker.AcquireFirstConnection(a.host)
+	return !a.host.Full() && a.breaker.AcquireConnection() || a.breaker.AcquireFirstConnection(a.host)
 }
 
 // open opens a connection, and puts it into use for others too if it speaks

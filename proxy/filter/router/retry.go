@@ -70,7 +70,7 @@ func wantsFailure(r *route.Retry, why failure) bool {
 		return r.On&(route.OnReset|route.OnResetBeforeRequest|route.On5xx|route.OnGatewayError|route.OnConnectFailure) != 0
 	case failedRefused:
 		return r.On&(route.OnRefusedStream|route.OnReset|route.On5xx|route.OnGatewayError) != 0
-	case failedReset, failedRemote, failedProtocol:
+	case failedReset, failedRemote, failedProtocol, failedDuration:
 		return r.On&(route.OnReset|route.On5xx|route.OnGatewayError) != 0
 	case failedPerTry, failedIdle:
 		return r.On&(route.On5xx|route.OnGatewayError|route.OnReset) != 0

@@ -101,15 +101,17 @@ type attempt struct {
 	limit   time.Duration // for the whole exchange; 0 is none
 	// deadline is when the whole exchange has to be over; zero for never.
 	deadline time.Time
-	tried    [4]*cluster.Host
-	tries    int
-	levels   levels
-	cookie   string // the value of those that the reply sets
-	outcome  cluster.Outcome
-	body     *replay // nil when the body need not be kept
-	idle     *idle   // of this try; nil where it may be idle
-	slow     *slow   // of this try; nil where nobody asks whether it is slow
-	retrying bool    // this try is a retry, which the budget counts
+	// streamEnd is when this try has to be over because the cluster says so.
+	streamEnd time.Time
+	tried     [4]*cluster.Host
+	tries     int
+	levels    levels
+	cookie    string // the value of those that the reply sets
+	outcome   cluster.Outcome
+	body      *replay // nil when the body need not be kept
+	idle      *idle   // of this try; nil where it may be idle
+	slow      *slow   // of this try; nil where nobody asks whether it is slow
+	retrying  bool    // this try is a retry, which the budget counts
 }
 
 var attempts = sync.Pool{New: func() any { return new(attempt) }}

@@ -16,7 +16,7 @@ func (a *attempt) terminate(req *stream.Request) (*stream.Response, error) {
 		return nil, a.refuse(req, failedNoHost, nil)
 	}
 	a.tries++
-	if !a.breaker.AcquireConnection() {
+	if a.host.Full() || !a.breaker.AcquireConnection() {
 		return nil, a.refuse(req, failedOverflow, nil)
 	}
 	a.host.Total.Add(1)

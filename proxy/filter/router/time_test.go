@@ -116,21 +116,25 @@ const get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 func TestTimesAreExact(t *testing.T) {
 	for name, tc := range map[string]struct {
 		forward route.Forward
-		lost    bool // the endpoint does not answer dials
+		stream  time.Duration // that the cluster gives an exchange
+		lost    bool          // the endpoint does not answer dials
 		took    time.Duration
 		status  int
 		flags   string
 		details string
 	}{
-		"route timeout":      {route.Forward{Timeout: 3 * time.Second}, false, 3 * time.Second, 504, "UT", "response_timeout"},
-		"per try timeout":    {route.Forward{Timeout: 3 * time.Second, Retry: &route.Retry{PerTry: time.Second}}, false, time.Second, 504, "UT", "upstream_per_try_timeout"},
-		"per try idle":       {route.Forward{Timeout: 3 * time.Second, Retry: &route.Retry{PerTryIdle: time.Second}}, false, time.Second, 504, "UT", "upstream_per_try_idle_timeout"},
-		"connect timeout":    {route.Forward{}, true, 2 * time.Second, 503, "UF", "upstream_reset_before_response_started{connection_timeout}"},
-		"timeout in connect": {route.Forward{Timeout: time.Second}, true, time.Second, 504, "UT", "response_timeout"},
+		"stream duration":    {route.Forward{Timeout: 3 * time.Second}, 2 * time.Second, false, 2 * time.Second, 504, "UMSDR", "upstream_max_stream_duration_reached"},
+		"timeout before":     {route.Forward{Timeout: time.Second}, 2 * time.Second, false, time.Second, 504, "UT", "response_timeout"},
+		"try ends before":    {route.Forward{Retry: &route.Retry{PerTry: time.Second}}, 2 * time.Second, false, time.Second, 504, "UT", "upstream_per_try_timeout"},
+		"route timeout":      {route.Forward{Timeout: 3 * time.Second}, 0, false, 3 * time.Second, 504, "UT", "response_timeout"},
+		"per try timeout":    {route.Forward{Timeout: 3 * time.Second, Retry: &route.Retry{PerTry: time.Second}}, 0, false, time.Second, 504, "UT", "upstream_per_try_timeout"},
+		"per try idle":       {route.Forward{Timeout: 3 * time.Second, Retry: &route.Retry{PerTryIdle: time.Second}}, 0, false, time.Second, 504, "UT", "upstream_per_try_idle_timeout"},
+		"connect timeout":    {route.Forward{}, 0, true, 2 * time.Second, 503, "UF", "upstream_reset_before_response_started{connection_timeout}"},
+		"timeout in connect": {route.Forward{Timeout: time.Second}, 0, true, time.Second, 504, "UT", "response_timeout"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				cfg := cluster.Config{}
+				cfg := cluster.Config{StreamDuration: tc.stream}
 				cfg.Pool.ConnectTimeout = 2 * time.Second
 				m := newMesh(t, tc.forward, cfg, 1)
 				m.upstream("10.0.0.1:80", stall)
@@ -218,6 +222,23 @@ func TestSlowAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A response that is under way is cut off when its stream has lasted as long as the
+// cluster allows.
+func TestStreamsAreCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t, route.Forward{Timeout: time.Minute}, cluster.Config{StreamDuration: 3 * time.Second}, 1)
+		m.upstream("10.0.0.1:80", func(_ int, _ *http.Request, conn net.Conn) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+			_, _ = io.Copy(io.Discard, conn)
+		})
+		start := time.Now()
+		status, body, info := m.ask(get)
+		if took := time.Since(start); status != 200 || body != "hello" || took != 3*time.Second || info.Flags.String() != "UMSDR" || info.Details != "upstream_max_stream_duration_reached" {
+			t.Errorf("got %d %q %v %s after %v", status, body, info.Flags, info.Details, took)
+		}
+	})
 }
 
 // What comes of a try, head or content, begins its idle time anew.

@@ -32,6 +32,7 @@ const (
 	failedSlow                          // nothing moved for too long, or it has taken too long altogether
 	failedRefused                       // the upstream has not taken the request up
 	failedRemote                        // the upstream has reset the request
+	failedDuration                      // the exchange took longer than the cluster allows
 )
 
 // run tries until there is a response to give or no try is left.
@@ -143,8 +144,11 @@ func (a *attempt) send(req *stream.Request) (*stream.Response, failure, error) {
 	if a.idle != nil && resp.Body != nil {
 		resp.Body = &idleBody{stream.Wrapped{Body: resp.Body}, a}
 	}
+	if !a.streamEnd.IsZero() && resp.Body != nil {
+		resp.Body = &briefBody{stream.Wrapped{Body: resp.Body}, a.streamEnd}
+	}
 	if perTry(a.policy) > 0 {
-		a.client.SetDeadline(a.deadline) // a try's time ends with the head
+		a.client.SetDeadline(a.sooner(a.deadline)) // a try's time ends with the head
 	}
 	a.outcome = cluster.OutcomeOf(resp.Status)
 	req.Info.Details = "via_upstream"
@@ -170,7 +174,8 @@ func (a *attempt) exchange(req *stream.Request) (*stream.Response, failure, erro
 		}
 		a.idle = newIdle(a, req)
 		a.slow.start()
-		resp, err := a.client.RoundTrip(req, a.tryDeadline())
+		a.streamEnd = streamEnd(a.cluster)
+		resp, err := a.client.RoundTrip(req, a.sooner(a.tryDeadline()))
 		a.slow.stop()
 		if a.idle.stop() && err == nil {
 			err = os.ErrDeadlineExceeded
@@ -209,6 +214,9 @@ func (a *attempt) classify(req *stream.Request, err error) failure {
 		}
 		if !a.deadline.IsZero() && !time.Now().Before(a.deadline) {
 			return failedTimeout
+		}
+		if overlong(a.streamEnd) {
+			return failedDuration
 		}
 		return failedPerTry
 	case stream.IsSyntax(err):
@@ -317,6 +325,8 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 	case failedTimeout:
 		s.RqTimeout.Add(1)
 		r.Status, r.Flags, r.Body, r.Details = 504, stream.UpstreamTimeout, "upstream request timeout", "response_timeout"
+	case failedDuration:
+		r.Status, r.Flags, r.Body, r.Details = 504, errOverlong.Flags, "upstream max stream duration reached", errOverlong.Details
 	case failedDownstream:
 		if stream.IsSyntax(cause) {
 			return &stream.Refusal{Status: 400, Flags: stream.DownstreamProtocol, Details: "http1.codec_error", Body: "malformed request body", Cause: cause, Close: true}

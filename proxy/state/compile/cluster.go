@@ -34,6 +34,9 @@ type Cluster struct {
 	EDS ads.Ref
 	// Secrets names the secrets that it waits for.
 	Secrets []ads.Ref
+	// Waits is true when it is used once its endpoints have answered their first
+	// probes.
+	Waits bool
 
 	sockets  []socketMatch
 	exchange *peermetadata.Exchange // nil where no filter makes it
@@ -45,26 +48,26 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 		return nil, err
 	}
 	out := &Cluster{Config: cluster.Config{
-		Name:       own(m.GetName()),
-		StatName:   own(m.GetAltStatName()),
-		DNSRefresh: m.GetDnsRefreshRate().AsDuration(),
-		Panic:      -1,
-		Pool:       pool.Config{ConnectTimeout: m.GetConnectTimeout().AsDuration(), MaxRequests: m.GetMaxRequestsPerConnection().GetValue()},
+		Name:     own(m.GetName()),
+		StatName: own(m.GetAltStatName()),
+		Panic:    -1,
+		Pool:     pool.Config{ConnectTimeout: m.GetConnectTimeout().AsDuration(), MaxRequests: m.GetMaxRequestsPerConnection().GetValue()},
 	}}
 	steps := []struct {
 		at string
 		do func(*clusterv3.Cluster) error
 	}{
 		{"", func(m *clusterv3.Cluster) error { return out.kind(c, m) }},
+		{"", out.dns},
 		{"", out.policy},
 		{"lb_subset_config", out.subsets},
 		{"circuit_breakers", out.limits},
 		{"outlier_detection", out.outlier},
-		{"health_checks", out.health},
 		{"upstream_bind_config", out.bind},
 		{"filters", func(m *clusterv3.Cluster) error { return out.networkFilters(c, m) }},
 		{"typed_extension_protocol_options", out.protocol},
 		{"", func(m *clusterv3.Cluster) error { return out.transport(c, m) }},
+		{"health_checks", out.health}, // which choose among the transport sockets
 	}
 	for _, s := range steps {
 		if err := s.do(m); err != nil {
@@ -81,7 +84,7 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 	}
 	if m.GetLoadAssignment() != nil {
 		var err error
-		if out.Config.Endpoints, err = out.Endpoints(m.GetLoadAssignment()); err != nil {
+		if out.Config.Endpoints, out.Config.Spread, err = out.Endpoints(m.GetLoadAssignment()); err != nil {
 			return nil, fieldcheck.At("load_assignment", err)
 		}
 	}
@@ -132,6 +135,7 @@ func (c *Cluster) limits(m *clusterv3.Cluster) error {
 			Pending:     limit(t.GetMaxPendingRequests()),
 			Requests:    limit(t.GetMaxRequests()),
 			Retries:     limit(t.GetMaxRetries()),
+			Track:       t.GetTrackRemaining(),
 		}
 		if b := t.GetRetryBudget(); b != nil {
 			limits.RetryPercent, limits.RetryMin = 20, 3
@@ -141,6 +145,18 @@ func (c *Cluster) limits(m *clusterv3.Cluster) error {
 			if n := b.GetMinRetryConcurrency(); n != nil {
 				limits.RetryMin = n.GetValue()
 			}
+		}
+	}
+	for i, t := range m.GetCircuitBreakers().GetPerHostThresholds() {
+		at := fmt.Sprintf("per_host_thresholds[%d]", i)
+		switch {
+		case t.GetPriority() != corev3.RoutingPriority_DEFAULT:
+			return fieldcheck.Refuse(at+".priority", "only DEFAULT is supported")
+		case t.GetMaxPendingRequests() != nil || t.GetMaxRequests() != nil || t.GetMaxRetries() != nil || t.GetRetryBudget() != nil || t.GetMaxConnectionPools() != nil:
+			return fieldcheck.Refuse(at, "has only max_connections, as in Envoy")
+		}
+		if c.Config.PerHost == 0 {
+			c.Config.PerHost = t.GetMaxConnections().GetValue()
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	upstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/model"
@@ -21,16 +23,17 @@ import (
 )
 
 // Endpoints compiles a load assignment for the cluster.
-func (c *Cluster) Endpoints(m *endpointv3.ClusterLoadAssignment) ([]cluster.Endpoint, error) {
+func (c *Cluster) Endpoints(m *endpointv3.ClusterLoadAssignment) ([]cluster.Endpoint, cluster.Spread, error) {
+	spread := cluster.Spread{Overprovision: m.GetPolicy().GetOverprovisioningFactor().GetValue(), Weighted: m.GetPolicy().GetWeightedPriorityHealth()}
 	if err := Fields.Check(m); err != nil {
-		return nil, err
+		return nil, spread, err
 	}
 	var out []cluster.Endpoint
 	for i, locality := range m.GetEndpoints() {
 		for j, lb := range locality.GetLbEndpoints() {
 			e, err := c.endpoint(lb)
 			if err != nil {
-				return nil, fieldcheck.At(fmt.Sprintf("endpoints[%d].lb_endpoints[%d]", i, j), err)
+				return nil, spread, fieldcheck.At(fmt.Sprintf("endpoints[%d].lb_endpoints[%d]", i, j), err)
 			}
 			l := locality.GetLocality()
 			e.Locality = model.Locality{Region: l.GetRegion(), Zone: l.GetZone(), SubZone: l.GetSubZone()}
@@ -38,7 +41,7 @@ func (c *Cluster) Endpoints(m *endpointv3.ClusterLoadAssignment) ([]cluster.Endp
 			out = append(out, e)
 		}
 	}
-	return out, nil
+	return out, spread, nil
 }
 
 var health = map[corev3.HealthStatus]model.Health{
@@ -47,7 +50,7 @@ var health = map[corev3.HealthStatus]model.Health{
 	corev3.HealthStatus_UNHEALTHY: model.Unhealthy,
 	corev3.HealthStatus_TIMEOUT:   model.Unhealthy,
 	corev3.HealthStatus_DRAINING:  model.Draining,
-	corev3.HealthStatus_DEGRADED:  model.Unhealthy,
+	corev3.HealthStatus_DEGRADED:  model.Degraded,
 }
 
 func (c *Cluster) endpoint(lb *endpointv3.LbEndpoint) (cluster.Endpoint, error) {
@@ -59,7 +62,7 @@ func (c *Cluster) endpoint(lb *endpointv3.LbEndpoint) (cluster.Endpoint, error) 
 	}
 	switch a := lb.GetEndpoint().GetAddress().GetAddress().(type) {
 	case *corev3.Address_Pipe:
-		e.Socket = a.Pipe.GetPath()
+		e.Rare = &cluster.Rare{Socket: own(a.Pipe.GetPath())}
 	case *corev3.Address_SocketAddress:
 		port := uint16(a.SocketAddress.GetPortValue())
 		ip, err := netip.ParseAddr(a.SocketAddress.GetAddress())
@@ -75,24 +78,55 @@ func (c *Cluster) endpoint(lb *endpointv3.LbEndpoint) (cluster.Endpoint, error) 
 		return e, fieldcheck.Refuse("endpoint.address", "is missing")
 	}
 	c.socketFor(lb, &e)
+	if err := rare(lb, &e); err != nil {
+		return e, fieldcheck.At("endpoint.health_check_config", err)
+	}
 	e.Labels = labels(lb.GetMetadata())
 	return e, nil
+}
+
+// rare reads what few endpoints have.
+func rare(lb *endpointv3.LbEndpoint, e *cluster.Endpoint) error {
+	r := cluster.Rare{Socket: e.Socket(), HashKey: own(lb.GetMetadata().GetFilterMetadata()["envoy.lb"].GetFields()["hash_key"].GetStringValue())}
+	if p := lb.GetEndpoint().GetHealthCheckConfig(); p != nil {
+		r.Probed = &cluster.Probed{Host: own(p.GetHostname()), Port: uint16(p.GetPortValue()), Off: p.GetDisableActiveHealthCheck()}
+		if at := p.GetAddress().GetSocketAddress(); at != nil {
+			ip, err := netip.ParseAddr(at.GetAddress())
+			if err != nil {
+				return fieldcheck.Refuse("address.socket_address.address", "%q is not an IP address", at.GetAddress())
+			}
+			r.Probed.Address = netip.AddrPortFrom(ip, cmp.Or(r.Probed.Port, uint16(at.GetPortValue())))
+		} else if p.GetAddress() != nil {
+			return fieldcheck.Refuse("address", "has to be a socket_address")
+		}
+	}
+	if r != (cluster.Rare{}) {
+		e.Rare = &r
+	}
+	return nil
 }
 
 // socketFor chooses the endpoint's transport socket: the first whose criteria
 // its metadata meets.
 func (c *Cluster) socketFor(lb *endpointv3.LbEndpoint, e *cluster.Endpoint) {
-	has := lb.GetMetadata().GetFilterMetadata()["envoy.transport_socket_match"].GetFields()
+	if s := c.match(lb.GetMetadata().GetFilterMetadata()["envoy.transport_socket_match"].GetFields()); s != nil {
+		e.TLS, e.Plain, e.MTLS = s.tls, s.tls == nil, s.mtls
+	}
+}
+
+// match is the first transport socket whose criteria are met; nil when there is
+// none.
+func (c *Cluster) match(has map[string]*structpb.Value) *socketMatch {
 next:
-	for _, s := range c.sockets {
-		for key, want := range s.match {
+	for i := range c.sockets {
+		for key, want := range c.sockets[i].match {
 			if !proto.Equal(has[key], want) {
 				continue next
 			}
 		}
-		e.TLS, e.Plain, e.MTLS = s.tls, s.tls == nil, s.mtls
-		return
+		return &c.sockets[i]
 	}
+	return nil
 }
 
 // workload reads Istio's note on an endpoint: name;namespace;canonical
@@ -141,6 +175,7 @@ func (c *Cluster) speaks(p cluster.Protocol, o *corev3.Http2ProtocolOptions) {
 	c.Config.Carrier = func(conn net.Conn, changed func()) pool.Carrier {
 		settings, keep := config, c.Config.Pool
 		settings.IdleTimeout, settings.MaxDuration = keep.IdleTimeout, keep.MaxDuration
+		settings.MaxHeaders = c.Config.MostFields
 		client := http2.NewClient(conn, settings)
 		client.MaxRequests, client.Changed = keep.MaxRequests, changed
 		return client
@@ -164,14 +199,11 @@ func (c *Cluster) httpOptions(o *upstreamv3.HttpProtocolOptions) error {
 	if n := common.GetMaxRequestsPerConnection(); n != nil {
 		c.Config.Pool.MaxRequests = n.GetValue()
 	}
-	// The message is the listener's too, which reads them.
-	switch {
-	case common.GetMaxStreamDuration() != nil:
-		return fieldcheck.Refuse("max_stream_duration", "is not supported here: set it on the listener, or the route's timeout")
-	case common.GetMaxHeadersCount() != nil:
-		return fieldcheck.Refuse("max_headers_count", "is not supported here: a response may have 100 fields")
-	case common.GetHeadersWithUnderscoresAction() != corev3.HttpProtocolOptions_ALLOW:
-		return fieldcheck.Refuse("headers_with_underscores_action", "is not supported here: set it on the listener")
+	c.Config.StreamDuration = common.GetMaxStreamDuration().AsDuration()
+	c.Config.MostFields = int(common.GetMaxHeadersCount().GetValue())
+	if n := common.GetMaxHeadersCount(); n != nil && n.GetValue() == 0 {
+		return fieldcheck.Refuse("max_headers_count", "has to be at least 1")
 	}
+	// headers_with_underscores_action is for requests: nothing comes of it here.
 	return nil
 }

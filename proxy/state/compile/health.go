@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -54,48 +55,64 @@ func healthFilter(c *Compiler, m *healthv3.HealthCheck) (builder, error) {
 	return always(f), nil
 }
 
-// health compiles an active health check.
+// health compiles the active health checks.
 func (c *Cluster) health(m *clusterv3.Cluster) error {
-	switch len(m.GetHealthChecks()) {
-	case 0:
-		return nil
-	case 1:
-	default:
-		return fieldcheck.Refuse("", "has %d entries, one is supported", len(m.GetHealthChecks()))
+	if len(m.GetHealthChecks()) > cluster.MostChecks {
+		return fieldcheck.Refuse("", "has %d entries, %d are supported", len(m.GetHealthChecks()), cluster.MostChecks)
 	}
-	h := m.GetHealthChecks()[0]
+	for i, h := range m.GetHealthChecks() {
+		check, err := c.healthCheck(h, m.GetName())
+		if err != nil {
+			return fieldcheck.At(fmt.Sprintf("[%d]", i), err)
+		}
+		c.Config.HealthChecks = append(c.Config.HealthChecks, *check)
+	}
+	c.Waits = len(c.Config.HealthChecks) > 0 && (m.GetWaitForWarmOnInit() == nil || m.GetWaitForWarmOnInit().GetValue())
+	c.Config.IgnoreNew = m.GetCommonLbConfig().GetIgnoreNewHostsUntilFirstHc()
+	c.Config.IgnoreHealthOnRemoval = m.GetIgnoreHealthOnHostRemoval()
+	c.Config.CutUnhealthy = m.GetCloseConnectionsOnHostHealthFailure()
+	c.Config.RenewOnChange = m.GetCommonLbConfig().GetCloseConnectionsOnHostSetChange()
+	return nil
+}
+
+func (c *Cluster) healthCheck(h *corev3.HealthCheck, name string) (*cluster.HealthCheck, error) {
 	out := &cluster.HealthCheck{
-		Timeout: h.GetTimeout().AsDuration(), Interval: h.GetInterval().AsDuration(), Jitter: h.GetIntervalJitter().AsDuration(), NoTraffic: h.GetNoTrafficInterval().AsDuration(),
-		Unhealthy: h.GetUnhealthyInterval().AsDuration(), Failures: h.GetUnhealthyThreshold().GetValue(), Successes: h.GetHealthyThreshold().GetValue(),
+		Timeout: h.GetTimeout().AsDuration(), Interval: h.GetInterval().AsDuration(), Unhealthy: h.GetUnhealthyInterval().AsDuration(),
+		HealthyEdge: h.GetHealthyEdgeInterval().AsDuration(), UnhealthyEdge: h.GetUnhealthyEdgeInterval().AsDuration(),
+		NoTraffic: h.GetNoTrafficInterval().AsDuration(), NoTrafficHealthy: h.GetNoTrafficHealthyInterval().AsDuration(),
+		Initial: h.GetInitialJitter().AsDuration(), Jitter: h.GetIntervalJitter().AsDuration(), JitterPercent: h.GetIntervalJitterPercent(),
+		Failures: h.GetUnhealthyThreshold().GetValue(), Successes: h.GetHealthyThreshold().GetValue(),
 	}
 	if out.Timeout <= 0 || out.Interval <= 0 {
-		return fieldcheck.Refuse("[0]", "needs timeout and interval")
+		return nil, fieldcheck.Refuse("", "needs timeout and interval")
 	}
-	var err error
+	if criteria := h.GetTransportSocketMatchCriteria(); criteria != nil {
+		out.Socket = &cluster.Socket{TLS: c.Config.TLS}
+		if s := c.match(criteria.GetFields()); s != nil {
+			out.Socket.TLS = s.tls
+		}
+	}
+	reuse := h.GetReuseConnection() == nil || h.GetReuseConnection().GetValue()
 	switch k := h.GetHealthChecker().(type) {
 	case *corev3.HealthCheck_HttpHealthCheck_:
-		var probe *check.HTTP
-		if probe, err = httpCheck(k.HttpHealthCheck, m.GetName()); err != nil {
-			return fieldcheck.At("[0].http_health_check", err)
+		probe, err := httpCheck(k.HttpHealthCheck, name)
+		if err != nil {
+			return nil, fieldcheck.At("http_health_check", err)
 		}
-		out.Probe = probe.Probe
+		probe.Reuse, out.Probe = reuse, probe.Probe
 	case *corev3.HealthCheck_GrpcHealthCheck_:
-		probe := &check.GRPC{Service: k.GrpcHealthCheck.GetServiceName(), Authority: k.GrpcHealthCheck.GetAuthority()}
-		if probe.Authority == "" {
-			probe.Authority = m.GetName()
-		}
+		probe := &check.GRPC{Service: k.GrpcHealthCheck.GetServiceName(), Authority: cmp.Or(k.GrpcHealthCheck.GetAuthority(), name), Reuse: reuse}
 		out.Probe = probe.Probe
 	case *corev3.HealthCheck_TcpHealthCheck_:
-		var probe *check.TCP
-		if probe, err = tcpCheck(k.TcpHealthCheck); err != nil {
-			return fieldcheck.At("[0].tcp_health_check", err)
+		probe, err := tcpCheck(k.TcpHealthCheck)
+		if err != nil {
+			return nil, fieldcheck.At("tcp_health_check", err)
 		}
-		out.Probe = probe.Probe
+		probe.Reuse, out.Probe = reuse, probe.Probe
 	default:
-		return fieldcheck.Refuse("[0]", "is of a kind that is not supported, use http_health_check, grpc_health_check or tcp_health_check")
+		return nil, fieldcheck.Refuse("", "is of a kind that is not supported, use http_health_check, grpc_health_check or tcp_health_check")
 	}
-	c.Config.HealthCheck = out
-	return nil
+	return out, nil
 }
 
 func httpCheck(m *corev3.HealthCheck_HttpHealthCheck, name string) (*check.HTTP, error) {

@@ -1,7 +1,10 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
+	"math"
+	"math/big"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -16,6 +19,7 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/cluster"
@@ -25,7 +29,7 @@ import (
 // its stead, as a list of extensions.
 func (c *Cluster) policy(m *clusterv3.Cluster) error {
 	if t := m.GetCommonLbConfig().GetHealthyPanicThreshold(); t != nil {
-		c.Config.Panic = t.GetValue()
+		c.Config.Panic = math.Trunc(t.GetValue()) // whole percent, as Envoy has it
 	}
 	for _, s := range m.GetCommonLbConfig().GetOverrideHostStatus().GetStatuses() {
 		c.Config.OverrideDraining = c.Config.OverrideDraining || s == corev3.HealthStatus_DRAINING
@@ -33,7 +37,15 @@ func (c *Cluster) policy(m *clusterv3.Cluster) error {
 	if list := m.GetLoadBalancingPolicy(); list != nil {
 		return fieldcheck.At("load_balancing_policy", c.extensionPolicy(list))
 	}
-	c.Config.LocalityWeighted = m.GetCommonLbConfig().GetLocalityWeightedLbConfig() != nil
+	common := m.GetCommonLbConfig()
+	c.Config.LocalityWeighted = common.GetLocalityWeightedLbConfig() != nil
+	if p := m.GetLbPolicy(); p != clusterv3.Cluster_RING_HASH && p != clusterv3.Cluster_MAGLEV { // keys know no zones
+		c.Config.Zones = zones(common.GetZoneAwareLbConfig())
+	}
+	c.balance(common.GetConsistentHashingLbConfig())
+	if common.GetConsistentHashingLbConfig().GetUseHostnameForHashing() && m.GetType() != clusterv3.Cluster_STRICT_DNS {
+		return fieldcheck.Refuse("common_lb_config.consistent_hashing_lb_config.use_hostname_for_hashing", "is for STRICT_DNS clusters only, in this spelling")
+	}
 	switch p := m.GetLbPolicy(); p {
 	case clusterv3.Cluster_ROUND_ROBIN, clusterv3.Cluster_CLUSTER_PROVIDED:
 		c.Config.Policy = cluster.RoundRobin
@@ -41,16 +53,20 @@ func (c *Cluster) policy(m *clusterv3.Cluster) error {
 	case clusterv3.Cluster_LEAST_REQUEST:
 		c.Config.Policy = cluster.LeastRequest
 		c.slowStart(m.GetLeastRequestLbConfig().GetSlowStartConfig())
-		c.Config.Choices = m.GetLeastRequestLbConfig().GetChoiceCount().GetValue()
+		c.leastRequest(m.GetLeastRequestLbConfig())
 	case clusterv3.Cluster_RANDOM:
 		c.Config.Policy = cluster.Random
 	case clusterv3.Cluster_RING_HASH:
 		c.Config.Policy = cluster.RingHash
-		c.Config.RingMin = m.GetRingHashLbConfig().GetMinimumRingSize().GetValue()
-		c.Config.RingMax = m.GetRingHashLbConfig().GetMaximumRingSize().GetValue()
+		c.hashing().Murmur = m.GetRingHashLbConfig().GetHashFunction() == clusterv3.Cluster_RingHashLbConfig_MURMUR_HASH_2
+		if err := c.ring(m.GetRingHashLbConfig()); err != nil {
+			return fieldcheck.At("ring_hash_lb_config", err)
+		}
 	case clusterv3.Cluster_MAGLEV:
 		c.Config.Policy = cluster.Maglev
-		c.Config.TableSize = m.GetMaglevLbConfig().GetTableSize().GetValue()
+		if err := c.table(m.GetMaglevLbConfig()); err != nil {
+			return fieldcheck.At("maglev_lb_config", err)
+		}
 	default:
 		return fieldcheck.Refuse("lb_policy", "%s is not supported", p)
 	}
@@ -81,7 +97,8 @@ func (c *Cluster) onePolicy(m proto.Message) error {
 		c.localities(m.GetLocalityLbConfig())
 	case *leastv3.LeastRequest:
 		c.Config.Policy = cluster.LeastRequest
-		c.Config.Choices = m.GetChoiceCount().GetValue()
+		c.leastRequest(m)
+		c.Config.FullScan = m.GetSelectionMethod() == leastv3.LeastRequest_FULL_SCAN || m.GetEnableFullScan().GetValue() //nolint:staticcheck // files still say so
 		c.slowStart(m.GetSlowStartConfig())
 		c.localities(m.GetLocalityLbConfig())
 	case *randomv3.Random:
@@ -89,12 +106,18 @@ func (c *Cluster) onePolicy(m proto.Message) error {
 		c.localities(m.GetLocalityLbConfig())
 	case *ringv3.RingHash:
 		c.Config.Policy = cluster.RingHash
-		c.Config.RingMin, c.Config.RingMax = m.GetMinimumRingSize().GetValue(), m.GetMaximumRingSize().GetValue()
+		c.hashing().Murmur = m.GetHashFunction() == ringv3.RingHash_MURMUR_HASH_2
+		c.balance(m) // as files still say it
+		if m.GetConsistentHashingLbConfig() != nil {
+			c.balance(m.GetConsistentHashingLbConfig())
+		}
 		c.Config.LocalityWeighted = m.GetLocalityWeightedLbConfig() != nil
+		return c.ring(m)
 	case *maglevv3.Maglev:
 		c.Config.Policy = cluster.Maglev
-		c.Config.TableSize = m.GetTableSize().GetValue()
+		c.balance(m.GetConsistentHashingLbConfig())
 		c.Config.LocalityWeighted = m.GetLocalityWeightedLbConfig() != nil
+		return c.table(m)
 	case *wrrv3.WrrLocality:
 		if err := c.extensionPolicy(m.GetEndpointPickingPolicy()); err != nil {
 			return fieldcheck.At("endpoint_picking_policy", err)
@@ -110,6 +133,108 @@ func (c *Cluster) onePolicy(m proto.Message) error {
 
 func (c *Cluster) localities(m *commonv3.LocalityLbConfig) {
 	c.Config.LocalityWeighted = m.GetLocalityWeightedLbConfig() != nil
+	z := m.GetZoneAwareLbConfig()
+	if c.Config.Zones = zones(z); z == nil {
+		return
+	}
+	if z.GetForceLocalityDirectRouting() { //nolint:staticcheck // files still say so
+		c.Config.Zones.Force = 1
+	}
+	if f := z.GetForceLocalZone(); f != nil {
+		c.Config.Zones.Force = max(1, f.GetMinSize().GetValue())
+	}
+	c.Config.Zones.Weighted = z.GetLocalityBasis() == commonv3.LocalityLbConfig_ZoneAwareLbConfig_HEALTHY_HOSTS_WEIGHT
+}
+
+// usualZones holds where nothing is said: near endpoints are preferred as soon as
+// it is known where the proxies are.
+var usualZones = &cluster.Zones{Enabled: 100, Least: 6}
+
+// zones compiles how near endpoints are preferred, in either spelling.
+func zones[M interface {
+	comparable
+	GetRoutingEnabled() *typev3.Percent
+	GetMinClusterSize() *wrapperspb.UInt64Value
+	GetFailTrafficOnPanic() bool
+}](m M) *cluster.Zones {
+	var none M
+	if m == none {
+		return usualZones
+	}
+	z := *usualZones
+	z.FailOnPanic = m.GetFailTrafficOnPanic()
+	if p := m.GetRoutingEnabled(); p != nil {
+		z.Enabled = p.GetValue()
+	}
+	if n := m.GetMinClusterSize(); n != nil {
+		z.Least = n.GetValue()
+	}
+	return &z
+}
+
+// hashing is how keys find endpoints.
+func (c *Cluster) hashing() *cluster.Hashing {
+	if c.Config.Hashing == nil {
+		c.Config.Hashing = &cluster.Hashing{}
+	}
+	return c.Config.Hashing
+}
+
+// balance reads how keys are spread, in any of the spellings.
+func (c *Cluster) balance(m interface {
+	GetUseHostnameForHashing() bool
+	GetHashBalanceFactor() *wrapperspb.UInt32Value
+},
+) {
+	if !m.GetUseHostnameForHashing() && m.GetHashBalanceFactor() == nil {
+		return
+	}
+	c.hashing().ByHostname, c.hashing().Balance = m.GetUseHostnameForHashing(), m.GetHashBalanceFactor().GetValue()
+}
+
+// mostPoints bounds a ring's size, as Envoy does.
+const mostPoints = 8 << 20
+
+func (c *Cluster) ring(m interface {
+	GetMinimumRingSize() *wrapperspb.UInt64Value
+	GetMaximumRingSize() *wrapperspb.UInt64Value
+},
+) error {
+	least, most := m.GetMinimumRingSize().GetValue(), m.GetMaximumRingSize().GetValue()
+	c.hashing().RingMin, c.hashing().RingMax = least, most
+	switch {
+	case max(least, most) > mostPoints:
+		return fieldcheck.Refuse("maximum_ring_size", "is at most %d", mostPoints)
+	case cmp.Or(least, 1024) > cmp.Or(most, mostPoints):
+		return fieldcheck.Refuse("minimum_ring_size", "%d is more than maximum_ring_size", cmp.Or(least, 1024))
+	}
+	return nil
+}
+
+// mostSlots bounds a table's size, as Envoy does.
+const mostSlots = 5_000_011
+
+func (c *Cluster) table(m interface {
+	GetTableSize() *wrapperspb.UInt64Value
+}) error {
+	c.hashing().TableSize = m.GetTableSize().GetValue()
+	if n := m.GetTableSize(); n != nil && (n.GetValue() > mostSlots || !big.NewInt(int64(n.GetValue())).ProbablyPrime(0)) {
+		return fieldcheck.Refuse("table_size", "has to be a prime number, at most %d", mostSlots)
+	}
+	return nil
+}
+
+// leastRequest reads how the least busy endpoint is found, in either spelling.
+func (c *Cluster) leastRequest(m interface {
+	GetChoiceCount() *wrapperspb.UInt32Value
+	GetActiveRequestBias() *corev3.RuntimeDouble
+},
+) {
+	c.Config.Choices = m.GetChoiceCount().GetValue()
+	if b := m.GetActiveRequestBias(); b != nil {
+		bias := b.GetDefaultValue()
+		c.Config.Bias = &bias
+	}
 }
 
 // slowStart compiles how new endpoints take up their work.

@@ -42,12 +42,34 @@ func TestBalancingPolicies(t *testing.T) {
 			policies(`wrr_locality.v3.WrrLocality , "endpoint_picking_policy": ` + policies("random.v3.Random ")),
 			`"lb_policy": "RANDOM", "common_lb_config": {"locality_weighted_lb_config": {}}`,
 		},
+		{
+			policies(`ring_hash.v3.RingHash , "hash_function": "MURMUR_HASH_2", "use_hostname_for_hashing": true, "hash_balance_factor": 150`),
+			`"type": "STRICT_DNS", "lb_policy": "RING_HASH", "ring_hash_lb_config": {"hash_function": "MURMUR_HASH_2"}, "common_lb_config": {"consistent_hashing_lb_config": {"use_hostname_for_hashing": true, "hash_balance_factor": 150}}`,
+		},
+		{
+			policies(`maglev.v3.Maglev , "consistent_hashing_lb_config": {"hash_balance_factor": 150}`),
+			`"lb_policy": "MAGLEV", "common_lb_config": {"consistent_hashing_lb_config": {"hash_balance_factor": 150}}`,
+		},
+		{
+			policies(`round_robin.v3.RoundRobin , "locality_lb_config": {"zone_aware_lb_config": {"routing_enabled": {"value": 50}, "min_cluster_size": 2, "fail_traffic_on_panic": true}}`),
+			`"common_lb_config": {"zone_aware_lb_config": {"routing_enabled": {"value": 50}, "min_cluster_size": 2, "fail_traffic_on_panic": true}}`,
+		},
+		{
+			policies(`least_request.v3.LeastRequest , "active_request_bias": {"default_value": 2, "runtime_key": "x"}`),
+			`"lb_policy": "LEAST_REQUEST", "least_request_lb_config": {"active_request_bias": {"default_value": 2, "runtime_key": "x"}}`,
+		},
 		// What is not supported is passed over for what is.
-		{policies(`common.v3.ConsistentHashingLbConfig `, "random.v3.Random "), `"lb_policy": "RANDOM"`},
+		{policies(`common.v3.OrcaOobReportingConfig `, "random.v3.Random "), `"lb_policy": "RANDOM"`},
 	} {
 		got, want := balanced(t, `"load_balancing_policy": `+tc.policy), balanced(t, tc.older)
-		if got.Policy != want.Policy || got.Choices != want.Choices || got.RingMin != want.RingMin || got.RingMax != want.RingMax || got.TableSize != want.TableSize || got.LocalityWeighted != want.LocalityWeighted {
+		if got.Policy != want.Policy || got.Choices != want.Choices || (got.Hashing == nil) != (want.Hashing == nil) || got.Hashing != nil && *got.Hashing != *want.Hashing || got.LocalityWeighted != want.LocalityWeighted {
 			t.Errorf("%s: got %+v; want %+v", tc.policy, got, want)
+		}
+		if (got.Zones == nil) != (want.Zones == nil) || got.Zones != nil && *got.Zones != *want.Zones {
+			t.Errorf("%s: zones %+v; want %+v", tc.policy, got.Zones, want.Zones)
+		}
+		if (got.Bias == nil) != (want.Bias == nil) || got.Bias != nil && *got.Bias != *want.Bias {
+			t.Errorf("%s: bias %v; want %v", tc.policy, got.Bias, want.Bias)
 		}
 		if (got.SlowStart == nil) != (want.SlowStart == nil) || got.SlowStart != nil && (*got.SlowStart != *want.SlowStart || got.SlowStart.Window != 30*time.Second || got.SlowStart.Least != 0.2) {
 			t.Errorf("%s: slow start %+v; want %+v", tc.policy, got.SlowStart, want.SlowStart)
@@ -55,8 +77,9 @@ func TestBalancingPolicies(t *testing.T) {
 	}
 	for policy, want := range map[string]string{
 		`{"policies": []}`: "load_balancing_policy.policies: is empty",
-		policies(`common.v3.ConsistentHashingLbConfig `):               "ConsistentHashingLbConfig",
-		policies(`ring_hash.v3.RingHash , "hash_balance_factor": 100`): "hash_balance_factor",
+		policies(`common.v3.OrcaOobReportingConfig `):                                        "OrcaOobReportingConfig",
+		policies(`ring_hash.v3.RingHash , "minimum_ring_size": 64, "maximum_ring_size": 32`): "minimum_ring_size: 64 is more than maximum_ring_size",
+		policies(`maglev.v3.Maglev , "table_size": 100`):                                     "table_size: has to be a prime number",
 	} {
 		_, err := compiler().Cluster(clusterOf(t, `"load_balancing_policy": `+policy))
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -1,0 +1,115 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestFamilies(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")
+	both, only4, only6 := []netip.Addr{v6, v4}, []netip.Addr{v4}, []netip.Addr{v6}
+	for _, tc := range []struct {
+		family   Family
+		in, want []netip.Addr
+	}{
+		{Auto, both, only6}, {Auto, only4, only4}, {Auto, only6, only6},
+		{V4Only, both, only4}, {V4Only, only6, nil},
+		{V6Only, both, only6}, {V6Only, only4, nil},
+		{V4Preferred, both, only4}, {V4Preferred, only6, only6},
+		{All, both, []netip.Addr{v4, v6}}, {All, only6, only6},
+	} {
+		if diff := cmp.Diff(tc.family.of(tc.in), tc.want, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			t.Errorf("family %v of %v: %s", tc.family, tc.in, diff)
+		}
+	}
+}
+
+// named is a cluster of one name.
+func named(kind Kind, dns DNS) Config {
+	return Config{Kind: kind, DNS: &dns, Endpoints: []Endpoint{{Name: "shop", Address: netip.AddrPortFrom(netip.Addr{}, 80)}}}
+}
+
+// Names are asked for again when their addresses no longer hold, and later each time
+// when they are not found.
+func TestWhenNamesAreResolvedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, tc := range []struct {
+			name      string
+			dns       DNS
+			ttl       time.Duration
+			fails     bool
+			low, high time.Duration
+		}{
+			{"by default", DNS{}, time.Second, false, 5 * time.Second, 5 * time.Second},
+			{"as is said", DNS{Refresh: time.Second}, 9 * time.Second, false, time.Second, time.Second},
+			{"with jitter", DNS{Refresh: time.Second, Jitter: time.Second}, 0, false, time.Second, 2 * time.Second},
+			{"as long as they hold", DNS{FollowTTL: true}, 9 * time.Second, false, 9 * time.Second, 9 * time.Second},
+			{"where nobody says how long", DNS{FollowTTL: true, Refresh: 3 * time.Second}, 0, false, 3 * time.Second, 3 * time.Second},
+			{"not too often", DNS{FollowTTL: true, Least: 20 * time.Second}, 9 * time.Second, false, 20 * time.Second, 20 * time.Second},
+			{"after a failure", DNS{Refresh: time.Second}, 0, true, time.Second, time.Second},
+			{"after a failure, as is said", DNS{Retry: 10 * time.Second}, 0, true, 1, 10*time.Second + 1},
+		} {
+			tc.dns.Resolve = func(context.Context, string) ([]netip.Addr, time.Duration, error) {
+				if tc.fails {
+					return nil, 0, errors.New("no answer")
+				}
+				return []netip.Addr{address(1).Addr()}, tc.ttl, nil
+			}
+			c := New(named(StrictDNS, tc.dns), Deps{})
+			if got := c.ResolveOnce(t.Context()); got < tc.low || got > tc.high {
+				t.Errorf("%s: after %v; want %v to %v", tc.name, got, tc.low, tc.high)
+			}
+		}
+		c := New(named(StrictDNS, DNS{Retry: time.Second, MostRetry: 30 * time.Second}), Deps{})
+		for n, most := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+			longest := time.Duration(0)
+			for range 200 {
+				c.unresolved = n
+				longest = max(longest, c.nextResolve(true, 0))
+			}
+			if most *= time.Second; longest > most || longest < most*9/10 {
+				t.Errorf("after %d failures up to %v; want %v", n+1, longest, most)
+			}
+		}
+	})
+}
+
+// A name that is gone takes its endpoints along, unless the cluster is a logical
+// one, which has one address and keeps it.
+func TestNamesThatGo(t *testing.T) {
+	for _, kind := range []Kind{StrictDNS, LogicalDNS} {
+		var now []netip.Addr
+		c := New(named(kind, DNS{Resolve: func(context.Context, string) ([]netip.Addr, time.Duration, error) { return now, 0, nil }}), Deps{})
+		hosts := func(addrs ...netip.Addr) []string {
+			now = addrs
+			c.ResolveOnce(t.Context())
+			got := []string{}
+			for _, h := range c.Hosts() {
+				got = append(got, h.Text())
+			}
+			return got
+		}
+		logical := kind == LogicalDNS
+		want := func(strict, other []string) []string {
+			if logical {
+				return other
+			}
+			return strict
+		}
+		if diff := cmp.Diff(hosts(address(1).Addr(), address(2).Addr()), want([]string{"10.0.0.1:80", "10.0.0.2:80"}, []string{"10.0.0.1:80"})); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff(hosts(address(3).Addr()), []string{"10.0.0.3:80"}); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff(hosts(), want([]string{}, []string{"10.0.0.3:80"})); diff != "" {
+			t.Errorf("kind %v: %s", kind, diff)
+		}
+	}
+}
