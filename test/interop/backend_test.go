@@ -30,7 +30,11 @@ type backend struct {
 
 func newBackend(t *testing.T, name string) *backend {
 	b := &backend{name: name, flaky: map[string]int{}}
-	s := httptest.NewServer(b)
+	s := httptest.NewUnstartedServer(b)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
 	t.Cleanup(s.Close)
 	_, b.port, _ = net.SplitHostPort(s.Listener.Addr().String())
 	return b
@@ -59,6 +63,13 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-time.After(time.Duration(ms) * time.Millisecond):
 		case <-r.Context().Done():
 		}
+	case "fields":
+		n, _ := strconv.Atoi(arg)
+		for i := range n {
+			w.Header().Set(fmt.Sprint("X-Field-", i), "1")
+		}
+		w.WriteHeader(http.StatusOK)
+		return
 	case "redirect": // with a status, to where the query says
 		code, _ := strconv.Atoi(arg)
 		_, to, _ := strings.Cut(r.URL.RawQuery, "to=")

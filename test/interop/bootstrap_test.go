@@ -84,10 +84,13 @@ static_resources:
 
 func clusters(up upstreams) string {
 	var out strings.Builder
-	for _, c := range []struct{ name, port string }{{"v1", up.v1.port}, {"v2", up.v2.port}, {"none", "1"}, {"empty", ""}, {"services", up.services.port}, {"pp1", up.proxied}, {"pp2", up.proxied}} {
+	for _, c := range []struct{ name, port string }{{"v1", up.v1.port}, {"v2", up.v2.port}, {"none", "1"}, {"empty", ""}, {"services", up.services.port}, {"brief", up.v1.port}, {"few", up.v1.port}, {"brief2", up.v1.port}, {"few2", up.v1.port}, {"pp1", up.proxied}, {"pp2", up.proxied}} {
 		fmt.Fprintf(&out, "  - name: %s\n    type: STATIC\n    connect_timeout: 1s\n", c.name)
 		if c.name == "services" {
 			out.WriteString(indent(speakHTTP2, "    ") + "\n")
+		}
+		if options := boundedClusters[c.name]; options != "" {
+			out.WriteString(indent(options, "    ") + "\n")
 		}
 		if version, found := strings.CutPrefix(c.name, "pp"); found {
 			fmt.Fprintf(&out, "    transport_socket:\n      name: pp\n      typed_config: {\"@type\": type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport, config: {version: V%s}, transport_socket: {name: raw, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer}}}\n", version)
