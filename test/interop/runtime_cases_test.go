@@ -23,5 +23,18 @@ func runtimeStories() []story {
 			asks = append(asks, a)
 		}
 	}
+	// Filters whose policies name keys.
+	filtered := func(prefix, filter, message, fields string) {
+		routes += on(prefix, awakeAll(filter+`: {"@type": `+httpFilters+message+`, `+fields+`}`))
+	}
+	for _, key := range []string{"all", "none", "missing"} {
+		share := "{runtime_key: story." + key + ", default_value: {numerator: 50, denominator: HUNDRED}}"
+		if key == "missing" {
+			share = "{runtime_key: story.missing, default_value: {numerator: 100}}"
+		}
+		filtered("/cors-"+key, "cors", "cors.v3.CorsPolicy", `allow_origin_string_match: [{exact: "https://shop.example"}], filter_enabled: `+share)
+		filtered("/csrf-"+key, "csrf", "csrf.v3.CsrfPolicy", "filter_enabled: "+share)
+		asks = append(asks, get("/cors-"+key, "origin: https://shop.example"), ask{method: "POST", path: "/csrf-" + key, body: "x", headers: []string{"origin: https://shop.example"}})
+	}
 	return []story{{name: "runtime", routes: "routes:\n" + routes + "- {match: {prefix: /}, direct_response: {status: 404, body: {inline_string: none}}}\n", asks: asks}}
 }

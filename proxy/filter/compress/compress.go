@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -22,8 +23,10 @@ type Filter struct {
 	// Requests says which requests are compressed; nil is none. Response says which
 	// replies, where Replies is set.
 	Requests *Suitable
-	Response Suitable
-	Replies  bool
+	// OnRequests is the switch for requests.
+	OnRequests runtime.Flag
+	Response   Suitable
+	Replies    runtime.Flag
 	// KeepETag leaves replies with an entity tag alone, WeakenETag makes a strong one
 	// weak; otherwise a strong one is taken off.
 	KeepETag, WeakenETag bool
@@ -55,15 +58,15 @@ var DefaultTypes = []string{
 // Handle implements [stream.Filter].
 func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
 	accepted, asked := req.Header.Joined("accept-encoding")
-	if f.Hide && f.Replies {
+	if f.Hide && f.Replies.Set() {
 		req.Header.Del("accept-encoding")
 	}
-	if f.Requests != nil && req.Body != nil && req.Upgrade == "" && f.Requests.worth(&req.Header, stream.Announced(req.Body, req.Length)) && !req.Header.Has("content-encoding") {
+	if f.Requests != nil && f.OnRequests.Set() && req.Body != nil && req.Upgrade == "" && f.Requests.worth(&req.Header, stream.Announced(req.Body, req.Length)) && !req.Header.Has("content-encoding") {
 		req.Header.Set("content-encoding", f.Coding.Name)
 		req.Body, req.Length = newBody(req.Body, f.Coding), stream.Unknown
 	}
 	resp, err := next.Handle(req)
-	if err != nil || !f.Replies || resp.Upgraded != nil {
+	if err != nil || !f.Replies.Set() || resp.Upgraded != nil {
 		return resp, err
 	}
 	empty := req.Method == "HEAD" || resp.Body == nil

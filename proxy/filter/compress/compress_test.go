@@ -11,6 +11,7 @@ import (
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -75,7 +76,7 @@ func chain(t *testing.T, change func(*Filter)) []stream.Filter {
 	g := &Group{}
 	var out []stream.Filter
 	for i, c := range codings(t) {
-		f := &Filter{Coding: c, Group: g, First: i == 1, Replies: true, Response: Suitable{Min: 30, Types: DefaultTypes}}
+		f := &Filter{Coding: c, Group: g, First: i == 1, Replies: runtime.Flag{On: true}, Response: Suitable{Min: 30, Types: DefaultTypes}}
 		if change != nil {
 			change(f)
 		}
@@ -163,7 +164,7 @@ func TestTelling(t *testing.T) {
 func TestRequests(t *testing.T) {
 	for _, c := range codings(t) {
 		up := &upstream{}
-		f := &Filter{Coding: c, Group: &Group{}, Requests: &Suitable{Min: 10, Types: []string{"text/plain"}}}
+		f := &Filter{Coding: c, Group: &Group{}, OnRequests: runtime.Flag{On: true}, Requests: &Suitable{Min: 10, Types: []string{"text/plain"}}}
 		req := post(strings.Repeat("hello ", 10), "content-type: text/plain")
 		if _, err := f.Handle(req, up); err != nil {
 			t.Fatal(err)
@@ -238,7 +239,7 @@ func encode(t testing.TB, c *Coding, text string) string {
 func TestDecompression(t *testing.T) {
 	text := "hello hello"
 	coded := encode(t, Gzip(-1), text)
-	on := Direction{On: true}
+	on := Direction{On: runtime.Flag{On: true}}
 	for name, tc := range map[string]struct {
 		way    Direction
 		body   string
@@ -252,7 +253,7 @@ func TestDecompression(t *testing.T) {
 		"another one":  {on, coded, []string{"content-encoding: gzip, br"}, "gzip, br", coded},
 		"not coded":    {on, text, nil, "", text},
 		"left alone":   {on, coded, []string{"content-encoding: gzip", "cache-control: no-transform"}, "gzip", coded},
-		"changed":      {Direction{On: true, Transform: true}, coded, []string{"content-encoding: gzip", "cache-control: no-transform"}, "", text},
+		"changed":      {Direction{On: runtime.Flag{On: true}, Transform: true}, coded, []string{"content-encoding: gzip", "cache-control: no-transform"}, "", text},
 		"off":          {Direction{}, coded, []string{"content-encoding: gzip"}, "gzip", coded},
 		"broken":       {on, text, []string{"content-encoding: gzip"}, "", ""},
 		"cut":          {on, coded[:len(coded)-3], []string{"content-encoding: gzip"}, "", ""},
@@ -298,7 +299,7 @@ func TestAdvertising(t *testing.T) {
 			req.Header.Add("accept-encoding", have)
 		}
 		up := &upstream{}
-		if _, err := (&Decompressor{Decoding: Gunzip(0), Response: Direction{On: true}, Advertise: true}).Handle(req, up); err != nil || up.req.Header.Get("accept-encoding") != want {
+		if _, err := (&Decompressor{Decoding: Gunzip(0), Response: Direction{On: runtime.Flag{On: true}}, Advertise: true}).Handle(req, up); err != nil || up.req.Header.Get("accept-encoding") != want {
 			t.Errorf("%q became %q, %v", have, up.req.Header.Get("accept-encoding"), err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -22,14 +23,14 @@ type Decompressor struct {
 
 // Direction is one way through the proxy.
 type Direction struct {
-	On bool
+	On runtime.Flag
 	// Transform is also for messages that are not to be transformed.
 	Transform bool
 }
 
 // Handle implements [stream.Filter].
 func (d *Decompressor) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
-	if d.Advertise && d.Response.On {
+	if d.Advertise && d.Response.On.Set() {
 		value := d.Decoding.Name
 		if have, _ := req.Header.Joined("accept-encoding"); have != "" {
 			value = have + "," + value
@@ -49,7 +50,7 @@ func (d *Decompressor) Handle(req *stream.Request, next stream.Handler) (*stream
 // takes reports whether the coding is the last one that was applied to a message,
 // and takes it off its head then.
 func (d *Decompressor) takes(way *Direction, h *stream.Header) bool {
-	if !way.On {
+	if !way.On.Set() {
 		return false
 	}
 	codings, found := h.Joined("content-encoding")

@@ -4,6 +4,7 @@
 package cors
 
 import (
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -20,12 +21,14 @@ type Filter struct {
 	// ForwardOther sends preflights of other origins to the service instead of
 	// answering them without a grant.
 	ForwardOther bool
+	// Enabled is the share of the requests that the policy is for.
+	Enabled runtime.Share
 }
 
 // Handle implements [stream.Filter].
 func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
 	origin := req.Header.Get("origin")
-	if origin == "" {
+	if origin == "" || !f.Enabled.Drawn() {
 		return next.Handle(req)
 	}
 	allowed := f.Origin(origin)

@@ -3,6 +3,7 @@ package cors
 import (
 	"testing"
 
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -28,7 +29,7 @@ func ask(f *Filter, s *service, method, origin string) *stream.Response {
 // A preflight of an allowed origin is answered here; an answer to an allowed
 // origin says that it may be read; others get no grant.
 func TestCORS(t *testing.T) {
-	f := &Filter{
+	f := &Filter{Enabled: runtime.All,
 		Origin: func(o string) bool { return o == "https://shop.example" }, Methods: "GET,PUT", Headers: "x-a", Expose: "x-b", MaxAge: "60", Credentials: true,
 	}
 	s := &service{}

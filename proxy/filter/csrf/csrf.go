@@ -6,13 +6,14 @@ import (
 	"net/url"
 
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // Filter compares the origin with the host that is asked.
 type Filter struct {
-	// PerMillion of the requests are checked.
-	PerMillion uint32
+	// Enabled says which share of the requests is checked.
+	Enabled runtime.Share
 	// Others are further origins that may.
 	Others []route.StringMatch
 }
@@ -24,7 +25,7 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	default:
 		return next.Handle(req)
 	}
-	if !stream.Chance(f.PerMillion) || f.allows(req) {
+	if !f.Enabled.Drawn() || f.allows(req) {
 		return next.Handle(req)
 	}
 	return nil, stream.Refuse(403, "csrf_origin_mismatch", "Invalid origin")

@@ -8,17 +8,18 @@ import (
 	"strings"
 
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // Filter lets a request through when the service says so.
 type Filter struct {
 	Service Service
-	// PerMillion of the requests are asked about, and those only whose metadata
+	// Enabled is the share of the requests that are asked about, and those only whose metadata
 	// When holds of, unless it is nil. DenyOthers refuses the rest.
-	PerMillion uint32
+	Enabled    runtime.Share
 	When       func(*stream.Metadata) bool
-	DenyOthers bool
+	DenyOthers runtime.Flag
 	// FailOpen lets requests through when the service cannot be asked; Mark tells
 	// the upstream of it.
 	FailOpen, Mark bool
@@ -73,8 +74,8 @@ const Namespace = "envoy.filters.http.ext_authz"
 
 // Handle implements [stream.Filter].
 func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
-	if !stream.Chance(f.PerMillion) || f.When != nil && !f.When(&req.Info.Metadata) {
-		if f.DenyOthers {
+	if !f.Enabled.Drawn() || f.When != nil && !f.When(&req.Info.Metadata) {
+		if f.DenyOthers.Set() {
 			return nil, f.failed(nil)
 		}
 		return next.Handle(req)

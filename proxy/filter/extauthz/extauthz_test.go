@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -36,7 +37,7 @@ func post(body string) *stream.Request {
 
 func TestAnswers(t *testing.T) {
 	var up upstream
-	f := &Filter{PerMillion: 1_000_000, Service: service(func(*Question) (*Answer, error) {
+	f := &Filter{Enabled: runtime.All, Service: service(func(*Question) (*Answer, error) {
 		return &Answer{Allowed: true, Set: []stream.Field{{Name: "x-user", Value: "jason"}}, Append: []stream.Field{{Name: "x-user", Value: "b"}, {Name: "x-none", Value: "c"}},
 			Remove: []string{"x-secret", ":path", "host"}, Reply: []stream.Field{{Name: "x-granted", Value: "1"}}, SetParams: []stream.Field{{Name: "a", Value: "2"}}, RemoveParams: []string{"b"},
 			Metadata: map[string]any{"who": "jason"}}, nil
@@ -61,12 +62,12 @@ func TestFailures(t *testing.T) {
 		filter Filter
 		status int // 0: let through
 	}{
-		"closed":           {Filter{PerMillion: 1_000_000, Service: broken}, 403},
-		"closed otherwise": {Filter{PerMillion: 1_000_000, Service: broken, StatusOnError: 503}, 503},
-		"open":             {Filter{PerMillion: 1_000_000, Service: broken, FailOpen: true}, 0},
+		"closed":           {Filter{Enabled: runtime.All, Service: broken}, 403},
+		"closed otherwise": {Filter{Enabled: runtime.All, Service: broken, StatusOnError: 503}, 503},
+		"open":             {Filter{Enabled: runtime.All, Service: broken, FailOpen: true}, 0},
 		"not asked":        {Filter{Service: broken}, 0},
-		"not asked, shut":  {Filter{Service: broken, DenyOthers: true}, 403},
-		"by metadata":      {Filter{PerMillion: 1_000_000, Service: broken, When: func(*stream.Metadata) bool { return false }}, 0},
+		"not asked, shut":  {Filter{Service: broken, DenyOthers: runtime.Flag{On: true}}, 403},
+		"by metadata":      {Filter{Enabled: runtime.All, Service: broken, When: func(*stream.Metadata) bool { return false }}, 0},
 	} {
 		_, err := tc.filter.Handle(post(""), &upstream{})
 		if status := 0; err != nil {
@@ -89,7 +90,7 @@ func TestBody(t *testing.T) {
 	}{{100, false, "hello", 0}, {3, true, "hel", 0}, {3, false, "", 413}, {5, false, "hello", 0}} {
 		var told string
 		var up upstream
-		f := &Filter{PerMillion: 1_000_000, Body: tc.limit, Partial: tc.partial, Service: service(func(q *Question) (*Answer, error) {
+		f := &Filter{Enabled: runtime.All, Body: tc.limit, Partial: tc.partial, Service: service(func(q *Question) (*Answer, error) {
 			told = string(q.Body)
 			return &Answer{Allowed: true}, nil
 		})}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 	"github.com/lateenmesh/lateen/proxy/upcall"
 )
@@ -94,7 +95,7 @@ func TestFacts(t *testing.T) {
 // A refusal counts among the replies of the request's cluster.
 func TestCharge(t *testing.T) {
 	counted := 0
-	f := &Filter{PerMillion: 1_000_000, Charge: func(cluster string, status int) {
+	f := &Filter{Enabled: runtime.All, Charge: func(cluster string, status int) {
 		if cluster == "shop" {
 			counted = status
 		}

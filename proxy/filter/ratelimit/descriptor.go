@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -23,6 +24,13 @@ type Descriptor []Entry
 type Rule struct {
 	Stage   uint32
 	Actions []Action
+	// Off is the key by which the rule is switched off; nil for none.
+	Off *runtime.Key
+}
+
+// on reports whether the rule is not switched off.
+func (r *Rule) on() bool {
+	return (runtime.Share{PerMillion: runtime.All.PerMillion, Key: r.Off}).Drawn()
 }
 
 // Action makes one entry, none when the request has nothing for it. ok is false
@@ -35,7 +43,7 @@ type Action interface {
 func descriptors(rules []Rule, stage uint32, req *stream.Request) []Descriptor {
 	var all []Descriptor
 	for i := range rules {
-		if rules[i].Stage != stage {
+		if rules[i].Stage != stage || !rules[i].on() {
 			continue
 		}
 		var d Descriptor

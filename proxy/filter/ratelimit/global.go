@@ -10,6 +10,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 	"github.com/lateenmesh/lateen/proxy/upcall"
 )
@@ -20,8 +21,9 @@ type Global struct {
 	Domain string
 	Rules  []Rule
 	Stage  uint32
-	// Enabled and Enforced are per million.
-	Enabled, Enforced uint32
+	// Enabled and Enforced say how many requests are counted, and for how many of them
+	// a limit holds.
+	Enabled, Enforced runtime.Share
 	// Status of a refusal; 429 when zero. OnError that when the service cannot be
 	// asked; FailClosed refuses then, with 500 when OnError is zero.
 	Status, OnError int
@@ -39,7 +41,7 @@ const Namespace = "envoy.filters.http.ratelimit"
 
 // Handle implements [stream.Filter].
 func (g *Global) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
-	if !stream.Chance(g.Enabled) {
+	if !g.Enabled.Drawn() {
 		return next.Handle(req)
 	}
 	list := descriptors(g.Rules, g.Stage, req)
@@ -60,7 +62,7 @@ func (g *Global) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	for key, value := range answer.GetDynamicMetadata().AsMap() {
 		req.Info.Metadata.Set(Namespace, key, value)
 	}
-	if answer.GetOverallCode() == rlsv3.RateLimitResponse_OVER_LIMIT && stream.Chance(g.Enforced) {
+	if answer.GetOverallCode() == rlsv3.RateLimitResponse_OVER_LIMIT && g.Enforced.Drawn() {
 		return nil, g.refuse(req, &answer)
 	}
 	for _, h := range answer.GetRequestHeadersToAdd() {

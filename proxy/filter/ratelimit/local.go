@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -114,9 +115,9 @@ type Local struct {
 	Limits []*Limited
 	// Always takes from Bucket too when a descriptor has taken.
 	Always bool
-	// Enabled and Enforced are per million: how many requests are counted, and of
+	// Enabled and Enforced say how many requests are counted, and of
 	// those that are over the limit how many are refused.
-	Enabled, Enforced uint32
+	Enabled, Enforced runtime.Share
 	Status            int // 429 when zero
 	Reply             []route.HeaderOp
 	// Marks are set on requests over the limit that are let through.
@@ -129,7 +130,7 @@ type Local struct {
 
 // Handle implements [stream.Filter].
 func (l *Local) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
-	if !stream.Chance(l.Enabled) {
+	if !l.Enabled.Drawn() {
 		return next.Handle(req)
 	}
 	b, over, left, wait := l.take(req, time.Now())
@@ -142,7 +143,7 @@ func (l *Local) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 		}
 		return resp, err
 	}
-	if !stream.Chance(l.Enforced) {
+	if !l.Enforced.Drawn() {
 		for i := range l.Marks {
 			l.Marks[i].Apply(&req.Header, req, nil)
 		}

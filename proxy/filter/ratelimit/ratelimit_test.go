@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -112,7 +113,7 @@ func TestDescriptors(t *testing.T) {
 // Each value of a free entry has a bucket of its own.
 func TestFreeValues(t *testing.T) {
 	like := func() *Bucket { return NewBucket(1, 1, time.Hour) }
-	l := &Local{Enabled: 1_000_000, Enforced: 1_000_000, Rules: []Rule{{Actions: []Action{Field{Name: "x-user", Key: "user"}}}},
+	l := &Local{Enabled: runtime.All, Enforced: runtime.All, Rules: []Rule{{Actions: []Action{Field{Name: "x-user", Key: "user"}}}},
 		Limits: []*Limited{{Descriptor: Descriptor{{"user", ""}}, Bucket: like(), Like: like}}, RetryAfter: true}
 	var next passed
 	for _, tc := range []struct {
@@ -135,7 +136,7 @@ func TestFreeValues(t *testing.T) {
 // Of more values than are kept, the one that has not come longest begins anew.
 func TestMostValues(t *testing.T) {
 	like := func() *Bucket { return NewBucket(1, 1, time.Hour) }
-	l := &Local{Enabled: 1_000_000, Enforced: 1_000_000, Rules: []Rule{{Actions: []Action{Field{Name: "x-user", Key: "user"}}}},
+	l := &Local{Enabled: runtime.All, Enforced: runtime.All, Rules: []Rule{{Actions: []Action{Field{Name: "x-user", Key: "user"}}}},
 		Limits: []*Limited{{Descriptor: Descriptor{{"user", ""}}, Bucket: like(), Like: like, Most: 2}}}
 	for i, tc := range []struct {
 		user string

@@ -15,11 +15,12 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/compress"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
-func compressorFilter(_ *Compiler, m *compressorv3.Compressor) (builder, error) {
-	base, err := compressor(m)
+func compressorFilter(c *Compiler, m *compressorv3.Compressor) (builder, error) {
+	base, err := c.compressor(m)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +38,7 @@ func compressorFilter(_ *Compiler, m *compressorv3.Compressor) (builder, error) 
 		// One that is off here still has its say in the choice, as in Envoy.
 		f.Group = &on.compressors
 		f.Group.Add(&f)
-		if !f.Replies && f.Requests == nil {
+		if f.Replies == (runtime.Flag{}) && f.Requests == nil {
 			return nil, nil
 		}
 		return &f, nil
@@ -45,23 +46,24 @@ func compressorFilter(_ *Compiler, m *compressorv3.Compressor) (builder, error) 
 }
 
 //nolint:staticcheck // settings in their old place are still written
-func compressor(m *compressorv3.Compressor) (*compress.Filter, error) {
+func (c *Compiler) compressor(m *compressorv3.Compressor) (*compress.Filter, error) {
 	coding, err := codingOf(m.GetCompressorLibrary())
 	if err != nil {
 		return nil, fieldcheck.At("compressor_library.typed_config", err)
 	}
 	f := &compress.Filter{Coding: coding, First: m.GetChooseFirst()}
-	if r := m.GetRequestDirectionConfig(); r != nil && enabled(r.GetCommonConfig().GetEnabled()) {
+	if r := m.GetRequestDirectionConfig(); r != nil && c.enabled(r.GetCommonConfig().GetEnabled()) != (runtime.Flag{}) {
+		f.OnRequests = c.enabled(r.GetCommonConfig().GetEnabled())
 		s := suitable(r.GetCommonConfig().GetMinContentLength(), r.GetCommonConfig().GetContentType())
 		f.Requests = &s
 	}
 	r := m.GetResponseDirectionConfig()
 	if r == nil {
-		f.Replies, f.KeepETag, f.Hide = enabled(m.GetRuntimeEnabled()), m.GetDisableOnEtagHeader(), m.GetRemoveAcceptEncodingHeader()
+		f.Replies, f.KeepETag, f.Hide = c.enabled(m.GetRuntimeEnabled()), m.GetDisableOnEtagHeader(), m.GetRemoveAcceptEncodingHeader()
 		f.Response = suitable(m.GetContentLength(), m.GetContentType())
 		return f, nil
 	}
-	f.Replies, f.KeepETag, f.Hide = enabled(r.GetCommonConfig().GetEnabled()), r.GetDisableOnEtagHeader(), r.GetRemoveAcceptEncodingHeader()
+	f.Replies, f.KeepETag, f.Hide = c.enabled(r.GetCommonConfig().GetEnabled()), r.GetDisableOnEtagHeader(), r.GetRemoveAcceptEncodingHeader()
 	f.WeakenETag, f.Tell = r.GetWeakenEtagOnCompress(), r.GetStatusHeaderEnabled()
 	f.Response = suitable(r.GetCommonConfig().GetMinContentLength(), r.GetCommonConfig().GetContentType())
 	for _, s := range r.GetUncompressibleResponseCodes() {
@@ -72,12 +74,12 @@ func compressor(m *compressorv3.Compressor) (*compress.Filter, error) {
 
 func overrideCompressor(f *compress.Filter, per *compressorv3.CompressorPerRoute) error {
 	if per.GetDisabled() {
-		f.Replies = false
+		f.Replies = runtime.Flag{}
 		return nil
 	}
 	o := per.GetOverrides()
 	if r := o.GetResponseDirectionConfig(); r != nil {
-		f.Replies = true
+		f.Replies = runtime.Flag{On: true}
 		if hide := r.GetRemoveAcceptEncodingHeader(); hide != nil {
 			f.Hide = hide.GetValue()
 		}
@@ -91,8 +93,11 @@ func overrideCompressor(f *compress.Filter, per *compressorv3.CompressorPerRoute
 	return nil
 }
 
-func enabled(m *corev3.RuntimeFeatureFlag) bool {
-	return m.GetDefaultValue() == nil || m.GetDefaultValue().GetValue()
+// enabled is a switch that is on where nothing is written.
+func (c *Compiler) enabled(m *corev3.RuntimeFeatureFlag) runtime.Flag {
+	f := c.flag(m)
+	f.On = f.On || m.GetDefaultValue() == nil
+	return f
 }
 
 // shortest is the shortest content that is compressed where nothing is written, as
@@ -144,14 +149,14 @@ func level(l gzipv3.Gzip_CompressionLevel) int {
 	return -1
 }
 
-func decompressorFilter(_ *Compiler, m *decompressorv3.Decompressor) (builder, error) {
+func decompressorFilter(compiler *Compiler, m *decompressorv3.Decompressor) (builder, error) {
 	library := m.GetDecompressorLibrary()
 	opened, err := unpack(library.GetTypedConfig())
 	if err != nil {
 		return nil, fieldcheck.At("decompressor_library.typed_config", err)
 	}
 	way := func(c *decompressorv3.Decompressor_CommonDirectionConfig) compress.Direction {
-		return compress.Direction{On: enabled(c.GetEnabled()), Transform: c.GetIgnoreNoTransformHeader()}
+		return compress.Direction{On: compiler.enabled(c.GetEnabled()), Transform: c.GetIgnoreNoTransformHeader()}
 	}
 	advertise := m.GetRequestDirectionConfig().GetAdvertiseAcceptEncoding()
 	f := &compress.Decompressor{

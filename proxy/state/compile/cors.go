@@ -13,11 +13,12 @@ import (
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/cors"
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // corsFilter compiles the policy of a route: what it leaves open its host's says.
-func corsFilter(_ proto.Message, on *spot) (stream.Filter, error) {
+func (c *Compiler) corsFilter(_ proto.Message, on *spot) (stream.Filter, error) {
 	var levels []*corsv3.CorsPolicy
 	for _, each := range on.levels {
 		m, ok := each.(*corsv3.CorsPolicy)
@@ -29,7 +30,11 @@ func corsFilter(_ proto.Message, on *spot) (stream.Filter, error) {
 	if len(levels) == 0 {
 		return nil, nil
 	}
-	if e := levels[0].GetFilterEnabled(); e != nil && perMillion(e.GetDefaultValue()) == 0 {
+	share := runtime.All
+	if e := levels[0].GetFilterEnabled(); e != nil {
+		share = c.share(e)
+	}
+	if share.Never() {
 		return nil, nil
 	}
 	var origins []route.StringMatch
@@ -55,6 +60,7 @@ func corsFilter(_ proto.Message, on *spot) (stream.Filter, error) {
 		return unset
 	}
 	return &cors.Filter{
+		Enabled: share,
 		Origin: func(v string) bool {
 			return slices.ContainsFunc(origins, func(s route.StringMatch) bool {
 				return s.Kind == route.StringExact && s.Value == "*" || s.Holds(v)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/extauthz"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -21,7 +22,7 @@ const authTimeout = 200 * time.Millisecond
 
 func extAuthzFilter(c *Compiler, m *authzv3.ExtAuthz) (builder, error) {
 	base := extauthz.Filter{
-		PerMillion: 1_000_000, DenyOthers: m.GetDenyAtDisable().GetDefaultValue().GetValue(), FailOpen: m.GetFailureModeAllow(), Mark: m.GetFailureModeAllowHeaderAdd(),
+		Enabled: runtime.All, DenyOthers: c.flag(m.GetDenyAtDisable()), FailOpen: m.GetFailureModeAllow(), Mark: m.GetFailureModeAllowHeaderAdd(),
 		StatusOnError: int(m.GetStatusOnError().GetCode()),
 	}
 	if charge := m.GetChargeClusterResponseStats(); charge == nil || charge.GetValue() {
@@ -29,7 +30,7 @@ func extAuthzFilter(c *Compiler, m *authzv3.ExtAuthz) (builder, error) {
 	}
 	authBody(&base, m.GetWithRequestBody())
 	if f := m.GetFilterEnabled(); f != nil {
-		base.PerMillion = perMillion(f.GetDefaultValue())
+		base.Enabled = c.share(f)
 	}
 	if w := m.GetFilterEnabledMetadata(); w != nil {
 		holds, err := metadataHolds(w)

@@ -21,8 +21,7 @@ var limitFields = fieldcheck.Table{
 	"envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute": {Read: "vh_rate_limits rate_limits domain"},
 	"envoy.config.ratelimit.v3.RateLimitServiceConfig":             {Read: "grpc_service transport_api_version"},
 	"envoy.config.route.v3.RateLimit": {
-		Read:    "stage actions",
-		Ignored: map[string]string{"disable_key": "there is no runtime to switch it off"},
+		Read: "stage actions disable_key",
 	},
 	"envoy.config.route.v3.RateLimit.Action": {
 		Read: "destination_cluster request_headers query_parameters remote_address generic_key header_value_match metadata masked_remote_address query_parameter_value_match",

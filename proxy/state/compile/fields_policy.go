@@ -90,5 +90,5 @@ var policyFields = fieldcheck.Table{
 	},
 	"envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute": {Read: "disabled check_settings"},
 	"envoy.extensions.filters.http.ext_authz.v3.CheckSettings":    {Read: "context_extensions disable_request_body_buffering with_request_body"},
-	"envoy.config.core.v3.RuntimeFeatureFlag":                     {Read: "default_value", Ignored: map[string]string{"runtime_key": "there is no runtime, the default value holds"}},
+	"envoy.config.core.v3.RuntimeFeatureFlag":                     {Read: "default_value runtime_key"},
 }

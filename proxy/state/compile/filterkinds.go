@@ -48,7 +48,7 @@ var filterKinds = map[protoreflect.FullName]func(c *Compiler, m proto.Message, i
 	"envoy.extensions.filters.http.set_metadata.v3.Config":              kind(setMetadataFilter),
 	"envoy.extensions.filters.http.stateful_session.v3.StatefulSession": kind(sessionFilter),
 	"envoy.extensions.filters.http.health_check.v3.HealthCheck":         kind(healthFilter),
-	"envoy.extensions.filters.http.cors.v3.Cors":                        kind(func(*Compiler, *corsv3.Cors) (builder, error) { return corsFilter, nil }),
+	"envoy.extensions.filters.http.cors.v3.Cors":                        kind(func(c *Compiler, _ *corsv3.Cors) (builder, error) { return c.corsFilter, nil }),
 }
 
 // kind is a filter's compile function as the table keeps it.

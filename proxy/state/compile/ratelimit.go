@@ -14,6 +14,7 @@ import (
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/ratelimit"
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -56,7 +57,7 @@ func localLimitFilter(c *Compiler, m *localv3.LocalRateLimit) (builder, error) {
 			}
 			host = own.GetVhRateLimits()
 		}
-		if f.Enabled == 0 || f.Bucket == nil && len(f.Limits) == 0 {
+		if f.Enabled.Never() || f.Bucket == nil && len(f.Limits) == 0 {
 			return nil, nil
 		}
 		if len(f.Rules) == 0 {
@@ -69,7 +70,7 @@ func localLimitFilter(c *Compiler, m *localv3.LocalRateLimit) (builder, error) {
 func (c *Compiler) localLimit(m *localv3.LocalRateLimit) (*ratelimit.Local, error) {
 	f := &ratelimit.Local{
 		Stage: m.GetStage(), Always: m.GetAlwaysConsumeDefaultTokenBucket() == nil || m.GetAlwaysConsumeDefaultTokenBucket().GetValue(),
-		Enabled: perMillion(m.GetFilterEnabled().GetDefaultValue()), Enforced: perMillion(m.GetFilterEnforced().GetDefaultValue()),
+		Enabled: c.share(m.GetFilterEnabled()), Enforced: c.share(m.GetFilterEnforced()),
 		Status: status(m.GetStatus()),
 		Tell:   m.GetEnableXRatelimitHeaders() != commonv3.XRateLimitHeadersRFCVersion_OFF, Exhausted: m.GetRateLimitedAsResourceExhausted(),
 	}
@@ -104,7 +105,7 @@ func (c *Compiler) localLimit(m *localv3.LocalRateLimit) (*ratelimit.Local, erro
 		f.Limits = append(f.Limits, l)
 	}
 	if own := m.GetRateLimits(); len(own) > 0 {
-		if f.Rules, err = limitRules(own, "rate_limits"); err != nil {
+		if f.Rules, err = c.limitRules(own, "rate_limits"); err != nil {
 			return nil, err
 		}
 	}
@@ -141,7 +142,7 @@ func globalLimitFilter(c *Compiler, m *globalv3.RateLimit) (builder, error) {
 		return nil, fieldcheck.At("rate_limit_service.grpc_service", err)
 	}
 	base := ratelimit.Global{
-		Caller: caller, Domain: m.GetDomain(), Stage: m.GetStage(), Enabled: 1_000_000, Enforced: 1_000_000, FailClosed: m.GetFailureModeDeny(),
+		Caller: caller, Domain: m.GetDomain(), Stage: m.GetStage(), Enabled: runtime.All, Enforced: runtime.All, FailClosed: m.GetFailureModeDeny(),
 		Status: status(m.GetRateLimitedStatus()), OnError: int(m.GetStatusOnError().GetCode()),
 		Tell: m.GetEnableXRatelimitHeaders() != globalv3.RateLimit_OFF, Unmarked: m.GetDisableXEnvoyRatelimitedHeader(), Exhausted: m.GetRateLimitedAsResourceExhausted(),
 	}
@@ -149,12 +150,12 @@ func globalLimitFilter(c *Compiler, m *globalv3.RateLimit) (builder, error) {
 		return nil, fieldcheck.At("response_headers_to_add", err)
 	}
 	if p := m.GetFilterEnabled(); p != nil {
-		base.Enabled = perMillion(p.GetDefaultValue())
+		base.Enabled = c.share(p)
 	}
 	if p := m.GetFilterEnforced(); p != nil {
-		base.Enforced = perMillion(p.GetDefaultValue())
+		base.Enforced = c.share(p)
 	}
-	own, err := limitRules(m.GetRateLimits(), "rate_limits")
+	own, err := c.limitRules(m.GetRateLimits(), "rate_limits")
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +172,7 @@ func globalLimitFilter(c *Compiler, m *globalv3.RateLimit) (builder, error) {
 				f.Domain = per.GetDomain()
 			}
 			var err error
-			if f.Rules, err = limitRules(per.GetRateLimits(), "rate_limits"); err != nil {
+			if f.Rules, err = c.limitRules(per.GetRateLimits(), "rate_limits"); err != nil {
 				return nil, err
 			}
 			host = commonv3.VhRateLimitsOptions(per.GetVhRateLimits()) // the same numbers
@@ -187,10 +188,13 @@ func globalLimitFilter(c *Compiler, m *globalv3.RateLimit) (builder, error) {
 }
 
 // limitRules compiles rate limits: what they make descriptors of.
-func limitRules(list []*routev3.RateLimit, at string) ([]ratelimit.Rule, error) {
+func (c *Compiler) limitRules(list []*routev3.RateLimit, at string) ([]ratelimit.Rule, error) {
 	var out []ratelimit.Rule
 	for i, m := range list {
 		r := ratelimit.Rule{Stage: m.GetStage().GetValue()}
+		if key := m.GetDisableKey(); key != "" {
+			r.Off = c.Runtime.Key("ratelimit." + key + ".http_filter_enabled")
+		}
 		for j, a := range m.GetActions() {
 			action, err := limitAction(a)
 			if err != nil {

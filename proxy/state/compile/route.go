@@ -102,14 +102,14 @@ func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Fil
 	if err != nil {
 		return nil, err
 	}
-	if on.limits.host, err = limitRules(vh.GetRateLimits(), "rate_limits"); err != nil {
+	if on.limits.host, err = c.limitRules(vh.GetRateLimits(), "rate_limits"); err != nil {
 		return nil, err
 	}
 	if on.forward != nil {
 		out.Duration = on.forward.Duration
 	}
 	a := m.GetRoute()
-	if on.limits.route, err = limitRules(a.GetRateLimits(), "route.rate_limits"); err != nil {
+	if on.limits.route, err = c.limitRules(a.GetRateLimits(), "route.rate_limits"); err != nil {
 		return nil, err
 	}
 	on.limits.both = a.GetIncludeVhRateLimits().GetValue() //nolint:staticcheck // still written

@@ -58,7 +58,7 @@ func bufferFilter(_ *Compiler, m *bufferv3.Buffer) (builder, error) {
 	}, nil
 }
 
-func csrfFilter(_ *Compiler, m *csrfv3.CsrfPolicy) (builder, error) {
+func csrfFilter(c *Compiler, m *csrfv3.CsrfPolicy) (builder, error) {
 	return func(override proto.Message, _ *spot) (stream.Filter, error) {
 		policy := m
 		if override != nil {
@@ -67,7 +67,7 @@ func csrfFilter(_ *Compiler, m *csrfv3.CsrfPolicy) (builder, error) {
 				return nil, fieldcheck.Refuse("", "is not a CsrfPolicy")
 			}
 		}
-		f := &csrf.Filter{PerMillion: perMillion(policy.GetFilterEnabled().GetDefaultValue())}
+		f := &csrf.Filter{Enabled: c.share(policy.GetFilterEnabled())}
 		for i, o := range policy.GetAdditionalOrigins() {
 			s, err := stringMatch(o)
 			if err != nil {
