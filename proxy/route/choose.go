@@ -28,7 +28,8 @@ func Choose(table *Table, req *stream.Request) (*Route, error) {
 		unmatched(req.Info)
 		return nil, nil
 	}
-	req.Info.Matched, req.Info.Route, req.Info.Operation, req.Info.VirtualHost, req.Info.Cluster = r, r.Name, r.Operation, r.Host.Name, ""
+	req.Info.Matched, req.Info.Route, req.Info.VirtualHost, req.Info.Cluster = r, r.Name, r.Host.Name, ""
+	req.Info.Operation, req.Info.OwnOperation, req.Info.Tracing = r.Operation, r.OwnOperation, r.Tracing
 	if r.Cluster != nil && r.Cluster.Load() != nil {
 		req.Info.Cluster = r.Cluster.Name()
 	}

@@ -47,8 +47,12 @@ type Route struct {
 	// Cluster that requests go to when it is sure beforehand; nil otherwise. A
 	// request that a filter refuses is noted as meant for it.
 	Cluster *cluster.Handle
-	// Operation names the request in traces.
-	Operation string
+	// Operation names the request in traces, on both sides of a call unless
+	// OwnOperation is set.
+	Operation    string
+	OwnOperation bool
+	// Tracing is what else the route says of spans; nil is nothing.
+	Tracing *stream.Tracing
 	// Upgrades says which protocols, in lower case, may be changed to or not; what it
 	// does not name is as everywhere.
 	Upgrades  map[string]bool

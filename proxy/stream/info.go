@@ -119,6 +119,7 @@ type Info struct {
 	Matched         any
 	Route           string // its name
 	Operation       string // the decorator's
+	OwnOperation    bool   // the operation is not for the other side of the call
 	Cluster         string
 	VirtualHost     string
 	Upstream        netip.AddrPort
@@ -145,6 +146,8 @@ type Info struct {
 
 	// Trace is the request's span; the zero value when requests are not traced.
 	Trace Trace
+	// Tracing is what the route says of spans, nil when it says nothing.
+	Tracing *Tracing
 
 	// Metadata is what filters left for others, State what they left for the log
 	// by name (Envoy's filter state); nil is none.
@@ -214,6 +217,17 @@ type Trace struct {
 	Joined bool
 	// Short is true for an ID of 64 bits.
 	Short bool
+	// Child is the span of the exchange with the upstream, where that has its own.
+	Child [8]byte
+	// Named is true when the caller has named the span.
+	Named bool
+}
+
+// Tracing is what a route says of its requests' spans.
+type Tracing struct {
+	// Client, Random and Overall are shares per million, as the listener has them.
+	Client, Random, Overall uint32
+	Tags                    []Tag
 }
 
 // Service is what a cluster stands for, from its metadata.

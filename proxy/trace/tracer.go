@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,8 +22,11 @@ type Config struct {
 	Shared bool
 	// Long makes trace IDs of 128 bits.
 	Long bool
-	// Server is true on the way in: the span is the server's side of a call.
-	Server bool
+	// Server is true when the span is the server's side of a call, Egress when the
+	// listener is for what the workload calls.
+	Server, Egress bool
+	// Spawn gives the exchange with the upstream a span of its own.
+	Spawn bool
 	// MaxPath shortens the path that is reported; 256 when zero.
 	MaxPath int
 	// Silent tells the upstream nothing.
@@ -57,16 +61,61 @@ func (t *Tracer) Start(req *stream.Request) {
 		span.ID = randomTrace(c.Long || c.Propagation != B3)
 		span.Short = c.Propagation == B3 && !c.Long
 	case c.Shared && c.Server:
-		span.ID, span.Span, span.Parent, span.Joined = in.trace, in.span, in.parent, true
+		span.ID, span.Span, span.Parent = in.trace, in.span, in.parent
 	default:
 		span.ID, span.Parent = in.trace, in.span
 	}
 	if in.found {
 		span.Short = [8]byte(in.trace[:8]) == [8]byte{}
 	}
+	span.Joined = c.Shared && c.Server
+	told := span
+	if c.Spawn {
+		span.Child = randomSpan()
+		told.Span, told.Parent = span.Child, span.Span
+	}
 	req.Info.Trace = span
+	t.tellOperation(req)
 	if !c.Silent {
-		c.Propagation.inject(&req.Header, &span)
+		c.Propagation.inject(&req.Header, &told)
+	}
+}
+
+// fieldOperation tells the other side of a call what it is called here: the caller
+// names the request, the server the response.
+const fieldOperation = "x-envoy-decorator-operation"
+
+func (t *Tracer) tellOperation(req *stream.Request) {
+	i := req.Info
+	if t.cfg.Egress {
+		if i.Operation != "" && !i.OwnOperation {
+			req.Header.Set(fieldOperation, i.Operation)
+		}
+		return
+	}
+	if !req.Header.Has(fieldOperation) {
+		return
+	}
+	if name := req.Header.Get(fieldOperation); name != "" {
+		i.Operation, i.Trace.Named = strings.Clone(name), true
+	}
+	req.Header.Del(fieldOperation)
+}
+
+// Reply sees the head of the answer.
+func (t *Tracer) Reply(req *stream.Request, h *stream.Header) {
+	i := req.Info
+	if !t.cfg.Egress {
+		if i.Operation != "" && !i.OwnOperation && !i.Trace.Named {
+			h.Set(fieldOperation, i.Operation)
+		}
+		return
+	}
+	if h.Has(fieldOperation) {
+		if name := h.Get(fieldOperation); name != "" {
+			i.Operation = strings.Clone(name)
+		}
+		h.Del(fieldOperation)
 	}
 }
 
@@ -75,12 +124,15 @@ func (t *Tracer) sample(req *stream.Request, in incoming) bool {
 	if in.decided {
 		return in.sampled
 	}
-	c := &t.cfg
-	chosen := stream.Chance(c.Random)
-	if req.Header.Has("x-client-trace-id") {
-		chosen = chosen || stream.Chance(c.Client)
+	client, random, overall := t.cfg.Client, t.cfg.Random, t.cfg.Overall
+	if r := req.Info.Tracing; r != nil {
+		client, random, overall = r.Client, r.Random, r.Overall
 	}
-	return chosen && stream.Chance(c.Overall)
+	chosen := stream.Chance(random)
+	if req.Header.Has("x-client-trace-id") {
+		chosen = chosen || stream.Chance(client)
+	}
+	return chosen && stream.Chance(overall)
 }
 
 // Span is a request that is over, as it is reported.
@@ -99,7 +151,77 @@ func (t *Tracer) Request(req *stream.Request, resp *stream.Response) {
 	if !req.Info.Trace.Sampled {
 		return
 	}
+	if req.Info.Trace.Child != [8]byte{} && req.Info.Upstream.IsValid() {
+		t.cfg.Reporter.Add(t.child(req, resp))
+	}
 	t.cfg.Reporter.Add(t.span(req, resp))
+}
+
+// child describes the exchange with the upstream, the last one where there were
+// several.
+func (t *Tracer) child(req *stream.Request, resp *stream.Response) Span {
+	i := req.Info
+	s := Span{Trace: i.Trace, Name: "router " + i.Cluster + " egress", Start: i.UpstreamSent, End: i.End, Remote: i.Upstream.String(), Error: i.Status >= 500 || i.Status == 0}
+	s.Span, s.Parent, s.Joined = i.Trace.Child, i.Trace.Span, false
+	if s.Start.IsZero() {
+		s.Start = i.Start
+	}
+	s.tag("component", "proxy")
+	s.tag("upstream_address", s.Remote)
+	s.tag("peer.address", s.Remote)
+	status := i.Status
+	if i.UpstreamRecv.IsZero() { // the status is our own
+		s.Error, status = true, 0
+		s.tag("http.protocol", "-")
+		for flag, reason := range reasons {
+			if i.Flags&flag != 0 {
+				s.tag("error.reason", reason)
+			}
+		}
+	} else {
+		s.tag("http.protocol", cmp.Or(i.UpstreamProtocol, req.Protocol.String()))
+	}
+	t.outcome(&s, req, resp, status)
+	return s
+}
+
+// reasons are why there was no response, in Envoy's words.
+var reasons = map[stream.Flags]string{
+	stream.UpstreamFailure: "remote connection failure", stream.UpstreamTermination: "connection termination", stream.UpstreamReset: "remote reset",
+}
+
+func (s *Span) tag(name, value string) {
+	if value != "" {
+		s.Tags = append(s.Tags, [2]string{name, strings.Clone(value)})
+	}
+}
+
+// outcome adds the tags that spans of both sides have.
+func (t *Tracer) outcome(s *Span, req *stream.Request, resp *stream.Response, code int) {
+	i := req.Info
+	s.tag("http.status_code", strconv.Itoa(code))
+	s.tag("response_flags", i.Flags.String())
+	s.tag("upstream_cluster", i.Cluster)
+	s.tag("upstream_cluster.name", i.Cluster)
+	if stream.IsGRPC(&req.Header) {
+		status := stream.GRPCOutcome(resp, "grpc-status")
+		s.tag("grpc.status_code", status)
+		s.tag("grpc.message", stream.GRPCOutcome(resp, "grpc-message"))
+		s.Error = s.Error || slices.Contains(grpcErrors, status)
+	}
+	if s.Error {
+		s.tag("error", "true")
+	}
+	for _, more := range t.cfg.Tags {
+		if i.Tracing == nil || !slices.ContainsFunc(i.Tracing.Tags, func(own stream.Tag) bool { return own.Name == more.Name }) {
+			s.tag(more.Name, more.Value(req, resp))
+		}
+	}
+	if i.Tracing != nil {
+		for _, own := range i.Tracing.Tags {
+			s.tag(own.Name, own.Value(req, resp))
+		}
+	}
 }
 
 var _ stream.Observer = (*Tracer)(nil)
@@ -115,42 +237,24 @@ func (t *Tracer) span(req *stream.Request, resp *stream.Response) Span {
 	if s.Remote = i.Upstream.String(); t.cfg.Server || !i.Upstream.IsValid() {
 		s.Remote = req.Conn.Remote.String()
 	}
-	tag := func(name, value string) {
-		if value != "" {
-			s.Tags = append(s.Tags, [2]string{name, strings.Clone(value)})
-		}
-	}
-	tag("component", "proxy")
-	tag("node_id", t.cfg.NodeID)
-	tag("guid:x-request-id", req.Header.Get("x-request-id"))
-	tag("http.url", req.Scheme+"://"+req.Authority+path)
-	tag("http.method", req.Method)
-	tag("http.protocol", req.Protocol.String())
-	tag("downstream_cluster", req.Header.Get("x-envoy-downstream-service-cluster"))
-	tag("user_agent", req.Header.Get("user-agent"))
-	tag("peer.address", req.Conn.Remote.Addr().String())
-	tag("request_size", strconv.FormatInt(i.BytesReceived, 10))
-	tag("response_size", strconv.FormatInt(i.BytesSent, 10))
-	tag("http.status_code", strconv.Itoa(i.Status))
-	tag("response_flags", i.Flags.String())
-	tag("upstream_cluster", i.Cluster)
-	tag("upstream_cluster.name", i.Cluster)
+	s.tag("component", "proxy")
+	s.tag("node_id", t.cfg.NodeID)
+	s.tag("guid:x-request-id", req.Header.Get("x-request-id"))
+	s.tag("http.url", req.Scheme+"://"+req.Authority+path)
+	s.tag("http.method", req.Method)
+	s.tag("http.protocol", req.Protocol.String())
+	s.tag("downstream_cluster", cmp.Or(req.Header.Get("x-envoy-downstream-service-cluster"), "-"))
+	s.tag("user_agent", cmp.Or(req.Header.Get("user-agent"), "-"))
+	s.tag("peer.address", req.Conn.Remote.Addr().String())
+	s.tag("request_size", strconv.FormatInt(i.BytesReceived, 10))
+	s.tag("response_size", strconv.FormatInt(i.BytesSent, 10))
 	if stream.IsGRPC(&req.Header) {
-		status := stream.GRPCOutcome(resp, "grpc-status")
-		tag("grpc.path", path)
-		tag("grpc.authority", req.Authority)
-		tag("grpc.content_type", req.Header.Get("content-type"))
-		tag("grpc.timeout", req.Header.Get("grpc-timeout"))
-		tag("grpc.status_code", status)
-		tag("grpc.message", stream.GRPCOutcome(resp, "grpc-message"))
-		s.Error = s.Error || slices.Contains(grpcErrors, status)
+		s.tag("grpc.path", path)
+		s.tag("grpc.authority", req.Authority)
+		s.tag("grpc.content_type", req.Header.Get("content-type"))
+		s.tag("grpc.timeout", req.Header.Get("grpc-timeout"))
 	}
-	if s.Error {
-		tag("error", "true")
-	}
-	for _, more := range t.cfg.Tags {
-		tag(more.Name, more.Value(req, resp))
-	}
+	t.outcome(&s, req, resp, i.Status)
 	return s
 }
 

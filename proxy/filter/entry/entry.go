@@ -64,8 +64,8 @@ type Config struct {
 	RefuseUnderscores, DropUnderscores bool
 	// Overloaded reports whether a request is not to be taken; nil is never.
 	Overloaded func() bool
-	// Trace begins a request's span; nil when requests are not traced.
-	Trace func(*stream.Request)
+	// Tracer makes requests' spans; nil when requests are not traced.
+	Tracer Tracer
 	// Followed is told of a request whose redirect was followed here, before it begins
 	// anew; it may be nil.
 	Followed stream.Observer
@@ -97,6 +97,14 @@ func New(c Config) *Handler {
 
 // SetTable replaces the route table for the requests to come.
 func (h *Handler) SetTable(t *route.Table) { h.config.Table.Store(t) }
+
+// A Tracer makes the spans of a listener's requests.
+type Tracer interface {
+	// Start begins the span of a request whose route has been chosen.
+	Start(*stream.Request)
+	// Reply sees the head of the answer.
+	Reply(*stream.Request, *stream.Header)
+}
 
 // Table is the route table in force, nil before the first.
 func (h *Handler) Table() *route.Table { return h.config.Table.Load() }
@@ -145,14 +153,14 @@ func (h *Handler) followed(req *stream.Request, resp *stream.Response) {
 	}
 	info.Again()
 	req.ALPN = nil
-	if h.config.Trace != nil {
-		h.config.Trace(req)
-	}
 }
 
 // route lets a route answer a request that has been admitted.
 func (h *Handler) route(req *stream.Request) (*stream.Response, error) {
 	r, err := route.Choose(h.config.Table.Load(), req)
+	if h.config.Tracer != nil {
+		h.config.Tracer.Start(req)
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -213,9 +221,6 @@ func (h *Handler) admit(req *stream.Request) error {
 	}
 	if c.Via != "" {
 		appendList(&req.Header, "via", c.Via)
-	}
-	if c.Trace != nil {
-		c.Trace(req)
 	}
 	return nil
 }
@@ -353,6 +358,9 @@ func clean(req *stream.Request, edge bool) {
 // reply completes a reply's head.
 func (h *Handler) reply(req *stream.Request, header *stream.Header) {
 	c := &h.config
+	if c.Tracer != nil {
+		c.Tracer.Reply(req, header)
+	}
 	if !header.Has("date") {
 		header.Add("date", date(time.Now()))
 	}

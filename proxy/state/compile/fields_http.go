@@ -28,8 +28,8 @@ var connectionFields = fieldcheck.Table{
 	httpManager + ".UpgradeConfig":                                           {Read: "upgrade_type enabled"},
 	httpManager + ".InternalAddressConfig":                                   {Read: "cidr_ranges", Ignored: map[string]string{"unix_sockets": "listeners have addresses"}},
 	httpManager + ".Tracing": {
-		Read:    "client_sampling random_sampling overall_sampling max_path_tag_length custom_tags provider no_context_propagation",
-		Ignored: map[string]string{"verbose": "annotations are not reported", "spawn_upstream_span": "one span tells both sides", "operation": "the route's decorator names the span", "upstream_operation": "one span tells both sides"},
+		Read:    "client_sampling random_sampling overall_sampling max_path_tag_length custom_tags provider no_context_propagation spawn_upstream_span",
+		Ignored: map[string]string{"verbose": "annotations are not reported", "operation": "the route's decorator names the span", "upstream_operation": "the span is named for the cluster"},
 	},
 	"envoy.config.trace.v3.Tracing.Http": {Read: "name typed_config"},
 	"envoy.config.trace.v3.ZipkinConfig": {
@@ -40,17 +40,21 @@ var connectionFields = fieldcheck.Table{
 		Read:    "grpc_service http_service service_name",
 		Ignored: map[string]string{"resource_detectors": "the service's name is told", "max_cache_size": "5,000 spans may wait"},
 	},
-	"envoy.config.core.v3.HttpService":        {Read: "http_uri request_headers_to_add"},
-	"envoy.type.tracing.v3.CustomTag":         {Read: "tag literal request_header value"},
-	"envoy.type.tracing.v3.CustomTag.Literal": {Read: "value"},
-	"envoy.type.tracing.v3.CustomTag.Header":  {Read: "name default_value"},
+	"envoy.config.core.v3.HttpService":            {Read: "http_uri request_headers_to_add"},
+	"envoy.type.tracing.v3.CustomTag":             {Read: "tag literal request_header environment metadata value"},
+	"envoy.type.tracing.v3.CustomTag.Literal":     {Read: "value"},
+	"envoy.type.tracing.v3.CustomTag.Header":      {Read: "name default_value"},
+	"envoy.type.tracing.v3.CustomTag.Environment": {Read: "name default_value"},
+	"envoy.type.tracing.v3.CustomTag.Metadata":    {Read: "kind metadata_key default_value"},
+	"envoy.type.metadata.v3.MetadataKind":         {Read: "request"},
+	"envoy.type.metadata.v3.MetadataKind.Request": {},
 }
 
 // extensionFields are those of HTTP filters, access loggers and their like.
 var extensionFields = fieldcheck.Table{
 	"envoy.extensions.filters.http.router.v3.Router": {
-		Read:    "suppress_envoy_headers respect_expected_rq_timeout",
-		Ignored: map[string]string{"dynamic_stats": "statistics are always kept", "start_child_span": "no tracer is configured"},
+		Read:    "suppress_envoy_headers respect_expected_rq_timeout start_child_span",
+		Ignored: map[string]string{"dynamic_stats": "statistics are always kept"},
 	},
 	"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig": {Ignored: map[string]string{
 		"emit_filter_state": "Istio's metrics have the counts of messages", "stats_for_all_methods": "only Istio's metrics have the counts of messages",

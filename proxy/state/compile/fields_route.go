@@ -20,14 +20,17 @@ var routeFields = fieldcheck.Table{
 		},
 	},
 	"envoy.config.route.v3.Route": {
-		Read: "name match route redirect direct_response decorator request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove typed_per_filter_config",
+		Read: "name match route redirect direct_response decorator tracing request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove typed_per_filter_config",
 		Ignored: map[string]string{
 			"metadata":    "says which object the route came from, for people",
 			"stat_prefix": "only statistics",
-			"tracing":     "no tracer is configured",
 		},
 	},
-	"envoy.config.route.v3.Decorator": {Read: "operation", Ignored: map[string]string{"propagate": "the operation is not propagated"}},
+	"envoy.config.route.v3.Decorator": {Read: "operation propagate"},
+	"envoy.config.route.v3.Tracing": {
+		Read:    "client_sampling random_sampling overall_sampling custom_tags",
+		Ignored: map[string]string{"operation": "the route's decorator names the span", "upstream_operation": "the span is named for the cluster"},
+	},
 	"envoy.config.route.v3.RouteMatch": {
 		Read:    "prefix path safe_regex path_separated_prefix path_match_policy case_sensitive headers query_parameters dynamic_metadata runtime_fraction connect_matcher",
 		Ignored: map[string]string{},

@@ -87,7 +87,11 @@ func bodyWithin(m *routev3.DirectResponseAction, limit int) error {
 
 func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Filters, outer overrides) (*route.Route, error) {
 	out := &route.Route{Name: m.GetName(), Operation: m.GetDecorator().GetOperation()}
+	out.OwnOperation = m.GetDecorator().GetPropagate() != nil && !m.GetDecorator().GetPropagate().GetValue()
 	var err error
+	if out.Tracing, err = c.routeTracing(m.GetTracing()); err != nil {
+		return nil, fieldcheck.At("tracing", err)
+	}
 	if out.Match, err = c.match(m.GetMatch()); err != nil {
 		return nil, fieldcheck.At("match", err)
 	}

@@ -1,9 +1,13 @@
 package compile
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
+	"os"
 	"time"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	tracev3 "github.com/envoyproxy/go-control-plane/envoy/config/trace/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tracingv3 "github.com/envoyproxy/go-control-plane/envoy/type/tracing/v3"
@@ -21,14 +25,16 @@ const collectorTime = 5 * time.Second
 
 // tracer compiles what a connection manager traces; nil when there is no
 // provider.
-func (c *Compiler) tracer(m *hcmv3.HttpConnectionManager_Tracing, direction listener.Direction) (*trace.Tracer, error) {
+func (c *Compiler) tracer(m *hcmv3.HttpConnectionManager_Tracing, direction listener.Direction, spawn bool) (*trace.Tracer, error) {
 	if m.GetProvider() == nil {
 		return nil, nil
 	}
 	config := trace.Config{
 		Client: share(m.GetClientSampling()), Random: share(m.GetRandomSampling()), Overall: share(m.GetOverallSampling()),
-		Server: direction == listener.Inbound, MaxPath: int(m.GetMaxPathTagLength().GetValue()), Silent: m.GetNoContextPropagation(), NodeID: c.NodeID,
+		Egress: direction == listener.Outbound, MaxPath: int(m.GetMaxPathTagLength().GetValue()), Silent: m.GetNoContextPropagation(), NodeID: c.NodeID,
 	}
+	config.Spawn = spawn || m.GetSpawnUpstreamSpan().GetValue()
+	config.Server = config.Spawn || !config.Egress
 	var err error
 	if config.Tags, err = c.tags(m.GetCustomTags()); err != nil {
 		return nil, fieldcheck.At("custom_tags", err)
@@ -114,6 +120,41 @@ func (c *Compiler) serviceName() string {
 	return "lateen-proxy"
 }
 
+// metadataText finds what filters have left under a key, as text.
+func metadataText(m *tracingv3.CustomTag_Metadata) func(*stream.Request, *stream.Response) string {
+	var path []string
+	for _, p := range m.GetMetadataKey().GetPath() {
+		path = append(path, p.GetKey())
+	}
+	return func(req *stream.Request, _ *stream.Response) string {
+		value, _ := req.Info.Metadata.Get(m.GetMetadataKey().GetKey(), path...)
+		if plain, ok := value.(string); ok {
+			return plain
+		}
+		if text, err := json.Marshal(value); err == nil && value != nil {
+			return string(text)
+		}
+		return m.GetDefaultValue()
+	}
+}
+
+// routeTracing compiles what a route says of its requests' spans.
+func (c *Compiler) routeTracing(m *routev3.Tracing) (*stream.Tracing, error) {
+	if m == nil {
+		return nil, nil
+	}
+	part := func(p *typev3.FractionalPercent) uint32 {
+		if p == nil {
+			return 1_000_000
+		}
+		return perMillion(p)
+	}
+	out := &stream.Tracing{Client: part(m.GetClientSampling()), Random: part(m.GetRandomSampling()), Overall: part(m.GetOverallSampling())}
+	var err error
+	out.Tags, err = c.tags(m.GetCustomTags())
+	return out, fieldcheck.At("custom_tags", err)
+}
+
 func (c *Compiler) tags(list []*tracingv3.CustomTag) ([]stream.Tag, error) {
 	var out []stream.Tag
 	for i, m := range list {
@@ -128,6 +169,11 @@ func (c *Compiler) tags(list []*tracingv3.CustomTag) ([]stream.Tag, error) {
 				}
 				return v.RequestHeader.GetDefaultValue()
 			}
+		case *tracingv3.CustomTag_Environment_:
+			value := cmp.Or(os.Getenv(v.Environment.GetName()), v.Environment.GetDefaultValue())
+			t.Value = func(*stream.Request, *stream.Response) string { return value }
+		case *tracingv3.CustomTag_Metadata_:
+			t.Value = metadataText(v.Metadata)
 		case *tracingv3.CustomTag_Value:
 			format, err := c.Telemetry.Format(v.Value)
 			if err != nil {
@@ -135,7 +181,7 @@ func (c *Compiler) tags(list []*tracingv3.CustomTag) ([]stream.Tag, error) {
 			}
 			t.Value = format
 		default:
-			return nil, fieldcheck.Refuse(fmt.Sprintf("[%d]", i), "is of a kind that is not supported, use literal, request_header or value")
+			return nil, fieldcheck.Refuse(fmt.Sprintf("[%d]", i), "is of a kind that is not supported, use literal, request_header, environment, metadata or value")
 		}
 		out = append(out, t)
 	}
