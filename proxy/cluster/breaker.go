@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"github.com/lateenmesh/lateen/proxy/pool"
 	"math"
 	"sync/atomic"
 )
@@ -78,15 +79,24 @@ func (b *Breaker) AcquireConnection() bool {
 	return true
 }
 
-// AcquireFirstConnection counts a connection to a host that has none: that one
-// is allowed over the limit, because nothing else would let the host serve.
-func (b *Breaker) AcquireFirstConnection(h *Host) bool {
-	if h.Open() > 0 {
-		return false
+// AcquireConnectionTo counts a connection to a host, here and in the host's pool,
+// which it returns; nil when there may be no more. The first one to a host is allowed
+// over the limit, because nothing else would let the host serve.
+func (b *Breaker) AcquireConnectionTo(h *Host) *pool.Pool {
+	h.cluster.opening.Lock()
+	defer h.cluster.opening.Unlock()
+	p := h.Pool()
+	open := p.Open()
+	switch {
+	case !h.full(open) && b.AcquireConnection():
+	case open == 0:
+		b.stats.CxActive.Add(1)
+		b.stats.CxTotal.Add(1)
+	default:
+		return nil
 	}
-	b.stats.CxActive.Add(1)
-	b.stats.CxTotal.Add(1)
-	return true
+	p.Reserve()
+	return p
 }
 
 // AcquirePending counts a request that waits for a connection.

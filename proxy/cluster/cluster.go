@@ -40,9 +40,10 @@ type Cluster struct {
 	// carried over with their connections and their health.
 	endpoints atomic.Pointer[endpoints]
 
-	mu     sync.Mutex
-	spread Spread     // guarded by mu
-	named  []Endpoint // guarded by mu: what DNS resolves from
+	opening sync.Mutex // held while it is decided whether another connection may be opened
+	mu      sync.Mutex
+	spread  Spread     // guarded by mu
+	named   []Endpoint // guarded by mu: what DNS resolves from
 	// original keeps the hosts of an original-destination cluster by address;
 	// guarded by mu.
 	original map[netip.AddrPort]*Host
@@ -263,9 +264,11 @@ func (c *Cluster) ReleaseConnection() { c.Stats.CxActive.Add(-1) }
 
 // Full reports whether the host has all the connections that one may have, and
 // counts that it was asked for another.
-func (h *Host) Full() bool {
+func (h *Host) Full() bool { return h.full(h.Open()) }
+
+func (h *Host) full(open int64) bool {
 	c := h.cluster
-	if c.PerHost == 0 || h.Open() < int64(c.PerHost) {
+	if c.PerHost == 0 || open < int64(c.PerHost) {
 		return false
 	}
 	c.Stats.CxOverflow.Add(1)

@@ -161,10 +161,18 @@ func (p *Pool) worn(c *Conn, idle time.Duration, now time.Time) bool {
 		p.cfg.MaxDuration > 0 && now.Sub(c.created) > p.cfg.MaxDuration
 }
 
+// Reserve counts a connection before it is opened.
+func (p *Pool) Reserve() { p.open.Add(1) }
+
 // Connect opens a new connection, with its handshake. It is bounded by the
 // settings' connect timeout and by ctx.
 func (p *Pool) Connect(ctx context.Context, req TLSRequest) (*Conn, error) {
-	p.open.Add(1)
+	p.Reserve()
+	return p.ConnectReserved(ctx, req)
+}
+
+// ConnectReserved opens a connection that has been counted.
+func (p *Pool) ConnectReserved(ctx context.Context, req TLSRequest) (*Conn, error) {
 	c, err := p.connect(ctx, req)
 	if err != nil {
 		p.open.Add(-1)

@@ -53,8 +53,8 @@ func (a *attempt) connect(req *stream.Request) (failure, error) {
 func (a *attempt) own(req *stream.Request, ask pool.TLSRequest) (failure, error) {
 	a.conn = a.host.Pool().Idle(ask, a.began)
 	for a.conn == nil {
-		if a.mayOpen() {
-			return a.open(req, ask)
+		if p := a.breaker.AcquireConnectionTo(a.host); p != nil {
+			return a.open(req, ask, p)
 		}
 		if a.host.Pool().DropIdle() {
 			continue
@@ -100,8 +100,8 @@ func (a *attempt) share(req *stream.Request, ask pool.TLSRequest) (failure, erro
 		case !lead:
 			continue
 		}
-		if a.mayOpen() {
-			why, err := a.open(req, ask)
+		if p := a.breaker.AcquireConnectionTo(a.host); p != nil {
+			why, err := a.open(req, ask, p)
 			p.Opened(ask, err)
 			return why, err
 		}
@@ -117,22 +117,16 @@ func (a *attempt) share(req *stream.Request, ask pool.TLSRequest) (failure, erro
 	}
 }
 
-// mayOpen counts a new connection, unless the circuit breaker is open.
-func (a *attempt) mayOpen() bool {
-	return !a.host.Full() && a.breaker.AcquireConnection() || a.breaker.AcquireFirstConnection(a.host)
-}
-
 // open opens a connection, and puts it into use for others too if it speaks
 // HTTP/2.
-func (a *attempt) open(req *stream.Request, ask pool.TLSRequest) (failure, error) {
-	conn, err := a.dial(ask)
+func (a *attempt) open(req *stream.Request, ask pool.TLSRequest, p *pool.Pool) (failure, error) {
+	conn, err := a.dial(p, ask)
 	if err != nil {
 		a.cluster.ReleaseConnection()
 		a.cluster.Stats.CxConnectFail.Add(1)
 		return a.unconnected(req, err), err
 	}
 	a.conn = conn
-	p := a.host.Pool()
 	alone := a.cluster.Protocol == cluster.Negotiated && (conn.TLS == nil || !http2.Negotiated(conn.TLS.NegotiatedProtocol))
 	p.SetAlone(alone)
 	if ask.Shared && !alone {
@@ -148,14 +142,14 @@ func (a *attempt) unconnected(req *stream.Request, err error) failure {
 	return dialFailure(err, a.deadline)
 }
 
-func (a *attempt) dial(ask pool.TLSRequest) (*pool.Conn, error) {
+func (a *attempt) dial(p *pool.Pool, ask pool.TLSRequest) (*pool.Conn, error) {
 	ctx := context.Background()
 	if !a.deadline.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, a.deadline)
 		defer cancel()
 	}
-	return a.host.Pool().Connect(ctx, ask)
+	return p.ConnectReserved(ctx, ask)
 }
 
 // tlsRequest is what the request wants of a connection.

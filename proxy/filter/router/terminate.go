@@ -16,11 +16,12 @@ func (a *attempt) terminate(req *stream.Request) (*stream.Response, error) {
 		return nil, a.refuse(req, failedNoHost, nil)
 	}
 	a.tries++
-	if a.host.Full() || !a.breaker.AcquireConnection() {
+	p := a.breaker.AcquireConnectionTo(a.host)
+	if p == nil {
 		return nil, a.refuse(req, failedOverflow, nil)
 	}
 	a.host.Total.Add(1)
-	conn, err := a.dial(pool.TLSRequest{Ends: pool.Ends{From: req.Conn.Remote, To: req.Conn.Original}})
+	conn, err := a.dial(p, pool.TLSRequest{Ends: pool.Ends{From: req.Conn.Remote, To: req.Conn.Original}})
 	if err != nil {
 		a.cluster.ReleaseConnection()
 		a.cluster.Stats.CxConnectFail.Add(1)
