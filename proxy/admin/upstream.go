@@ -39,9 +39,9 @@ func (s *Server) clusters(w http.ResponseWriter, r *http.Request) {
 			line("%s::hostname::%s", h.Text(), h.Name)
 			line("%s::health_flags::%s", h.Text(), healthText(h))
 			line("%s::weight::%d", h.Text(), max(1, h.Weight))
-			line("%s::region::%s", h.Text(), h.Locality.Region)
-			line("%s::zone::%s", h.Text(), h.Locality.Zone)
-			line("%s::sub_zone::%s", h.Text(), h.Locality.SubZone)
+			line("%s::region::%s", h.Text(), h.Where().Region)
+			line("%s::zone::%s", h.Text(), h.Where().Zone)
+			line("%s::sub_zone::%s", h.Text(), h.Where().SubZone)
 			line("%s::priority::%d", h.Text(), h.Priority)
 		}
 	}
@@ -116,7 +116,7 @@ func hostJSON(h *cluster.Host) map[string]any {
 	}
 	return map[string]any{
 		"address": address, "health_status": health, "weight": max(1, h.Weight), "hostname": h.Name, "priority": h.Priority,
-		"locality": map[string]any{"region": h.Locality.Region, "zone": h.Locality.Zone, "sub_zone": h.Locality.SubZone},
+		"locality": map[string]any{"region": h.Where().Region, "zone": h.Where().Zone, "sub_zone": h.Where().SubZone},
 		"stats": []map[string]any{
 			gauge("cx_active", h.Open()), counter("rq_error", h.Errors.Load()), counter("rq_total", h.Total.Load()), gauge("rq_active", h.Active.Load()),
 		},

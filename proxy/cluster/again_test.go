@@ -11,7 +11,7 @@ func TestSkippedPriorities(t *testing.T) {
 	for i := range 3 {
 		eps = append(eps, Endpoint{Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), 80), Priority: uint32(i * 2)})
 	}
-	c := New(Config{Endpoints: eps}, Deps{})
+	c := New(&Config{Endpoints: eps}, Deps{})
 	for skip, want := range map[uint64]uint32{0: 0, 0b1: 2, 0b101: 4, 0b100: 0, 0b10101: 0, 0b10001: 2} {
 		for range 20 {
 			if h := c.Pick(Choice{Skip: skip}); h.Priority != want {
@@ -23,9 +23,9 @@ func TestSkippedPriorities(t *testing.T) {
 
 func TestOmittedHosts(t *testing.T) {
 	label := func(key, value string) Label { return Label{Key: key, Value: value} }
-	c := New(Config{Endpoints: []Endpoint{
-		{Address: netip.MustParseAddrPort("10.0.0.1:80"), Labels: Labels{canary, label("stage", `"dev"`)}},
-		{Address: netip.MustParseAddrPort("10.0.0.2:80"), Labels: Labels{label("canary", "false"), label("stage", `"prod"`)}},
+	c := New(&Config{Endpoints: []Endpoint{
+		{Address: netip.MustParseAddrPort("10.0.0.1:80"), Rare: &Rare{Labels: Labels{canary, label("stage", `"dev"`)}}},
+		{Address: netip.MustParseAddrPort("10.0.0.2:80"), Rare: &Rare{Labels: Labels{label("canary", "false"), label("stage", `"prod"`)}}},
 	}}, Deps{})
 	for name, tc := range map[string]struct {
 		omit Omit

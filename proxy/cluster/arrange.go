@@ -285,7 +285,7 @@ func (c *Cluster) keyedByLocality(hosts []*Host, some map[model.Locality][]*Host
 func byLocality(hosts []*Host) map[model.Locality][]*Host {
 	by := map[model.Locality][]*Host{}
 	for _, h := range hosts {
-		by[h.Locality] = append(by[h.Locality], h)
+		by[h.Where()] = append(by[h.Where()], h)
 	}
 	return by
 }

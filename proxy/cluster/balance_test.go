@@ -50,12 +50,12 @@ func TestLoadOverPriorities(t *testing.T) {
 				eps = append(eps, Endpoint{Address: address(len(eps)), Priority: uint32(p), Health: h})
 			}
 		}
-		c := New(Config{Panic: tc.panics, Spread: tc.spread, Endpoints: eps}, Deps{})
+		c := New(&Config{Panic: tc.panics, Spread: tc.spread, Endpoints: eps}, Deps{})
 		if got := levelShares(c); fmt.Sprint(got) != fmt.Sprint(tc.want) {
 			t.Errorf("%s: got %v; want %v", tc.name, got, tc.want)
 		}
 	}
-	c := New(Config{Spread: Spread{Weighted: true}, Endpoints: endpointsOf(3, func(i int, e *Endpoint) {
+	c := New(&Config{Spread: Spread{Weighted: true}, Endpoints: endpointsOf(3, func(i int, e *Endpoint) {
 		e.Weight, e.Health, e.Priority = []uint32{9, 1, 1}[i], []model.Health{well, ill, well}[i], []uint32{0, 0, 1}[i]
 	})}, Deps{})
 	if got := levelShares(c); got[0] != 100 {
@@ -66,7 +66,7 @@ func TestLoadOverPriorities(t *testing.T) {
 // With an endpoint out its share goes to all others, not to its neighbour.
 func TestWhoIsOutLeavesNoGap(t *testing.T) {
 	for _, p := range []Policy{RoundRobin, Random} {
-		c := New(Config{Policy: p, Endpoints: endpointsOf(4, func(i int, e *Endpoint) {
+		c := New(&Config{Policy: p, Endpoints: endpointsOf(4, func(i int, e *Endpoint) {
 			if i == 1 {
 				e.Health = model.Unhealthy
 			}
@@ -84,7 +84,7 @@ func TestWhoIsOutLeavesNoGap(t *testing.T) {
 // Who is ejected is back when its time is over, without anybody reporting.
 func TestEjectedComeBackByThemselves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := New(Config{Endpoints: endpointsOf(2, nil), Outlier: &Outlier{Consecutive5xx: 1, Enforce5xx: 100, BaseEjection: time.Minute, MaxEjectionPercent: 100}}, Deps{})
+		c := New(&Config{Endpoints: endpointsOf(2, nil), Outlier: &Outlier{Consecutive5xx: 1, Enforce5xx: 100, BaseEjection: time.Minute, MaxEjectionPercent: 100}}, Deps{})
 		c.Report(c.Hosts()[0], ServerError, time.Now)
 		if got := picks(c, 10, nil); got[0] != 0 {
 			t.Errorf("ejected: got %v", got)
@@ -109,13 +109,13 @@ func TestLeastRequestByWeightAndBusyness(t *testing.T) {
 		{"less bias", Config{Bias: &half}, 3, .6},
 	} {
 		tc.cfg.Policy, tc.cfg.Endpoints = LeastRequest, endpointsOf(2, func(i int, e *Endpoint) { e.Weight = []uint32{3, 1}[i] })
-		c := New(tc.cfg, Deps{})
+		c := New(&tc.cfg, Deps{})
 		c.Hosts()[0].Active.Store(tc.busy)
 		if got := picks(c, 1000, nil); math.Abs(float64(got[0])/1000-tc.want) > .01 {
 			t.Errorf("%s: got %v; want a share of %v", tc.name, got, tc.want)
 		}
 	}
-	c := New(Config{Policy: LeastRequest, FullScan: true, Endpoints: endpointsOf(5, nil)}, Deps{})
+	c := New(&Config{Policy: LeastRequest, FullScan: true, Endpoints: endpointsOf(5, nil)}, Deps{})
 	for i, h := range c.Hosts() {
 		h.Active.Store(int64(i / 2))
 	}
@@ -127,7 +127,7 @@ func TestLeastRequestByWeightAndBusyness(t *testing.T) {
 // Who is as busy as it may be passes keys on, each key to the same endpoint.
 func TestBoundedLoad(t *testing.T) {
 	for _, p := range []Policy{RingHash, Maglev} {
-		c := New(Config{Policy: p, Hashing: &Hashing{Balance: 125}, Endpoints: endpointsOf(4, nil)}, Deps{})
+		c := New(&Config{Policy: p, Hashing: &Hashing{Balance: 125}, Endpoints: endpointsOf(4, nil)}, Deps{})
 		key := Choice{Hash: HashString("key"), HasHash: true}
 		own := c.Pick(key)
 		c.Default.requests.Store(8)
@@ -152,7 +152,7 @@ func TestBoundedLoad(t *testing.T) {
 // A name set for hashing makes addresses irrelevant.
 func TestHashNames(t *testing.T) {
 	where := func(a Hashing, with func(int, *Endpoint)) (at []string) {
-		c := New(Config{Policy: RingHash, Hashing: &a, Endpoints: endpointsOf(4, with)}, Deps{})
+		c := New(&Config{Policy: RingHash, Hashing: &a, Endpoints: endpointsOf(4, with)}, Deps{})
 		for k := range 50 {
 			at = append(at, c.Pick(Choice{Hash: HashString(fmt.Sprint(k)), HasHash: true}).Name)
 		}
@@ -189,7 +189,7 @@ func TestMurmurHash(t *testing.T) {
 func TestZones(t *testing.T) {
 	a, b := model.Locality{Zone: "a"}, model.Locality{Zone: "b"}
 	at := func(zones ...model.Locality) []Endpoint {
-		return endpointsOf(len(zones), func(i int, e *Endpoint) { e.Locality = zones[i] })
+		return endpointsOf(len(zones), func(i int, e *Endpoint) { e.Locality = &zones[i] })
 	}
 	for _, tc := range []struct {
 		name      string
@@ -207,11 +207,11 @@ func TestZones(t *testing.T) {
 		{"forced by more than there are", Zones{Enabled: 100, Force: 2}, at(a, b), at(a, b, b, b), .5},
 	} {
 		local := NewHandle("proxies")
-		c := New(Config{Zones: &tc.zones, Endpoints: tc.endpoints}, Deps{Near: &Near{local, a}})
+		c := New(&Config{Zones: &tc.zones, Endpoints: tc.endpoints}, Deps{Near: &Near{local, a}})
 		share := func() float64 {
 			near := 0
 			for range 10_000 {
-				if c.Pick(Choice{}).Locality == a {
+				if c.Pick(Choice{}).Where() == a {
 					near++
 				}
 			}
@@ -221,7 +221,7 @@ func TestZones(t *testing.T) {
 		if got := share(); math.Abs(got-even) > .03 {
 			t.Errorf("%s: %.2f stay while the proxies are unknown; want %.2f", tc.name, got, even)
 		}
-		local.Store(New(Config{Endpoints: tc.proxies}, Deps{}))
+		local.Store(New(&Config{Endpoints: tc.proxies}, Deps{}))
 		if got := share(); math.Abs(got-tc.want) > .03 {
 			t.Errorf("%s: %.2f stay; want %.2f", tc.name, got, tc.want)
 		}
@@ -229,7 +229,7 @@ func TestZones(t *testing.T) {
 			t.Errorf("%s: %v allocations a pick", tc.name, allocs)
 		}
 	}
-	c := New(Config{Panic: -1, Zones: &Zones{Enabled: 100, FailOnPanic: true}, Endpoints: endpointsOf(3, func(i int, e *Endpoint) {
+	c := New(&Config{Panic: -1, Zones: &Zones{Enabled: 100, FailOnPanic: true}, Endpoints: endpointsOf(3, func(i int, e *Endpoint) {
 		if i > 0 {
 			e.Health = model.Unhealthy
 		}
@@ -250,7 +250,7 @@ func TestConnectionsPerHost(t *testing.T) {
 		defer l.Close()
 		accept.Each(l, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	}
-	c := New(Config{PerHost: 2, Endpoints: endpointsOf(2, nil)}, Deps{Dial: n.Dial})
+	c := New(&Config{PerHost: 2, Endpoints: endpointsOf(2, nil)}, Deps{Dial: n.Dial})
 	h := c.Hosts()[0]
 	var conns []*pool.Conn
 	for i := range 3 {

@@ -32,7 +32,7 @@ type Resolve func(ctx context.Context, name string) ([]netip.Addr, time.Duration
 
 // Cluster is a set of endpoints that serve the same.
 type Cluster struct {
-	Config
+	*Config
 	deps  Deps
 	Stats Stats
 
@@ -96,7 +96,7 @@ func (s *Stats) Count(status int) {
 
 // New makes a cluster with the configuration's endpoints. It starts nothing:
 // DNS clusters resolve while [Cluster.Run] runs.
-func New(cfg Config, deps Deps) *Cluster {
+func New(cfg *Config, deps Deps) *Cluster {
 	if deps.Dial == nil {
 		deps.Dial = pool.NetDial
 	}
@@ -113,7 +113,10 @@ func New(cfg Config, deps Deps) *Cluster {
 	if cfg.DNS == nil && (cfg.Kind == StrictDNS || cfg.Kind == LogicalDNS) {
 		cfg.DNS = &DNS{}
 	}
-	c := &Cluster{Config: cfg, deps: deps, original: map[netip.AddrPort]*Host{}}
+	c := &Cluster{Config: cfg, deps: deps}
+	if c.Kind == OriginalDst {
+		c.original = map[netip.AddrPort]*Host{}
+	}
 	if len(c.HealthChecks) > 0 {
 		c.probes = &probes{changed: make(chan struct{}, 1), heard: make(chan struct{})}
 	}
@@ -197,6 +200,9 @@ func (c *Cluster) tlsOf(e Endpoint) pool.TLS {
 
 func (c *Cluster) newHost(e Endpoint) *Host {
 	h := &Host{Endpoint: e, tls: c.tlsOf(e), cluster: c, State: &State{}}
+	if c.Outlier != nil {
+		h.outlier = &record{}
+	}
 	if c.Kind != OriginalDst && !h.unasked() {
 		all := uint64(1)<<len(c.HealthChecks) - 1
 		h.checks.Store(all<<failingAt | all<<unheardAt)

@@ -55,11 +55,11 @@ func picks(c *Cluster, n int, choice func(int) Choice) map[int]int {
 }
 
 func TestRoundRobinIsExact(t *testing.T) {
-	c := New(Config{Endpoints: endpointsOf(3, nil)}, Deps{})
+	c := New(&Config{Endpoints: endpointsOf(3, nil)}, Deps{})
 	if got, want := picks(c, 300, nil), map[int]int{0: 100, 1: 100, 2: 100}; !maps.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}
-	c = New(Config{Endpoints: endpointsOf(3, func(i int, e *Endpoint) { e.Weight = uint32(i + 1) })}, Deps{})
+	c = New(&Config{Endpoints: endpointsOf(3, func(i int, e *Endpoint) { e.Weight = uint32(i + 1) })}, Deps{})
 	if got, want := picks(c, 600, nil), map[int]int{0: 100, 1: 200, 2: 300}; !maps.Equal(got, want) {
 		t.Errorf("weighted: got %v", got)
 	}
@@ -67,7 +67,7 @@ func TestRoundRobinIsExact(t *testing.T) {
 
 func TestEveryPolicyUsesEveryHealthyEndpointOnly(t *testing.T) {
 	for _, p := range []Policy{RoundRobin, LeastRequest, Random, RingHash, Maglev} {
-		c := New(Config{Policy: p, Endpoints: endpointsOf(6, func(i int, e *Endpoint) {
+		c := New(&Config{Policy: p, Endpoints: endpointsOf(6, func(i int, e *Endpoint) {
 			if i >= 4 {
 				e.Health = model.Unhealthy
 			}
@@ -88,7 +88,7 @@ func TestEveryPolicyUsesEveryHealthyEndpointOnly(t *testing.T) {
 }
 
 func TestLeastRequestAvoidsBusyHosts(t *testing.T) {
-	c := New(Config{Policy: LeastRequest, Endpoints: endpointsOf(2, nil)}, Deps{})
+	c := New(&Config{Policy: LeastRequest, Endpoints: endpointsOf(2, nil)}, Deps{})
 	c.Hosts()[0].Active.Store(10)
 	if got := picks(c, 1000, nil); got[0] > 400 {
 		t.Errorf("the busy host got %d of 1000", got[0])
@@ -98,7 +98,7 @@ func TestLeastRequestAvoidsBusyHosts(t *testing.T) {
 // When an endpoint goes, only its share of keys moves.
 func TestConsistentPoliciesMoveLittle(t *testing.T) {
 	for _, p := range []Policy{RingHash, Maglev} {
-		c := New(Config{Policy: p, Endpoints: endpointsOf(10, nil)}, Deps{})
+		c := New(&Config{Policy: p, Endpoints: endpointsOf(10, nil)}, Deps{})
 		where := func() []string {
 			var at []string
 			for k := range 1000 {
@@ -128,7 +128,7 @@ func TestPrioritiesTakeOverWhenTheFirstLacks(t *testing.T) {
 		healthy int // of 10 in the first priority
 		first   float64
 	}{{10, 1}, {8, 1}, {5, .7}, {1, .14}, {0, 0}} {
-		c := New(Config{Endpoints: endpointsOf(20, func(i int, e *Endpoint) {
+		c := New(&Config{Endpoints: endpointsOf(20, func(i int, e *Endpoint) {
 			e.Priority = uint32(i / 10)
 			if i < 10 && i >= tc.healthy {
 				e.Health = model.Unhealthy
@@ -147,8 +147,8 @@ func TestPrioritiesTakeOverWhenTheFirstLacks(t *testing.T) {
 }
 
 func TestLocalityWeights(t *testing.T) {
-	c := New(Config{LocalityWeighted: true, Endpoints: endpointsOf(3, func(i int, e *Endpoint) {
-		e.Locality, e.LocalityWeight = model.Locality{Region: fmt.Sprint("r", min(i, 1))}, []uint32{80, 20, 20}[i]
+	c := New(&Config{LocalityWeighted: true, Endpoints: endpointsOf(3, func(i int, e *Endpoint) {
+		e.Locality, e.LocalityWeight = &model.Locality{Region: fmt.Sprint("r", min(i, 1))}, []uint32{80, 20, 20}[i]
 	})}, Deps{})
 	if got := picks(c, 10000, nil); math.Abs(float64(got[0])-8000) > 300 {
 		t.Errorf("got %v; want 8000 for the first", got)
@@ -168,18 +168,18 @@ func TestPanicUsesEverything(t *testing.T) {
 		threshold float64
 		hosts     int
 	}{{-1, 4}, {0, 1}, {20, 1}, {30, 4}} {
-		if got := picks(New(Config{Panic: tc.threshold, Endpoints: eps}, Deps{}), 400, nil); len(got) != tc.hosts {
+		if got := picks(New(&Config{Panic: tc.threshold, Endpoints: eps}, Deps{}), 400, nil); len(got) != tc.hosts {
 			t.Errorf("threshold %v: got %v; want %d hosts", tc.threshold, got, tc.hosts)
 		}
 	}
-	if h := New(Config{}, Deps{}).Pick(Choice{}); h != nil {
+	if h := New(&Config{}, Deps{}).Pick(Choice{}); h != nil {
 		t.Errorf("picked %v of nothing", h)
 	}
 }
 
 func TestEjectionTimesAreExact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := New(Config{Endpoints: endpointsOf(4, nil), Outlier: &Outlier{Consecutive5xx: 3, Enforce5xx: 100, BaseEjection: 30 * time.Second, MaxEjection: 50 * time.Second, MaxEjectionPercent: 50}}, Deps{})
+		c := New(&Config{Endpoints: endpointsOf(4, nil), Outlier: &Outlier{Consecutive5xx: 3, Enforce5xx: 100, BaseEjection: 30 * time.Second, MaxEjection: 50 * time.Second, MaxEjectionPercent: 50}}, Deps{})
 		bad := c.Hosts()[0]
 		fail := func(h *Host, n int) {
 			for range n {
@@ -220,7 +220,7 @@ func TestSwapKeepsConnectionsAndHealth(t *testing.T) {
 		n := memnet.New()
 		l, _ := n.Listen(address(1).String())
 		defer l.Close()
-		c := New(Config{Endpoints: endpointsOf(2, nil)}, Deps{Dial: n.Dial})
+		c := New(&Config{Endpoints: endpointsOf(2, nil)}, Deps{Dial: n.Dial})
 		defer c.Close()
 		host := c.Hosts()[1]
 		if !c.Default.AcquireConnection() {
@@ -255,7 +255,7 @@ func TestNamesAreResolvedAgain(t *testing.T) {
 			return nil, 0, errors.New("no such name")
 		}
 		at := netip.AddrPortFrom(netip.Addr{}, 80)
-		c := New(Config{Kind: StrictDNS, DNS: &DNS{Refresh: 10 * time.Second}, Endpoints: []Endpoint{{Name: "a", Address: at}, {Name: "b", Address: at}}}, Deps{Resolve: resolve})
+		c := New(&Config{Kind: StrictDNS, DNS: &DNS{Refresh: 10 * time.Second}, Endpoints: []Endpoint{{Name: "a", Address: at}, {Name: "b", Address: at}}}, Deps{Resolve: resolve})
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
 		go func() { defer close(done); _ = c.Run(ctx) }()
@@ -285,7 +285,7 @@ func TestNamesAreResolvedAgain(t *testing.T) {
 // more.
 func TestLimits(t *testing.T) {
 	for _, high := range []bool{false, true} {
-		c := New(Config{
+		c := New(&Config{
 			Limits:     Limits{Connections: 2, Pending: 1, Requests: 3, Retries: 1},
 			HighLimits: Limits{Connections: 3, Pending: 2, Requests: None, Retries: 2},
 		}, Deps{})
@@ -330,7 +330,7 @@ func TestLimits(t *testing.T) {
 func BenchmarkPick(b *testing.B) {
 	for _, n := range []int{3, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			c := New(Config{Policy: LeastRequest, Endpoints: endpointsOf(n, nil)}, Deps{})
+			c := New(&Config{Policy: LeastRequest, Endpoints: endpointsOf(n, nil)}, Deps{})
 			b.ReportAllocs()
 			for b.Loop() {
 				c.Pick(Choice{})
@@ -345,7 +345,7 @@ func TestWanted(t *testing.T) {
 	eps := endpointsOf(4, nil)
 	eps[1].Health, eps[2].Health = model.Unhealthy, model.Draining
 	for _, draining := range []bool{false, true} {
-		c := New(Config{Endpoints: eps, OverrideDraining: draining}, Deps{})
+		c := New(&Config{Endpoints: eps, OverrideDraining: draining}, Deps{})
 		for i, well := range []bool{true, false, draining, true} {
 			name := c.Hosts()[i].Text()
 			for range 20 {

@@ -124,8 +124,7 @@ type Endpoint struct {
 	Health         model.Health
 	Weight         uint32 // 0 means 1
 	Priority       uint32
-	Locality       model.Locality
-	Labels         Labels // by which requests choose or avoid it
+	Locality       *model.Locality // nil for none; those of one locality share it
 	LocalityWeight uint32
 	TLS            pool.TLS // resolved from transport socket matches; nil: the cluster's
 	// Plain is true when a transport socket match chose plain text.
@@ -145,8 +144,25 @@ func (e *Endpoint) Socket() string {
 	return e.Rare.Socket
 }
 
+// Where is the endpoint's locality.
+func (e *Endpoint) Where() model.Locality {
+	if e.Locality == nil {
+		return model.Locality{}
+	}
+	return *e.Locality
+}
+
+func (e *Endpoint) labels() Labels {
+	if e.Rare == nil {
+		return nil
+	}
+	return e.Rare.Labels
+}
+
 // Rare is what few endpoints have.
 type Rare struct {
+	// Labels are what the endpoint's metadata says for subsets.
+	Labels Labels
 	// HashKey places the endpoint among keys instead of its address.
 	HashKey string
 	// Socket is a Unix socket's path, instead of the address.

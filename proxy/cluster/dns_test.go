@@ -31,8 +31,8 @@ func TestFamilies(t *testing.T) {
 }
 
 // named is a cluster of one name.
-func named(kind Kind, dns DNS) Config {
-	return Config{Kind: kind, DNS: &dns, Endpoints: []Endpoint{{Name: "shop", Address: netip.AddrPortFrom(netip.Addr{}, 80)}}}
+func named(kind Kind, dns DNS) *Config {
+	return &Config{Kind: kind, DNS: &dns, Endpoints: []Endpoint{{Name: "shop", Address: netip.AddrPortFrom(netip.Addr{}, 80)}}}
 }
 
 // Names are asked for again when their addresses no longer hold, and later each time

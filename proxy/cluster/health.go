@@ -294,6 +294,9 @@ func (c *Cluster) store(hosts []*Host) {
 	c.endpoints.Store(c.compile(hosts, now))
 	next := int64(0)
 	for _, h := range hosts {
+		if h.outlier == nil {
+			break // nobody looks for outliers
+		}
 		if until := h.outlier.until.Load(); until > now.UnixNano() && (next == 0 || until < next) {
 			next = until
 		}

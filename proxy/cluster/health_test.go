@@ -35,7 +35,7 @@ func TestHealthChecks(t *testing.T) {
 				return false, errors.New(why)
 			}}
 		n := memnet.New()
-		c := New(Config{Name: "c", Endpoints: endpointsOf(2, nil), HealthChecks: []HealthCheck{check}, Panic: 0}, Deps{Dial: n.Dial})
+		c := New(&Config{Name: "c", Endpoints: endpointsOf(2, nil), HealthChecks: []HealthCheck{check}, Panic: 0}, Deps{Dial: n.Dial})
 		if c.Pick(Choice{}) != nil || !c.Hosts()[0].Failing() {
 			t.Error("picked before anybody has answered")
 		}
@@ -96,7 +96,7 @@ func TestHealthChecks(t *testing.T) {
 func TestSlowStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, policy := range []Policy{RoundRobin, LeastRequest} {
-			c := New(Config{Policy: policy, Endpoints: endpointsOf(1, nil), SlowStart: &SlowStart{Window: 10 * time.Second, Least: 0.1}}, Deps{Dial: memnet.New().Dial})
+			c := New(&Config{Policy: policy, Endpoints: endpointsOf(1, nil), SlowStart: &SlowStart{Window: 10 * time.Second, Least: 0.1}}, Deps{Dial: memnet.New().Dial})
 			time.Sleep(time.Minute)
 			c.SetEndpoints(endpointsOf(2, nil), Spread{})
 			share := func() float64 {
@@ -126,7 +126,7 @@ func TestHealthUnejects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		check := HealthCheck{Timeout: time.Second, Interval: 10 * time.Second, NoTraffic: 10 * time.Second, Failures: 1, Successes: 1,
 			Probe: well}
-		c := New(Config{Name: "c", Endpoints: endpointsOf(2, nil), HealthChecks: []HealthCheck{check},
+		c := New(&Config{Name: "c", Endpoints: endpointsOf(2, nil), HealthChecks: []HealthCheck{check},
 			Outlier: &Outlier{Consecutive5xx: 3, Enforce5xx: 100, BaseEjection: time.Hour, MaxEjectionPercent: 100, HealthUnejects: true}}, Deps{Dial: memnet.New().Dial})
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
@@ -179,7 +179,7 @@ func TestSeveralHealthChecks(t *testing.T) {
 				return false, nil
 			}})
 		}
-		c := New(Config{Endpoints: endpointsOf(1, nil), HealthChecks: checks}, Deps{Dial: memnet.New().Dial})
+		c := New(&Config{Endpoints: endpointsOf(1, nil), HealthChecks: checks}, Deps{Dial: memnet.New().Dial})
 		defer running(t, c)()
 		for _, i := range []int32{-1, 0, 2, -1, 1} {
 			ill.Store(i)
@@ -231,7 +231,7 @@ func TestWhoIsAsked(t *testing.T) {
 			return false, nil
 		}}
 		probed := []*Rare{nil, {Probed: &Probed{Port: 81, Host: "own"}}, {Probed: &Probed{Address: address(9)}}, {Probed: &Probed{Off: true}}}
-		c := New(Config{Endpoints: endpointsOf(4, func(i int, e *Endpoint) { e.Rare = probed[i] }), HealthChecks: []HealthCheck{check}}, Deps{Dial: memnet.New().Dial})
+		c := New(&Config{Endpoints: endpointsOf(4, func(i int, e *Endpoint) { e.Rare = probed[i] }), HealthChecks: []HealthCheck{check}}, Deps{Dial: memnet.New().Dial})
 		if got := picks(c, 10, nil); got[3] != 10 {
 			t.Errorf("before the first answers: got %v; want the one that is not asked", got)
 		}
@@ -257,7 +257,7 @@ func TestRemovedButWell(t *testing.T) {
 				}
 				return false, nil
 			}}
-			c := New(Config{Endpoints: endpointsOf(2, nil), HealthChecks: []HealthCheck{check}, IgnoreHealthOnRemoval: ignore}, Deps{Dial: memnet.New().Dial})
+			c := New(&Config{Endpoints: endpointsOf(2, nil), HealthChecks: []HealthCheck{check}, IgnoreHealthOnRemoval: ignore}, Deps{Dial: memnet.New().Dial})
 			stop := running(t, c)
 			c.SetEndpoints(endpointsOf(1, nil), Spread{})
 			synctest.Wait()
@@ -285,7 +285,7 @@ func TestNewEndpointsAreNotCounted(t *testing.T) {
 				<-ctx.Done()
 				return false, ctx.Err()
 			}}
-			c := New(Config{Panic: -1, IgnoreNew: ignore, Endpoints: endpointsOf(1, nil), HealthChecks: []HealthCheck{check}}, Deps{Dial: memnet.New().Dial})
+			c := New(&Config{Panic: -1, IgnoreNew: ignore, Endpoints: endpointsOf(1, nil), HealthChecks: []HealthCheck{check}}, Deps{Dial: memnet.New().Dial})
 			stop := running(t, c)
 			c.SetEndpoints(endpointsOf(4, nil), Spread{})
 			synctest.Wait()
@@ -304,7 +304,7 @@ func TestNewEndpointsAreNotCounted(t *testing.T) {
 // Byte streams end with their endpoint's health where that is wanted.
 func TestStreamsEndWithHealth(t *testing.T) {
 	for _, cut := range []bool{false, true} {
-		c := New(Config{CutUnhealthy: cut, Endpoints: endpointsOf(2, nil), HealthChecks: []HealthCheck{{Probe: well}}}, Deps{})
+		c := New(&Config{CutUnhealthy: cut, Endpoints: endpointsOf(2, nil), HealthChecks: []HealthCheck{{Probe: well}}}, Deps{})
 		h := c.Hosts()[0]
 		c.judge(h, 1, false, false, nil)
 		ended := [3]int{}
@@ -322,7 +322,7 @@ func TestStreamsEndWithHealth(t *testing.T) {
 // Connections are made anew when an endpoint comes, where that is wanted.
 func TestConnectionsAreRenewed(t *testing.T) {
 	for _, renew := range []bool{false, true} {
-		c := New(Config{RenewOnChange: renew, Endpoints: endpointsOf(1, nil)}, Deps{})
+		c := New(&Config{RenewOnChange: renew, Endpoints: endpointsOf(1, nil)}, Deps{})
 		before := c.Hosts()[0].Pool()
 		c.SetEndpoints(endpointsOf(1, nil), Spread{})
 		if c.Hosts()[0].Pool() != before {

@@ -23,7 +23,7 @@ type State struct {
 	Active  atomic.Int64 // requests under way
 	Total   atomic.Int64
 	Errors  atomic.Int64
-	outlier record
+	outlier *record // nil where nobody looks for outliers
 	// pool is made when the first request needs it: of many hosts few are used.
 	pool atomic.Pointer[pool.Pool]
 	gone atomic.Bool // no more connections are kept
@@ -134,6 +134,9 @@ func (h *Host) unasked() bool { return h.Rare != nil && h.Rare.Probed != nil && 
 
 // Ejected reports whether outlier detection has taken the host out.
 func (h *Host) Ejected(now time.Time) bool {
+	if h.outlier == nil {
+		return false
+	}
 	until := h.outlier.until.Load()
 	return until != 0 && now.UnixNano() < until
 }

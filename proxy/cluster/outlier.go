@@ -97,7 +97,7 @@ func (c *Cluster) Report(h *Host, outcome Outcome, now func() time.Time) {
 	if outcome != OK {
 		h.Errors.Add(1)
 	}
-	o, r := c.Outlier, &h.outlier
+	o, r := c.Outlier, h.outlier
 	if o == nil {
 		return
 	}
@@ -159,7 +159,7 @@ func (c *Cluster) eject(h *Host, now time.Time) {
 		c.Stats.EjectionsOverflow.Add(1)
 		return
 	}
-	r := &h.outlier
+	r := h.outlier
 	// Each interval that went well takes one ejection off the count.
 	times := int64(r.ejections.Load())
 	if well := now.Sub(time.Unix(0, r.until.Load())); times > 0 && o.Interval > 0 {
@@ -208,7 +208,7 @@ func (c *Cluster) compare(now time.Time, of func(*record) *tally, byDeviation, b
 	}
 	var hosts []host
 	for _, h := range c.Hosts() {
-		t := of(&h.outlier)
+		t := of(h.outlier)
 		all, good := t.all.Swap(0), t.good.Swap(0)
 		if all > 0 && !h.Ejected(now) {
 			hosts = append(hosts, host{h, 100 * float64(min(good, all)) / float64(all), all})

@@ -71,7 +71,7 @@ func TestSuccessRate(t *testing.T) {
 				if tc.change != nil {
 					tc.change(&own)
 				}
-				c := New(Config{Endpoints: endpointsOf(len(tc.failed), nil), Outlier: &own}, Deps{})
+				c := New(&Config{Endpoints: endpointsOf(len(tc.failed), nil), Outlier: &own}, Deps{})
 				c.Report(c.Hosts()[0], OK, time.Now) // the interval begins
 				if got := sweeping(c, tc.all, tc.failed...); !same(got, tc.out...) {
 					t.Errorf("out are %v; want %v", got, tc.out)
@@ -89,7 +89,7 @@ func TestSuccessRate(t *testing.T) {
 func TestLocalRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &Outlier{Interval: time.Second, BaseEjection: time.Minute, MaxEjectionPercent: 100, SplitLocal: true, LocalPercentage: Rate{Enforce: 100, Hosts: 2, Volume: 10, Threshold: 50}, FailurePercentage: Rate{Enforce: 100, Hosts: 2, Volume: 10, Threshold: 50}}
-		c := New(Config{Endpoints: endpointsOf(3, nil), Outlier: o}, Deps{})
+		c := New(&Config{Endpoints: endpointsOf(3, nil), Outlier: o}, Deps{})
 		c.Report(c.Hosts()[0], OK, time.Now)
 		for n := range 20 {
 			c.Report(c.Hosts()[0], OK, time.Now)
@@ -113,7 +113,7 @@ func TestMaxEjectionPercent(t *testing.T) {
 		hosts   int
 		out     int
 	}{{10, false, 3, 0}, {10, true, 3, 1}, {50, false, 2, 1}, {50, false, 3, 1}, {100, false, 3, 3}, {0, false, 3, 0}, {0, true, 3, 1}} {
-		c := New(Config{Endpoints: endpointsOf(tc.hosts, nil), Outlier: &Outlier{Consecutive5xx: 1, Enforce5xx: 100, BaseEjection: time.Minute, MaxEjectionPercent: tc.percent, AlwaysOne: tc.always}}, Deps{})
+		c := New(&Config{Endpoints: endpointsOf(tc.hosts, nil), Outlier: &Outlier{Consecutive5xx: 1, Enforce5xx: 100, BaseEjection: time.Minute, MaxEjectionPercent: tc.percent, AlwaysOne: tc.always}}, Deps{})
 		for _, h := range c.Hosts() {
 			c.Report(h, ServerError, time.Now)
 		}
@@ -126,7 +126,7 @@ func TestMaxEjectionPercent(t *testing.T) {
 // An endpoint that has behaved for a while is out for a shorter time again.
 func TestEjectionsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := New(Config{Endpoints: endpointsOf(1, nil), Outlier: &Outlier{Consecutive5xx: 1, Enforce5xx: 100, Interval: time.Minute, BaseEjection: time.Minute, MaxEjection: time.Hour, MaxEjectionPercent: 100}}, Deps{})
+		c := New(&Config{Endpoints: endpointsOf(1, nil), Outlier: &Outlier{Consecutive5xx: 1, Enforce5xx: 100, Interval: time.Minute, BaseEjection: time.Minute, MaxEjection: time.Hour, MaxEjectionPercent: 100}}, Deps{})
 		h := c.Hosts()[0]
 		for _, step := range []struct{ well, out time.Duration }{{0, time.Minute}, {time.Second, 2 * time.Minute}, {time.Minute, 2 * time.Minute}, {time.Hour, time.Minute}} {
 			time.Sleep(step.well)

@@ -38,7 +38,7 @@ type Omit struct {
 var canary = Label{Key: "canary", Value: "true"}
 
 func (o *Omit) has(h *Host) bool {
-	return o != nil && (o.Canaries && slices.Contains(h.Labels, canary) ||
+	return o != nil && (o.Canaries && slices.Contains(h.labels(), canary) ||
 		slices.ContainsFunc(o.Labels, func(l Labels) bool { return h.has(l) }))
 }
 

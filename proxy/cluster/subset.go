@@ -91,7 +91,7 @@ func (s *Subsets) part(hosts []*Host, arrange func([]*Host) *endpoints) map[stri
 	of := map[string][]*Host{}
 	for _, h := range hosts {
 		for _, sel := range s.Selectors {
-			if some, ok := h.Labels.by(sel.Keys); ok && !slices.ContainsFunc(of[some.name()], func(o *Host) bool { return o == h }) {
+			if some, ok := h.labels().by(sel.Keys); ok && !slices.ContainsFunc(of[some.name()], func(o *Host) bool { return o == h }) {
 				of[some.name()] = append(of[some.name()], h)
 			}
 		}
@@ -109,7 +109,7 @@ func (s *Subsets) part(hosts []*Host, arrange func([]*Host) *endpoints) map[stri
 // has reports whether the host has all of the labels.
 func (h *Host) has(labels Labels) bool {
 	for _, want := range labels {
-		if !slices.Contains(h.Labels, want) {
+		if !slices.Contains(h.labels(), want) {
 			return false
 		}
 	}

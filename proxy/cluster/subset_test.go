@@ -18,7 +18,7 @@ func label(pairs ...string) Labels {
 func TestSubsets(t *testing.T) {
 	eps := endpointsOf(4, nil)
 	for i, l := range []Labels{label("v", "1", "stage", "prod"), label("v", "1", "stage", "dev"), label("v", "2", "stage", "prod"), label("other", "x")} {
-		eps[i].Labels = l
+		eps[i].Rare = &Rare{Labels: l}
 	}
 	s := Subsets{Default: label("stage", "prod"), Selectors: []Selector{
 		{Keys: []string{"v"}, Fallback: Unsaid}, {Keys: []string{"stage", "v"}, Fallback: ToKeys, FallbackKeys: []string{"v"}}, {Keys: []string{"stage"}, Fallback: ToNobody}, {Keys: []string{"other"}, Fallback: ToAny},
@@ -46,7 +46,7 @@ func TestSubsets(t *testing.T) {
 	} {
 		own := s
 		own.Fallback = tc.fallback
-		c := New(Config{Endpoints: eps, Subsets: &own}, Deps{})
+		c := New(&Config{Endpoints: eps, Subsets: &own}, Deps{})
 		got := map[string]bool{}
 		for range 40 {
 			if h := c.Pick(Choice{Labels: tc.ask}); h != nil {
@@ -62,7 +62,7 @@ func TestSubsets(t *testing.T) {
 		}
 	}
 	// No default labels are everybody's.
-	c := New(Config{Endpoints: eps, Subsets: &Subsets{Fallback: ToDefault}}, Deps{})
+	c := New(&Config{Endpoints: eps, Subsets: &Subsets{Fallback: ToDefault}}, Deps{})
 	if h := c.Pick(Choice{}); h == nil {
 		t.Error("nobody in an empty default subset")
 	}

@@ -142,7 +142,9 @@ func (s *State) warmCluster(e *clusterEntry) {
 		}
 	}
 	if e.probed != nil {
-		e.probed.SetEndpoints(config.Endpoints, config.Spread)
+		if c.EDS.Name != "" {
+			e.probed.SetEndpoints(config.Endpoints, config.Spread)
+		}
 		return
 	}
 	live := cluster.New(config, s.config.Clusters)
@@ -162,7 +164,6 @@ func (s *State) install(e *clusterEntry, live *cluster.Cluster) {
 	}
 	old := s.handle(e.name).Store(live)
 	e.active, e.pending, e.live = e.pending, nil, live
-	e.active.Config.Endpoints = nil // the live cluster has them
 	if old != nil {
 		old.Close()
 	}

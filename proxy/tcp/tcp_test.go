@@ -41,7 +41,7 @@ func through(t testing.TB, cfg Config, dial pool.Dial, endpoints ...string) (*me
 		eps = append(eps, cluster.Endpoint{Address: netip.MustParseAddrPort(e)})
 	}
 	h := cluster.NewHandle("up")
-	h.Store(cluster.New(cluster.Config{Name: "up", Endpoints: eps, Pool: pool.Config{ConnectTimeout: 2 * time.Second}}, cluster.Deps{Dial: dial}))
+	h.Store(cluster.New(&cluster.Config{Name: "up", Endpoints: eps, Pool: pool.Config{ConnectTimeout: 2 * time.Second}}, cluster.Deps{Dial: dial}))
 	s := &story{}
 	cfg.Observer = s
 	if cfg.Clusters == nil {
@@ -163,7 +163,7 @@ func TestLargeTransfersOverSockets(t *testing.T) {
 	}
 	up := listen(func(c net.Conn) { _, _ = io.Copy(c, c); c.Close() })
 	h := cluster.NewHandle("up")
-	h.Store(cluster.New(cluster.Config{Endpoints: []cluster.Endpoint{{Address: netip.MustParseAddrPort(up)}}}, cluster.Deps{}))
+	h.Store(cluster.New(&cluster.Config{Endpoints: []cluster.Endpoint{{Address: netip.MustParseAddrPort(up)}}}, cluster.Deps{}))
 	over := make(chan struct{})
 	p := New(Config{Clusters: []Weighted{{Cluster: h}}})
 	down := listen(func(c net.Conn) {

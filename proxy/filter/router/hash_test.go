@@ -32,7 +32,7 @@ func TestCookies(t *testing.T) {
 		"nobody looks":  {cluster.RoundRobin, all, "", ""},
 		"not by cookie": {cluster.RingHash, route.HashPolicy{Header: "h"}, "", ""},
 	} {
-		c := cluster.New(cluster.Config{Policy: tc.balancer}, cluster.Deps{})
+		c := cluster.New(&cluster.Config{Policy: tc.balancer}, cluster.Deps{})
 		req := &stream.Request{Method: "GET", Path: "/", Info: &stream.Info{}}
 		if tc.cookie != "" {
 			req.Header.Add("cookie", tc.cookie)

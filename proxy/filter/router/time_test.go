@@ -41,7 +41,7 @@ func newMeshWith(t *testing.T, f route.Forward, options Options, cfg cluster.Con
 	for i := range upstreams {
 		cfg.Endpoints = append(cfg.Endpoints, cluster.Endpoint{Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), 80)})
 	}
-	m.cluster = cluster.New(cfg, cluster.Deps{Dial: m.net.Dial})
+	m.cluster = cluster.New(&cfg, cluster.Deps{Dial: m.net.Dial})
 	h := cluster.NewHandle("up")
 	h.Store(m.cluster)
 	f.Clusters = []route.Weighted{{Cluster: h}}

@@ -37,7 +37,7 @@ func hop(t *testing.T, n *memnet.Net, address, next string, f route.Forward, in,
 			return c
 		}
 	}
-	c := cluster.New(cfg, cluster.Deps{Dial: n.Dial})
+	c := cluster.New(&cfg, cluster.Deps{Dial: n.Dial})
 	t.Cleanup(c.Close)
 	h := cluster.NewHandle("up")
 	h.Store(c)

@@ -28,7 +28,7 @@ import (
 
 // Cluster is a compiled cluster and what it waits for.
 type Cluster struct {
-	Config cluster.Config
+	Config *cluster.Config
 	// EDS is the name under which its endpoints are asked for; empty when it
 	// has its own.
 	EDS ads.Ref
@@ -47,7 +47,7 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 	if err := Fields.Check(m); err != nil {
 		return nil, err
 	}
-	out := &Cluster{Config: cluster.Config{
+	out := &Cluster{Config: &cluster.Config{
 		Name:     own(m.GetName()),
 		StatName: own(m.GetAltStatName()),
 		Panic:    -1,

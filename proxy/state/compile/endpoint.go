@@ -30,18 +30,27 @@ func (c *Cluster) Endpoints(m *endpointv3.ClusterLoadAssignment) ([]cluster.Endp
 	}
 	var out []cluster.Endpoint
 	for i, locality := range m.GetEndpoints() {
+		at := place(locality.GetLocality())
 		for j, lb := range locality.GetLbEndpoints() {
 			e, err := c.endpoint(lb)
 			if err != nil {
 				return nil, spread, fieldcheck.At(fmt.Sprintf("endpoints[%d].lb_endpoints[%d]", i, j), err)
 			}
-			l := locality.GetLocality()
-			e.Locality = model.Locality{Region: l.GetRegion(), Zone: l.GetZone(), SubZone: l.GetSubZone()}
+			e.Locality = at
 			e.Priority, e.LocalityWeight = locality.GetPriority(), locality.GetLoadBalancingWeight().GetValue()
 			out = append(out, e)
 		}
 	}
 	return out, spread, nil
+}
+
+// place is a locality for the endpoints that share it; nil for none.
+func place(l *corev3.Locality) *model.Locality {
+	at := model.Locality{Region: own(l.GetRegion()), Zone: own(l.GetZone()), SubZone: own(l.GetSubZone())}
+	if at == (model.Locality{}) {
+		return nil
+	}
+	return &at
 }
 
 var health = map[corev3.HealthStatus]model.Health{
@@ -81,7 +90,6 @@ func (c *Cluster) endpoint(lb *endpointv3.LbEndpoint) (cluster.Endpoint, error) 
 	if err := rare(lb, &e); err != nil {
 		return e, fieldcheck.At("endpoint.health_check_config", err)
 	}
-	e.Labels = labels(lb.GetMetadata())
 	return e, nil
 }
 
@@ -100,7 +108,8 @@ func rare(lb *endpointv3.LbEndpoint, e *cluster.Endpoint) error {
 			return fieldcheck.Refuse("address", "has to be a socket_address")
 		}
 	}
-	if r != (cluster.Rare{}) {
+	r.Labels = labels(lb.GetMetadata())
+	if r.Socket != "" || r.HashKey != "" || r.Probed != nil || r.Labels != nil {
 		e.Rare = &r
 	}
 	return nil

@@ -30,6 +30,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -135,7 +136,7 @@ func TestRequestTimeoutIsRefused(t *testing.T) {
 
 // What bounds exchanges with endpoints is kept.
 func TestUpstreamLimits(t *testing.T) {
-	c := new(Cluster)
+	c := &Cluster{Config: &cluster.Config{}}
 	err := c.httpOptions(&upstreamv3.HttpProtocolOptions{CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 		MaxStreamDuration: durationpb.New(time.Second), MaxHeadersCount: wrapperspb.UInt32(5), HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_DROP_HEADER,
 	}})

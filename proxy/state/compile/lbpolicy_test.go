@@ -103,5 +103,5 @@ func balanced(t *testing.T, fields string) cluster.Config {
 	if err != nil {
 		t.Fatalf("%s: %v", fields, err)
 	}
-	return c.Config
+	return *c.Config
 }
