@@ -3,6 +3,7 @@ package listener
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"maps"
@@ -425,11 +426,18 @@ func handshake(conn net.Conn, c *Chain, facts *stream.Conn) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	secured := tls.Server(conn, &tls.Config{GetConfigForClient: c.TLS.Config, MinVersion: tls.VersionTLS12})
+	var shown *x509.Certificate
+	secured := tls.Server(conn, &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		config, err := c.TLS.Config(hello)
+		if err == nil {
+			shown = chosen(config.Certificates, hello)
+		}
+		return config, err
+	}})
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
-	facts.TLS = tlsFacts(secured.ConnectionState())
+	facts.TLS = tlsFacts(secured.ConnectionState(), shown)
 	return secured, nil
 }
 

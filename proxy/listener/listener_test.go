@@ -292,7 +292,7 @@ func TestPeerIsKnownAfterTheHandshake(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := <-facts
-	if got.TLS.Principal() != "spiffe://td/ns/a/sa/client" || got.TLS.SNI != "a.example.com" || got.TLS.ALPN != "http/1.1" || got.Chain != "mtls" || got.TLS.Subject != "CN=cn" {
+	if got.TLS.Principal() != "spiffe://td/ns/a/sa/client" || got.TLS.SNI != "a.example.com" || got.TLS.ALPN != "http/1.1" || got.Chain != "mtls" || got.TLS.Subject != "CN=cn" || got.TLS.LocalURI != "spiffe://td/ns/a/sa/server" || got.TLS.Local == nil || len(got.TLS.Chain) != 1 {
 		t.Errorf("got %+v", got.TLS)
 	}
 	conn.Close()

@@ -29,6 +29,8 @@ type Conn struct {
 	net.Conn
 	// Codec is what speaks on the connection; the pool only keeps it.
 	Codec any
+	// ID tells connections apart in logs.
+	ID uint64
 	// Fresh is true for a connection that has not carried a request.
 	Fresh bool
 	// TLS is the state after the handshake, nil in plain text.
@@ -83,6 +85,9 @@ func New(network, address string, cfg *Config, t TLS, dial Dial, closed func()) 
 	}
 	return p
 }
+
+// connections numbers them.
+var connections atomic.Uint64
 
 // defaultTimeout is how long a connection may take to open where nothing is
 // written, as Envoy has it.
@@ -195,7 +200,7 @@ func (p *Pool) connect(ctx context.Context, req TLSRequest) (*Conn, error) {
 		return nil, err
 	}
 	p.keepalive(raw)
-	c := &Conn{Conn: raw, Fresh: true, key: p.keyOf(&req), created: time.Now()}
+	c := &Conn{Conn: raw, ID: connections.Add(1), Fresh: true, key: p.keyOf(&req), created: time.Now()}
 	if p.proxied != nil {
 		if err := p.introduce(ctx, raw, req.Ends); err != nil {
 			raw.Close()

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"crypto/tls"
 	"errors"
 	"net/netip"
 	"os"
@@ -128,8 +129,13 @@ type Info struct {
 	// UpstreamProtocol is the version of HTTP that was spoken; empty before.
 	UpstreamProtocol string
 	UpstreamURI      string // the peer's SPIFFE ID
-	UpstreamMTLS     bool
-	Attempts         int
+	// UpstreamTLS is the connection's, nil in plain text; UpstreamName the endpoint's
+	// host name, and UpstreamConnection the connection's number.
+	UpstreamTLS        *tls.ConnectionState
+	UpstreamName       string
+	UpstreamConnection uint64
+	UpstreamMTLS       bool
+	Attempts           int
 
 	// Limit is how long the request may take altogether; 0 is without end.
 	Limit time.Duration

@@ -7,6 +7,7 @@
 package stream
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"net/netip"
@@ -403,8 +404,10 @@ type TLS struct {
 	URISANs, DNSSANs []string
 	// Subject of it, as RFC 2253 writes names.
 	Subject string
-	// LocalURI is the first URI in the certificate that we showed.
+	// Local is the certificate that we showed; LocalURI is the first URI in it.
+	Local    *x509.Certificate
 	LocalURI string
+	Group    tls.CurveID // of the key exchange
 	// SessionID is the hash of the peer's certificate in hex.
 	PeerHash string
 }

@@ -170,21 +170,37 @@ var plain = map[string]operator{
 	"TRACE_ID": text(func(r *record) string {
 		return traceID(r.req.Header.Get("traceparent"), r.req.Header.Get("x-b3-traceid"))
 	}),
-	"DOWNSTREAM_PEER_URI_SAN":         peer(func(t *stream.TLS) string { return strings.Join(t.URISANs, ",") }),
-	"DOWNSTREAM_PEER_DNS_SAN":         peer(func(t *stream.TLS) string { return strings.Join(t.DNSSANs, ",") }),
-	"DOWNSTREAM_PEER_SUBJECT":         peer(func(t *stream.TLS) string { return t.Subject }),
-	"DOWNSTREAM_PEER_FINGERPRINT_256": peer(func(t *stream.TLS) string { return t.PeerHash }),
-	"DOWNSTREAM_PEER_SERIAL":          certificate(func(c *x509.Certificate) string { return c.SerialNumber.Text(16) }),
-	"DOWNSTREAM_PEER_ISSUER":          certificate(func(c *x509.Certificate) string { return c.Issuer.String() }),
-	"DOWNSTREAM_PEER_CERT_V_START":    certificate(func(c *x509.Certificate) string { return string(envoyTime(nil, c.NotBefore)) }),
-	"DOWNSTREAM_PEER_CERT_V_END":      certificate(func(c *x509.Certificate) string { return string(envoyTime(nil, c.NotAfter)) }),
-	"DOWNSTREAM_LOCAL_URI_SAN":        peer(func(t *stream.TLS) string { return t.LocalURI }),
-	"DOWNSTREAM_TLS_VERSION":          peer(func(t *stream.TLS) string { return strings.ReplaceAll(tls.VersionName(t.Version), " ", "v") }),
-	"DOWNSTREAM_TLS_CIPHER":           peer(func(t *stream.TLS) string { return tls.CipherSuiteName(t.Cipher) }),
-	"START_TIME":                      startTime,
-	"UPSTREAM_PROTOCOL":               text(func(r *record) string { return r.req.Info.UpstreamProtocol }),
-	"ACCESS_LOG_TYPE":                 text(func(*record) string { return "DownstreamEnd" }),
-	"HOSTNAME":                        text(func(*record) string { return hostname() }),
+	"DOWNSTREAM_PEER_SUBJECT":                peer(func(t *stream.TLS) string { return t.Subject }),
+	"DOWNSTREAM_PEER_FINGERPRINT_256":        peer(func(t *stream.TLS) string { return t.PeerHash }),
+	"DOWNSTREAM_PEER_URI_SAN":                peer(func(t *stream.TLS) string { return strings.Join(t.URISANs, ",") }),
+	"DOWNSTREAM_PEER_DNS_SAN":                peer(func(t *stream.TLS) string { return strings.Join(t.DNSSANs, ",") }),
+	"DOWNSTREAM_TLS_GROUP":                   peer(func(t *stream.TLS) string { return groupName(t.Group) }),
+	"DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256": chain(fingerprint256), "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1": chain(fingerprint1), "DOWNSTREAM_PEER_CHAIN_SERIALS": chain(serial),
+	"DOWNSTREAM_TRANSPORT_FAILURE_REASON": text(func(*record) string { return "" }), // a request comes by a transport that works
+	"UPSTREAM_TLS_VERSION":                upstreamTLS(func(t *tls.ConnectionState) string { return strings.ReplaceAll(tls.VersionName(t.Version), " ", "v") }),
+	"UPSTREAM_TLS_CIPHER":                 upstreamTLS(func(t *tls.ConnectionState) string { return cipherName(t.CipherSuite) }),
+	"UPSTREAM_TLS_GROUP":                  upstreamTLS(func(t *tls.ConnectionState) string { return groupName(t.CurveID) }),
+	"UPSTREAM_SERVER_NAME":                upstreamTLS(func(t *tls.ConnectionState) string { return t.ServerName }),
+	"UPSTREAM_HOST_NAME":                  upstreamName(address(upstream)),
+	"UPSTREAM_HOST_NAME_WITHOUT_PORT":     upstreamName(addressOnly(upstream)),
+	"UPSTREAM_CONNECTION_ID": func(b []byte, r *record) ([]byte, bool) {
+		id := r.req.Info.UpstreamConnection
+		return strconv.AppendUint(b, id, 10), id != 0
+	},
+	"DOWNSTREAM_WIRE_BYTES_RECEIVED": number(func(r *record) int64 { return r.req.Info.HeadReceived + r.req.Info.BytesReceived }),
+	"DOWNSTREAM_WIRE_BYTES_SENT":     number(func(r *record) int64 { return r.req.Info.HeadSent + r.req.Info.BytesSent }),
+	"RESPONSE_TRAILERS_BYTES":        number(trailersSize),
+	"UNIQUE_ID":                      func(b []byte, _ *record) ([]byte, bool) { return stream.AppendUUID(b), true },
+	"QUERY_PARAMS": text(func(r *record) string {
+		_, query, _ := strings.Cut(r.req.Path, "?")
+		return query
+	}),
+	"DOWNSTREAM_TLS_VERSION": peer(func(t *stream.TLS) string { return strings.ReplaceAll(tls.VersionName(t.Version), " ", "v") }),
+	"DOWNSTREAM_TLS_CIPHER":  peer(func(t *stream.TLS) string { return cipherName(t.Cipher) }),
+	"START_TIME":             startTime,
+	"UPSTREAM_PROTOCOL":      text(func(r *record) string { return r.req.Info.UpstreamProtocol }),
+	"ACCESS_LOG_TYPE":        text(func(*record) string { return "DownstreamEnd" }),
+	"HOSTNAME":               text(func(*record) string { return hostname() }),
 }
 
 // responseCode is the status that was sent, or that is about to be.
@@ -252,10 +268,18 @@ var parameterised = map[string]func(argument string) (operator, error){
 		}
 		return nil, fmt.Errorf("%q is no form of a status: want CAMEL_STRING or NUMBER", a)
 	},
-	"START_TIME": func(a string) (operator, error) {
-		write, err := timeFormat(a)
-		return func(b []byte, r *record) ([]byte, bool) { return write(b, r.req.Info.Start), true }, err
+	"START_TIME":       timeOperator(func(r *record) time.Time { return r.req.Info.Start }),
+	"START_TIME_LOCAL": timeOperator(func(r *record) time.Time { return inZone(r.req.Info.Start) }),
+	"EMIT_TIME":        timeOperator(func(*record) time.Time { return time.Now() }),
+	"EMIT_TIME_LOCAL":  timeOperator(func(*record) time.Time { return inZone(time.Now()) }),
+	"ENVIRONMENT": func(name string) (operator, error) {
+		value := os.Getenv(name)
+		if name == "" {
+			return nil, errors.New("want the name of a variable")
+		}
+		return text(func(*record) string { return value }), nil
 	},
+	"PATH":             path,
 	"DYNAMIC_METADATA": dynamicMetadata,
 	"METADATA":         metadata,
 	"FILTER_STATE":     filterState,

@@ -46,15 +46,12 @@ func (c ClientCert) apply(req *stream.Request) {
 	}
 }
 
-// quoted writes in PEM texts what a value in the field cannot have.
-var quoted = strings.NewReplacer("\n", "%0A", " ", "%20", "+", "%2B", "/", "%2F", "=", "%3D")
-
 func encoded(certs ...*x509.Certificate) string {
 	var text []byte
 	for _, c := range certs {
 		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
-	return quoted.Replace(string(text))
+	return stream.QuotePEM(text)
 }
 
 // element describes this hop: who we are, and the certificate that we saw.

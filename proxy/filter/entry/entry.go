@@ -215,7 +215,7 @@ func (h *Handler) admit(req *stream.Request) error {
 	if !c.NoRequestID {
 		if edge && !c.KeepRequestID || !req.Header.Has("x-request-id") {
 			at := len(req.Scratch)
-			req.Scratch = appendRequestID(req.Scratch)
+			req.Scratch = stream.AppendUUID(req.Scratch)
 			req.Header.Set("x-request-id", view(req.Scratch[at:]))
 		}
 	}

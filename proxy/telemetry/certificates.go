@@ -1,0 +1,139 @@
+package telemetry
+
+import (
+	"crypto/sha1" //nolint:gosec // the operator's name asks for it
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"strings"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// certificateFacts are what operators tell of a certificate, by the end of their
+// names.
+var certificateFacts = map[string]func(*x509.Certificate) string{
+	"SUBJECT":         func(c *x509.Certificate) string { return c.Subject.String() },
+	"ISSUER":          func(c *x509.Certificate) string { return c.Issuer.String() },
+	"SERIAL":          serial,
+	"FINGERPRINT_256": fingerprint256,
+	"FINGERPRINT_1":   fingerprint1,
+	"CERT_V_START":    func(c *x509.Certificate) string { return string(envoyTime(nil, c.NotBefore)) },
+	"CERT_V_END":      func(c *x509.Certificate) string { return string(envoyTime(nil, c.NotAfter)) },
+	"CERT": func(c *x509.Certificate) string {
+		return stream.QuotePEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
+	},
+	"DNS_SAN":   func(c *x509.Certificate) string { return strings.Join(c.DNSNames, ",") },
+	"EMAIL_SAN": func(c *x509.Certificate) string { return strings.Join(c.EmailAddresses, ",") },
+	"URI_SAN": func(c *x509.Certificate) string {
+		var all []string
+		for _, u := range c.URIs {
+			all = append(all, u.String())
+		}
+		return strings.Join(all, ",")
+	},
+	"IP_SAN": func(c *x509.Certificate) string {
+		var all []string
+		for _, ip := range c.IPAddresses {
+			all = append(all, ip.String())
+		}
+		return strings.Join(all, ",")
+	},
+}
+
+func serial(c *x509.Certificate) string { return c.SerialNumber.Text(16) }
+
+func fingerprint256(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:])
+}
+
+func fingerprint1(c *x509.Certificate) string {
+	sum := sha1.Sum(c.Raw) //nolint:gosec // see above
+	return hex.EncodeToString(sum[:])
+}
+
+// Operators of certificates are named for whose it is and for the fact: not each
+// pair is one of Envoy's.
+func init() {
+	mine := func(r *record) *x509.Certificate {
+		if t := r.req.Conn.TLS; t != nil {
+			return t.Local
+		}
+		return nil
+	}
+	theirs := func(r *record) *x509.Certificate {
+		if t := r.req.Conn.TLS; t != nil {
+			return t.Peer
+		}
+		return nil
+	}
+	upstreams := func(r *record) *x509.Certificate {
+		if t := r.req.Info.UpstreamTLS; t != nil && len(t.PeerCertificates) > 0 {
+			return t.PeerCertificates[0]
+		}
+		return nil
+	}
+	for _, whose := range []struct {
+		prefix, facts string
+		get           func(*record) *x509.Certificate
+	}{
+		{"DOWNSTREAM_PEER_", "ISSUER SERIAL FINGERPRINT_1 CERT_V_START CERT_V_END CERT EMAIL_SAN IP_SAN", theirs},
+		{"DOWNSTREAM_LOCAL_", "SUBJECT DNS_SAN EMAIL_SAN URI_SAN IP_SAN", mine},
+		{"UPSTREAM_PEER_", "SUBJECT ISSUER CERT_V_START CERT_V_END CERT DNS_SAN URI_SAN IP_SAN", upstreams},
+	} {
+		for fact := range strings.FieldsSeq(whose.facts) {
+			tell := certificateFacts[fact]
+			plain[whose.prefix+fact] = text(func(r *record) string {
+				if c := whose.get(r); c != nil {
+					return tell(c)
+				}
+				return ""
+			})
+		}
+	}
+}
+
+// chain tells a fact of each certificate that the peer showed.
+func chain(tell func(*x509.Certificate) string) operator {
+	return peer(func(t *stream.TLS) string {
+		var all []string
+		for _, c := range t.Chain {
+			all = append(all, tell(c))
+		}
+		return strings.Join(all, ",")
+	})
+}
+
+func upstreamTLS(get func(*tls.ConnectionState) string) operator {
+	return text(func(r *record) string {
+		if t := r.req.Info.UpstreamTLS; t != nil {
+			return get(t)
+		}
+		return ""
+	})
+}
+
+// groups are the names of key exchanges as TLS's registry has them.
+var groups = map[tls.CurveID]string{tls.CurveP256: "P-256", tls.CurveP384: "P-384", tls.CurveP521: "P-521", tls.X25519: "X25519", tls.X25519MLKEM768: "X25519MLKEM768"}
+
+func groupName(id tls.CurveID) string { return groups[id] }
+
+// cipherNames are OpenSSL's, which differ from TLS's registry below TLS 1.3.
+var cipherNames = map[uint16]string{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: "ECDHE-ECDSA-AES128-GCM-SHA256", tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384: "ECDHE-ECDSA-AES256-GCM-SHA384",
+	tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256: "ECDHE-RSA-AES128-GCM-SHA256", tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384: "ECDHE-RSA-AES256-GCM-SHA384",
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256: "ECDHE-ECDSA-CHACHA20-POLY1305", tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256: "ECDHE-RSA-CHACHA20-POLY1305",
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA: "ECDHE-ECDSA-AES128-SHA", tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA: "ECDHE-ECDSA-AES256-SHA",
+	tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA: "ECDHE-RSA-AES128-SHA", tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA: "ECDHE-RSA-AES256-SHA",
+	tls.TLS_RSA_WITH_AES_128_GCM_SHA256: "AES128-GCM-SHA256", tls.TLS_RSA_WITH_AES_256_GCM_SHA384: "AES256-GCM-SHA384", tls.TLS_RSA_WITH_AES_128_CBC_SHA: "AES128-SHA", tls.TLS_RSA_WITH_AES_256_CBC_SHA: "AES256-SHA",
+}
+
+func cipherName(id uint16) string {
+	if name, old := cipherNames[id]; old {
+		return name
+	}
+	return tls.CipherSuiteName(id)
+}

@@ -1,0 +1,80 @@
+package telemetry
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// upstreamName is the endpoint's host name, else what otherwise gives.
+func upstreamName(otherwise operator) operator {
+	return func(b []byte, r *record) ([]byte, bool) {
+		if name := r.req.Info.UpstreamName; name != "" {
+			return append(b, name...), true
+		}
+		return otherwise(b, r)
+	}
+}
+
+// trailersSize counts the names and values of a response's trailers.
+func trailersSize(r *record) (n int64) {
+	if r.resp == nil || r.resp.Body == nil || r.resp.Body.Trailers() == nil {
+		return 0
+	}
+	t := r.resp.Body.Trailers()
+	for i := range t.Len() {
+		f := t.At(i)
+		n += int64(len(f.Name) + len(f.Value))
+	}
+	return n
+}
+
+func timeOperator(get func(*record) time.Time) func(string) (operator, error) {
+	return func(layout string) (operator, error) {
+		write, err := timeFormat(layout)
+		return func(b []byte, r *record) ([]byte, bool) { return write(b, get(r)), true }, err
+	}
+}
+
+// inZone is a time whose clock, read as if it were in UTC, is that of the machine's
+// zone.
+func inZone(t time.Time) time.Time {
+	_, offset := t.Local().Zone()
+	return t.Add(time.Duration(offset) * time.Second)
+}
+
+// path is an operator for the request's path: with its query (WQ) or without (NQ), and
+// behind a colon which path: as it came (ORIG), as it went on (PATH), or the first
+// that there is (ORIG_OR_PATH).
+func path(argument string) (operator, error) {
+	query, which, _ := strings.Cut(argument, ":")
+	switch query {
+	case "", "WQ", "NQ":
+	default:
+		return nil, fmt.Errorf("%q: want WQ or NQ", query)
+	}
+	const came = "x-envoy-original-path"
+	var get func(*record) string
+	switch which {
+	case "ORIG":
+		get = func(r *record) string { return r.req.Header.Get(came) }
+	case "PATH":
+		get = func(r *record) string { return r.req.Path }
+	case "", "ORIG_OR_PATH":
+		get = func(r *record) string {
+			if p := r.req.Header.Get(came); p != "" {
+				return p
+			}
+			return r.req.Path
+		}
+	default:
+		return nil, fmt.Errorf("%q: want ORIG, PATH or ORIG_OR_PATH", which)
+	}
+	return text(func(r *record) string {
+		p := get(r)
+		if query == "NQ" {
+			p, _, _ = strings.Cut(p, "?")
+		}
+		return p
+	}), nil
+}

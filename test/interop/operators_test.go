@@ -1,0 +1,220 @@
+package interop
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lateenmesh/lateen/proxy"
+	"github.com/lateenmesh/lateen/proxy/bootstrap"
+)
+
+// told are operators whose values do not differ from run to run.
+var toldOperators = []string{
+	"DOWNSTREAM_PEER_SUBJECT", "DOWNSTREAM_PEER_ISSUER", "DOWNSTREAM_PEER_SERIAL", "DOWNSTREAM_PEER_FINGERPRINT_256", "DOWNSTREAM_PEER_FINGERPRINT_1", "DOWNSTREAM_PEER_CERT", "DOWNSTREAM_PEER_CERT_V_START",
+	"DOWNSTREAM_PEER_CERT_V_END", "DOWNSTREAM_PEER_URI_SAN", "DOWNSTREAM_PEER_DNS_SAN", "DOWNSTREAM_PEER_EMAIL_SAN", "DOWNSTREAM_PEER_IP_SAN", "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256", "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1",
+	"DOWNSTREAM_PEER_CHAIN_SERIALS", "DOWNSTREAM_LOCAL_SUBJECT", "DOWNSTREAM_LOCAL_URI_SAN", "DOWNSTREAM_LOCAL_DNS_SAN", "DOWNSTREAM_LOCAL_EMAIL_SAN",
+	"DOWNSTREAM_LOCAL_IP_SAN", "DOWNSTREAM_TLS_VERSION", "DOWNSTREAM_TLS_CIPHER", "DOWNSTREAM_TLS_GROUP", "DOWNSTREAM_TRANSPORT_FAILURE_REASON", "DOWNSTREAM_WIRE_BYTES_RECEIVED", "REQUESTED_SERVER_NAME",
+	"UPSTREAM_TLS_VERSION", "UPSTREAM_TLS_CIPHER", "UPSTREAM_SERVER_NAME", "UPSTREAM_PEER_SUBJECT", "UPSTREAM_PEER_ISSUER", "UPSTREAM_PEER_CERT", "UPSTREAM_PEER_CERT_V_START", "UPSTREAM_PEER_CERT_V_END",
+	"UPSTREAM_PEER_URI_SAN", "UPSTREAM_PEER_DNS_SAN", "UPSTREAM_PEER_IP_SAN", "UPSTREAM_HOST_NAME", "UPSTREAM_HOST_NAME_WITHOUT_PORT", "PATH", "PATH(NQ)", "PATH(WQ:ORIG)", "PATH(NQ:PATH)", "PATH(:ORIG_OR_PATH)",
+	"QUERY_PARAMS", "RESPONSE_TRAILERS_BYTES", "ENVIRONMENT(LATEEN_NOT_SET)", "EMIT_TIME(%Y-%m-%d)", "EMIT_TIME_LOCAL(%Y-%m-%d)", "START_TIME_LOCAL(%Y-%m-%d)", "RESP(x-seen-cert)",
+}
+
+// What the access log tells of certificates, connections and paths is what Envoy
+// tells; so is what the upstream is told of the client's certificate.
+func TestOperatorsAsEnvoy(t *testing.T) {
+	binary := envoyBinary(t)
+	ca := newAuthority(t)
+	client, server, upstream := ca.issue(t, "client"), ca.issue(t, "server"), ca.issue(t, "upstream")
+	up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("x-seen-cert", r.Header.Get("x-forwarded-client-cert"))
+	}))
+	up.TLS = &tls.Config{Certificates: []tls.Certificate{upstream.pair(t)}}
+	up.StartTLS()
+	t.Cleanup(up.Close)
+	_, upPort, _ := net.SplitHostPort(up.Listener.Addr().String())
+
+	lines := func(start func(file string)) []string {
+		dir, address := t.TempDir(), freeAddress(t)
+		for name, text := range map[string]string{"ca.pem": ca.chain, "chain.pem": server.chain + ca.chain, "key.pem": server.key} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		log := &logFile{file: filepath.Join(dir, "log")}
+		file := filepath.Join(dir, "envoy.yaml")
+		if err := os.WriteFile(file, []byte(operatorsBootstrap(dir, address, upPort, log.file)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		start(file)
+		waitFor(t, address)
+		roots := x509.NewCertPool()
+		roots.AddCert(ca.cert)
+		var out []string
+		for _, path := range []string{"/a?x=1&y=%20z", "/rewritten/b?c=d", "/plain", "/direct"} {
+			c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
+				RootCAs: roots, ServerName: "server.example", Certificates: []tls.Certificate{client.pair(t)}, MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.CurveP256},
+			}}}
+			resp, err := c.Get("https://" + address + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			for i, each := range strings.Split(log.next(t), "\t") {
+				out = append(out, path+" "+toldOperators[i]+": "+localPort.ReplaceAllString(each, "ADDRESS"))
+			}
+		}
+		return out
+	}
+	theirs := lines(func(file string) { runEnvoy(t, binary, file) })
+	ours := lines(func(file string) {
+		config, err := bootstrap.Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond, LogFlush: 10 * time.Millisecond})
+	})
+	if diff := cmp.Diff(ours, theirs); diff != "" {
+		t.Errorf("(-ours +Envoy):\n%s", diff)
+	}
+}
+
+func operatorsBootstrap(dir, address, upPort, log string) string {
+	_, port, _ := net.SplitHostPort(address)
+	var format []string
+	for _, o := range toldOperators {
+		format = append(format, "%"+o+"%")
+	}
+	cluster := func(name, hostname string) string {
+		return fmt.Sprintf(`
+  - name: %s
+    type: STATIC
+    connect_timeout: 1s
+    load_assignment: {cluster_name: %s, endpoints: [{lb_endpoints: [{endpoint: {hostname: %q, address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]}
+    transport_socket:
+      name: tls
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        sni: upstream.example
+        common_tls_context: {tls_params: {tls_maximum_protocol_version: TLSv1_2}, validation_context: {trusted_ca: {filename: %s/ca.pem}}}`, name, name, hostname, upPort, dir)
+	}
+	return `
+static_resources:
+  clusters:` + cluster("named", "named.example") + cluster("unnamed", "") + fmt.Sprintf(`
+  listeners:
+  - name: web
+    address: {socket_address: {address: 127.0.0.1, port_value: %s}}
+    listener_filters: [{name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector}}]
+    filter_chains:
+    - transport_socket:
+        name: tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          require_client_certificate: true
+          common_tls_context:
+            tls_params: {ecdh_curves: [P-256]}
+            validation_context: {trusted_ca: {filename: %s/ca.pem}}
+            tls_certificates: [{certificate_chain: {filename: %s/chain.pem}, private_key: {filename: %s/key.pem}}]
+      filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: web
+          forward_client_cert_details: SANITIZE_SET
+          set_current_client_cert_details: {subject: true, cert: true, chain: true, uri: true, dns: true}
+          access_log: [{name: file, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: %s, log_format: {text_format_source: {inline_string: "%s\n"}}}}]
+          http_filters: [{name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - {match: {prefix: /rewritten}, route: {cluster: unnamed, prefix_rewrite: /new}}
+              - {match: {prefix: /direct}, direct_response: {status: 200}}
+              - {match: {prefix: /}, route: {cluster: named}}
+`, port, dir, dir, dir, log, strings.Join(format, `\t`))
+}
+
+// authority signs certificates.
+type authority struct {
+	cert  *x509.Certificate
+	own   *ecdsa.PrivateKey
+	chain string
+}
+
+// issued is a certificate with its key, in PEM.
+type issued struct{ chain, key string }
+
+func (i issued) pair(t *testing.T) tls.Certificate {
+	t.Helper()
+	pair, err := tls.X509KeyPair([]byte(i.chain), []byte(i.key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(0x1234), Subject: pkix.Name{CommonName: "root, the first", Organization: []string{"Example \"Org\""}}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &own.PublicKey, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &authority{cert, own, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))}
+}
+
+func (i *authority) issue(t *testing.T, name string) issued {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri, err := url.Parse("spiffe://cluster.local/ns/default/sa/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(0xabcdef), Subject: pkix.Name{CommonName: name + "+x", Organization: []string{"Org, Inc"}, Country: []string{"NL"}}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{name + ".example", "b.example"}, EmailAddresses: []string{name + "@example.com"}, URIs: []*url.URL{uri}, IPAddresses: []net.IP{net.ParseIP("127.0.0.1"), net.ParseIP("::1")},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, i.cert, &key.PublicKey, i.own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return issued{string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))}
+}
