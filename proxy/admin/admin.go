@@ -71,6 +71,7 @@ func New(c Config) *Server {
 	s.handle("GET /ready", "print server state, return 200 if LIVE, otherwise return 503", s.ready)
 	s.handle("GET /server_info", "print server version/status information", s.serverInfo)
 	s.handle("GET /config_dump", "dump current configuration (resource, mask, name_regex, include_eds)", s.configDump)
+	s.handle("GET /init_dump", "print what is not in force yet, and what it waits for", s.initDump)
 	s.handle("GET /clusters", "upstream cluster status (format=json)", s.clusters)
 	s.handle("GET /listeners", "print listener info (format=json)", s.listeners)
 	s.handle("GET /certs", "print certs on machine", s.certs)

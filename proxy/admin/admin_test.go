@@ -211,3 +211,11 @@ func TestRuntime(t *testing.T) {
 		t.Errorf("without settings: %d %s", code, body)
 	}
 }
+
+// Whoever waits finds out what for.
+func TestInitDump(t *testing.T) {
+	ask := server(t, Config{})
+	if code, text := ask("GET", "/init_dump"); code != 200 || !strings.Contains(text, `"unready_targets_dumps": []`) {
+		t.Errorf("got %d %s", code, text)
+	}
+}

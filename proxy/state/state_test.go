@@ -251,3 +251,19 @@ func TestSourcesKeepTheirNames(t *testing.T) {
 		t.Errorf("the second source is still asked for %v", got)
 	}
 }
+
+// What is not in force says what it waits for.
+func TestWaiting(t *testing.T) {
+	s, _ := newState(t)
+	noError(t, update(t, s, ads.ClusterType, edsCluster(t, "a", "")))
+	noError(t, update(t, s, ads.ListenerType, tlsListener(t, "kubernetes://shop")))
+	want := []Waiting{{"cluster a", []string{"endpoints a"}}, {"listener web", []string{"secret kubernetes://shop", "routes 80"}}}
+	if diff := cmp.Diff(s.Waiting(), want); diff != "" {
+		t.Error(diff)
+	}
+	noError(t, update(t, s, ads.EndpointType, assignment(t, "a", "10.0.0.1")))
+	noError(t, update(t, s, ads.RouteType, routes(t, "80", "a")))
+	if diff := cmp.Diff(s.Waiting(), []Waiting{{"listener web", []string{"secret kubernetes://shop"}}}); diff != "" {
+		t.Error(diff)
+	}
+}

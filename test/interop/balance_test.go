@@ -222,6 +222,7 @@ static_resources:
 
 // As many requests at once have a connection as with Envoy; the others wait.
 func TestConnectionLimitsAsEnvoy(t *testing.T) {
+	t.Parallel() // it mostly waits
 	envoyBinary(t)
 	ports := newNumbered(t, 2)
 	one, two := "endpoints: ["+group("", ports.at(0))+"]", "endpoints: ["+group("", ports.at(0), ports.at(1))+"]"

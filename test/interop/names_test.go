@@ -125,6 +125,7 @@ func endpointNamed(name, port string) string {
 
 // What becomes of a cluster whose name changes is what becomes of Envoy's.
 func TestNamesChangeAsWithEnvoy(t *testing.T) {
+	t.Parallel() // it mostly waits
 	envoyBinary(t)
 	ports, server := newNumbered(t, 1), newNames(t)
 	var all []balance

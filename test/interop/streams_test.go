@@ -41,6 +41,7 @@ func streamListeners(addresses []string, port string, fields []string) string {
 // Byte streams outlast the health of their endpoint, or end with it, as they do with
 // Envoy.
 func TestStreamsEndAsWithEnvoy(t *testing.T) {
+	t.Parallel() // it mostly waits
 	binary := envoyBinary(t)
 	var ill atomic.Bool
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
