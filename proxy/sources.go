@@ -36,7 +36,8 @@ type asked struct{ source, typeURL string }
 
 type supplier struct {
 	*ads.Client
-	stop context.CancelFunc // nil before it runs
+	named bool               // it is only asked for resources by name
+	stop  context.CancelFunc // nil before it runs
 }
 
 func (p *Proxy) newSources() *sources {
@@ -110,7 +111,7 @@ func (s *sources) want(source, typeURL string, names []string) {
 	defer s.mu.Unlock()
 	key := asked{source, typeURL}
 	c := s.clients[key]
-	if len(names) == 0 && !wildcard(typeURL) {
+	if len(names) == 0 && (!wildcard(typeURL) || c != nil && c.named) {
 		if c != nil && c.stop != nil {
 			c.stop()
 		}
@@ -118,7 +119,7 @@ func (s *sources) want(source, typeURL string, names []string) {
 		return
 	}
 	if c == nil {
-		c = &supplier{Client: s.make(s.located[source], source, typeURL)}
+		c = &supplier{Client: s.make(s.located[source], source, typeURL), named: len(names) > 0}
 		s.clients[key] = c
 		if s.run != nil {
 			s.run(c)

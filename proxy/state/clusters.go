@@ -63,15 +63,18 @@ func (s *State) updateClusters(u ads.Update) error {
 			continue
 		}
 		kept[m.GetName()] = true
-		failed = append(failed, s.setCluster(m.GetName(), newRaw(r), m))
+		from := newRaw(r)
+		from.source = u.Source
+		failed = append(failed, s.setCluster(m.GetName(), from, m))
 	}
 	for _, name := range u.Removed {
-		s.removeCluster(name)
+		s.removeCluster(u.Source, name)
 	}
+	s.refused(u.Source, u.Removed)
 	if u.Full {
 		for name := range s.clusters {
 			if !kept[name] {
-				s.removeCluster(name)
+				s.removeCluster(u.Source, name)
 			}
 		}
 	}
@@ -240,9 +243,10 @@ func (s *State) resolve(e *clusterEntry) {
 	s.running.Go(func() { _ = live.Run(ctx) }) // it only returns ctx's error
 }
 
-func (s *State) removeCluster(name string) {
+// removeCluster takes a cluster away that a source has given.
+func (s *State) removeCluster(source, name string) {
 	e := s.clusters[name]
-	if e == nil || e.raw.static {
+	if e == nil || e.raw.static || e.raw.source != source {
 		return
 	}
 	delete(s.clusters, name)

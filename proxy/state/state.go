@@ -110,6 +110,7 @@ type State struct {
 	files      map[ads.Ref]*tlsv3.Secret  // secrets that name files
 	watch      *watch.Watch               // of these files; nil before the first one
 	absent     map[ads.Ref]bool           // secrets that whoever was asked does not have
+	demanded   map[ads.Ref]bool           // clusters that requests have asked for
 	asked      map[string]map[string]bool // sources that have been asked, by type URL
 	serving    bool                       // listeners may be put in force
 	background context.Context            // Run's; nil before
@@ -118,6 +119,7 @@ type State struct {
 
 // raw is a resource as it came.
 type raw struct {
+	source  string // who gave it; only clusters have more than one
 	body    *anypb.Any
 	version string
 	updated time.Time
@@ -135,7 +137,7 @@ func New(c Config) *State {
 	s := &State{
 		config: c, secrets: credential.NewStore(),
 		handles: map[string]*cluster.Handle{}, clusters: map[string]*clusterEntry{}, services: map[ads.Ref]map[*clusterEntry]bool{}, endpoints: map[ads.Ref]*raw{},
-		listeners: map[string]*listenerEntry{}, routes: map[ads.Ref]*raw{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{}, asked: map[string]map[string]bool{},
+		listeners: map[string]*listenerEntry{}, routes: map[ads.Ref]*raw{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{}, demanded: map[ads.Ref]bool{}, asked: map[string]map[string]bool{},
 	}
 	if c.Locate != nil {
 		s.secrets.Locate = func(name string, at *corev3.ConfigSource) (string, error) {
@@ -146,7 +148,7 @@ func New(c Config) *State {
 		}
 	}
 	s.compiler = &compile.Compiler{
-		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, NodeMetadata: c.NodeMetadata, Service: c.Service, Telemetry: c.Telemetry, Locate: c.Locate, Failing: c.Failing, Overload: c.Overload, Runtime: c.Runtime, Log: c.Log,
+		Secrets: s.secrets, Handle: s.handle, Lookup: s.lookup, Self: c.Self, NodeID: c.NodeID, NodeMetadata: c.NodeMetadata, Service: c.Service, Telemetry: c.Telemetry, Locate: c.Locate, Demand: s.demand, Failing: c.Failing, Overload: c.Overload, Runtime: c.Runtime, Log: c.Log,
 	}
 	if c.LocalCluster != "" {
 		s.config.Clusters.Near = &cluster.Near{Proxies: s.handle(c.LocalCluster), Locality: c.Locality}

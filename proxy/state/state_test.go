@@ -267,3 +267,39 @@ func TestWaiting(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// Clusters that requests ask for are asked of their source by name, beside all others
+// where that is the control plane; one that is refused is asked for again by the next
+// request.
+func TestDemand(t *testing.T) {
+	s, r := newState(t)
+	for _, step := range []struct {
+		source, name string
+		key          string
+		want         []string
+	}{
+		{"", "b", ads.ClusterType, []string{"*", "b"}},
+		{"", "a", ads.ClusterType, []string{"*", "a", "b"}},
+		{"there", "a", "there " + ads.ClusterType, []string{"a"}},
+	} {
+		if h := s.demand(step.source, step.name); h == nil || h != s.handle(step.name) {
+			t.Errorf("%s: got handle %v", step.name, h)
+		}
+		if diff := cmp.Diff(r.wanted[step.key], step.want); diff != "" {
+			t.Errorf("%s of %q: %s", step.name, step.source, diff)
+		}
+	}
+	decided := s.handle("a").Decided()
+	noError(t, s.Update(ads.Update{Source: "there", Type: ads.ClusterType, Removed: []string{"a"}}))
+	<-decided
+	if got := r.wanted["there "+ads.ClusterType]; len(got) != 0 {
+		t.Errorf("still asked for %v", got)
+	}
+	s.demand("there", "a")
+	if diff := cmp.Diff(r.wanted["there "+ads.ClusterType], []string{"a"}); diff != "" {
+		t.Error("asked again:", diff)
+	}
+	if s.demand("", "*") != nil {
+		t.Error("everything is asked for by a request")
+	}
+}

@@ -26,7 +26,11 @@ func (w *Waiting) On(i Interrupter) bool {
 }
 
 // Pause waits for d. It reports false when the request is abandoned before.
-func (w *Waiting) Pause(d time.Duration) bool {
+func (w *Waiting) Pause(d time.Duration) bool { return w.Until(nil, d) }
+
+// Until waits until done is closed, for d at most. It reports false when the request is
+// abandoned before.
+func (w *Waiting) Until(done <-chan struct{}, d time.Duration) bool {
 	woken := make(sleeper, 1)
 	if !w.On(woken) {
 		w.Off()
@@ -37,6 +41,8 @@ func (w *Waiting) Pause(d time.Duration) bool {
 	defer late.Stop()
 	select {
 	case <-late.C:
+		return true
+	case <-done:
 		return true
 	case <-woken:
 		return false

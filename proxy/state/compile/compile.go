@@ -47,6 +47,8 @@ type Compiler struct {
 	Failing func() bool
 	// Overload says what is left out under pressure; nil is nothing.
 	Overload *overload.Manager
+	// Demand asks a source for a cluster that a request goes to; nil is nobody.
+	Demand func(source, name string) *cluster.Handle
 	// Runtime has the settings that are named by a key; nil has none.
 	Runtime *runtime.Runtime
 	// Telemetry makes observers of access logs and metrics.

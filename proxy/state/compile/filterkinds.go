@@ -44,6 +44,7 @@ var filterKinds = map[protoreflect.FullName]func(c *Compiler, m proto.Message, i
 	"envoy.extensions.filters.http.grpc_web.v3.GrpcWeb":                 kind(grpcWebFilter[*grpcwebv3.GrpcWeb]),
 	"envoy.extensions.filters.http.header_mutation.v3.HeaderMutation":   kind(mutationFilter),
 	"envoy.extensions.filters.http.header_to_metadata.v3.Config":        kind(toMetadataFilter),
+	"envoy.extensions.filters.http.on_demand.v3.OnDemand":               kind(onDemandFilter),
 	"envoy.extensions.filters.http.set_filter_state.v3.Config":          kind(setStateFilter),
 	"envoy.extensions.filters.http.set_metadata.v3.Config":              kind(setMetadataFilter),
 	"envoy.extensions.filters.http.stateful_session.v3.StatefulSession": kind(sessionFilter),

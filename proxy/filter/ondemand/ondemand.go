@@ -1,0 +1,57 @@
+// Package ondemand holds requests back whose cluster is not there, while somebody is
+// asked for it.
+package ondemand
+
+import (
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Filter asks for clusters that a route goes to.
+type Filter struct {
+	Forward *route.Forward
+	// Ask asks for a cluster by its name and gives its handle; nil when there is no
+	// place for another one.
+	Ask     func(name string) *cluster.Handle
+	Timeout time.Duration
+}
+
+// Handle implements [stream.Filter]. A cluster that does not come leaves the answer to
+// the router.
+func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
+	if name := f.Forward.ClusterHeader; name != "" {
+		if wanted := req.Header.Get(name); wanted != "" && !there(f.Forward.Lookup(wanted)) {
+			f.wait(req, wanted, f.Timeout)
+		}
+		return next.Handle(req)
+	}
+	end := time.Time{}
+	for i := range f.Forward.Clusters {
+		h := f.Forward.Clusters[i].Cluster
+		if there(h) {
+			continue
+		}
+		if end.IsZero() {
+			end = time.Now().Add(f.Timeout)
+		}
+		f.wait(req, h.Name(), time.Until(end))
+	}
+	return next.Handle(req)
+}
+
+func there(h *cluster.Handle) bool { return h != nil && h.Load() != nil }
+
+// wait waits until a cluster is there, it is known that there is none, or the time or
+// the request is over.
+func (f *Filter) wait(req *stream.Request, name string, limit time.Duration) {
+	h := f.Ask(name)
+	if h == nil {
+		return
+	}
+	req.Waiting.Until(h.Decided(), limit)
+}
+
+var _ stream.Filter = (*Filter)(nil)

@@ -1,0 +1,68 @@
+package ondemand
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// A request waits until its cluster is there, until it is known that there is none,
+// until its time is over or until it is given up; no longer.
+func TestWait(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		after  func(h *cluster.Handle, req *stream.Request)
+		header bool
+		took   time.Duration
+	}{
+		{"it comes", func(h *cluster.Handle, _ *stream.Request) { h.Store(cluster.New(&cluster.Config{}, cluster.Deps{})) }, false, time.Second},
+		{"it comes, named by the request", func(h *cluster.Handle, _ *stream.Request) {
+			h.Store(cluster.New(&cluster.Config{}, cluster.Deps{}))
+		}, true, time.Second},
+		{"there is none", func(h *cluster.Handle, _ *stream.Request) { h.Decide() }, false, time.Second},
+		{"nothing is heard", func(*cluster.Handle, *stream.Request) {}, false, 3 * time.Second},
+		{"the client leaves", func(_ *cluster.Handle, req *stream.Request) { req.Waiting.Abandon(stream.DownstreamTermination) }, false, time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := cluster.NewHandle("far")
+				req := &stream.Request{}
+				f := &Filter{Forward: &route.Forward{Clusters: []route.Weighted{{Cluster: h}}}, Timeout: 3 * time.Second, Ask: func(name string) *cluster.Handle {
+					if name != "far" {
+						t.Errorf("asked for %s", name)
+					}
+					time.AfterFunc(time.Second, func() { tc.after(h, req) })
+					return h
+				}}
+				if tc.header {
+					f.Forward = &route.Forward{ClusterHeader: "x-cluster", Lookup: func(string) *cluster.Handle { return nil }}
+					req.Header.Set("x-cluster", "far")
+				}
+				start, answered := time.Now(), false
+				_, _ = f.Handle(req, next(func() { answered = true }))
+				if took := time.Since(start); took != tc.took || !answered {
+					t.Errorf("went on after %v, %v; want %v", took, answered, tc.took)
+				}
+			})
+		})
+	}
+	// One that is there, or that nobody may ask for, is not waited for.
+	there := cluster.NewHandle("near")
+	there.Store(cluster.New(&cluster.Config{}, cluster.Deps{}))
+	for _, h := range []*cluster.Handle{there, cluster.NewHandle("far")} {
+		f := &Filter{Forward: &route.Forward{Clusters: []route.Weighted{{Cluster: h}}}, Timeout: time.Hour, Ask: func(string) *cluster.Handle { return nil }}
+		_, _ = f.Handle(&stream.Request{}, next(func() {}))
+	}
+}
+
+// next is what stands behind the filter.
+type next func()
+
+func (n next) Handle(*stream.Request) (*stream.Response, error) {
+	n()
+	return nil, nil
+}

@@ -1,0 +1,163 @@
+package interop
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	clusterservice "github.com/envoyproxy/go-control-plane/envoy/service/cluster/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/server/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/lateenmesh/lateen/proxy"
+	"github.com/lateenmesh/lateen/proxy/bootstrap"
+)
+
+// A cluster that nobody has heard of is asked for by the request that goes there, which
+// waits for it; one that there is not is answered for. Envoy does the same.
+func TestClustersOnDemand(t *testing.T) {
+	t.Run("ours", func(t *testing.T) {
+		demandClusters(t, func(file string) {
+			config, err := bootstrap.Load(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond})
+		})
+	})
+	t.Run("Envoy", func(t *testing.T) {
+		binary := envoyBinary(t)
+		demandClusters(t, func(file string) { runEnvoy(t, binary, file) }, firstOnly)
+	})
+}
+
+// firstOnly leaves out what comes after the first cluster: with this server Envoy 1.39
+// hears of no second one.
+const firstOnly = true
+
+func demandClusters(t *testing.T, start func(file string), first ...bool) {
+	one, two := newBackend(t, "one"), newBackend(t, "two")
+	clusters := cache.NewLinearCache(resource.ClusterType)
+	tell := func(name string, b *backend) {
+		t.Helper()
+		var port uint32
+		fmt.Sscan(b.port, &port)
+		err := clusters.UpdateResource(name, &clusterv3.Cluster{
+			Name: name, ConnectTimeout: durationpb.New(time.Second), ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+			LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
+				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socket("127.0.0.1", port)}}}}}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	tell("one", one)
+	tell("fixed", two)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	g := grpc.NewServer()
+	clusterservice.RegisterClusterDiscoveryServiceServer(g, server.NewServer(ctx, clusters, nil))
+	go func() { _ = g.Serve(l) }() // ends with Stop
+	t.Cleanup(func() { cancel(); g.Stop() })
+
+	address := freeAddress(t)
+	_, port, _ := net.SplitHostPort(address)
+	_, xds, _ := net.SplitHostPort(l.Addr().String())
+	file := filepath.Join(t.TempDir(), "envoy.yaml")
+	if err := os.WriteFile(file, []byte(fmt.Sprintf(`
+node: {id: me, cluster: us}
+static_resources:
+  listeners:
+  - name: web
+    address: {socket_address: {address: 127.0.0.1, port_value: %s}}
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: web
+          http_filters:
+          - name: on_demand
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.OnDemand
+              odcds:
+                timeout: 1s
+                source: {resource_api_version: V3, api_config_source: {api_type: DELTA_GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: xds}}]}}
+          - {name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+          route_config:
+            validate_clusters: false
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - {match: {prefix: /fixed}, route: {cluster: fixed}}
+              - {match: {prefix: /never}, route: {cluster: one, prefix_rewrite: /}, typed_per_filter_config: {on_demand: {"@type": type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.PerRouteConfig}}}
+              - {match: {prefix: /}, route: {cluster_header: x-cluster}}
+  clusters:
+  - name: xds
+    type: STATIC
+    connect_timeout: 1s
+    load_assignment: {cluster_name: xds, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]}
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {"@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {http2_protocol_options: {}}}
+`, port, xds)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(file)
+	waitFor(t, address)
+	asked := func(path, cluster, want string) {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodGet, "http://"+address+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cluster != "" {
+			req.Header.Set("x-cluster", cluster)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		_, _ = io.Copy(io.Discard, resp.Body)
+		if got := fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("x-backend")); got != want {
+			t.Errorf("%s, cluster %q: got %s, want %s", path, cluster, got, want)
+		}
+	}
+	asked("/never", "", "503 ")
+	asked("/", "one", "200 one")
+	asked("/", "other", "503 ")
+	asked("/", "", "503 ")
+	if len(first) > 0 {
+		return
+	}
+	asked("/fixed", "", "200 two")
+	tell("other", two)
+	asked("/", "other", "200 two")
+	tell("one", two)
+	eventually(t, func() error {
+		resp, err := http.Get("http://" + address + "/never")
+		if err != nil {
+			return err
+		}
+		resp.Body.Close()
+		if got := resp.Header.Get("x-backend"); got != "two" {
+			return fmt.Errorf("answered by %s", got)
+		}
+		return nil
+	})
+}
