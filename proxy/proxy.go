@@ -152,7 +152,7 @@ func New(c Config) (*Proxy, error) {
 	}
 	p.admin = admin.New(admin.Config{
 		State: p.state, Listeners: p.listeners, Control: p.Control, Metrics: p.telemetry.WritePrometheus, Node: node, Bootstrap: c.Bootstrap.Source,
-		Version: c.Version, Ready: p.Ready, Drain: p.Drain, Quit: c.Quit, Level: c.Level, Include: c.Include, Overload: pressure, Runtime: p.runtime,
+		Version: c.Version, Ready: p.Ready, Drain: p.Drain, Quit: c.Quit, Level: c.Level, Include: c.Include, Overload: pressure, Runtime: p.runtime, Statistics: p.telemetry.Statistics,
 	})
 	return p, nil
 }

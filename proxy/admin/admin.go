@@ -44,6 +44,9 @@ type Config struct {
 	Drain     func(inboundOnly bool)
 	// Include says which statistics are kept, by Envoy's name; nil is all.
 	Include func(name string) bool
+	// Statistics calls f with further statistics, by Envoy's name and as a Prometheus
+	// metric; may be nil.
+	Statistics func(f func(name, family, labels string, gauge bool, value int64))
 	// Runtime has the settings that change while the proxy runs.
 	Runtime *runtime.Runtime
 	// Overload tells of pressure; nil where nothing is watched.

@@ -99,7 +99,27 @@ func (s *Server) everything() []sample {
 		plain(name+".scale_percent", true, percent)
 	})
 	s.runtimeSamples(plain)
+	if s.config.Statistics != nil {
+		s.config.Statistics(func(name, family, labels string, gauge bool, v int64) {
+			out = append(out, sample{name, family, labels, gauge, v})
+		})
+	}
 	return append(append(out, s.clusterSamples()...), s.listenerSamples()...)
+}
+
+// wellOf counts a cluster's endpoints that are well, and those that are degraded.
+func wellOf(c *cluster.Cluster) (healthy, degraded int64) {
+	now := time.Now()
+	for _, h := range c.Hosts() {
+		switch {
+		case !h.Usable(now):
+		case h.Degraded():
+			degraded++
+		default:
+			healthy++
+		}
+	}
+	return healthy, degraded
 }
 
 func (s *Server) clusterSamples() []sample {
@@ -111,6 +131,7 @@ func (s *Server) clusterSamples() []sample {
 			out = append(out, sample{"cluster." + name + "." + stat, "envoy_cluster_" + stat, label, gauge, v})
 		}
 		st := &c.Stats
+		healthy, degraded := wellOf(c)
 		for _, each := range []struct {
 			name  string
 			gauge bool
@@ -129,6 +150,8 @@ func (s *Server) clusterSamples() []sample {
 			{"upstream_rq_1xx", false, st.Rq1xx.Load()}, {"upstream_rq_2xx", false, st.Rq2xx.Load()}, {"upstream_rq_3xx", false, st.Rq3xx.Load()},
 			{"upstream_rq_4xx", false, st.Rq4xx.Load()}, {"upstream_rq_5xx", false, st.Rq5xx.Load()},
 			{"outlier_detection.ejections_active", true, int64(c.Ejected(time.Now()))}, {"outlier_detection.ejections_enforced_total", false, st.EjectionsTotal.Load()}, {"outlier_detection.ejections_overflow", false, st.EjectionsOverflow.Load()},
+			{"upstream_rq_completed", false, st.Rq1xx.Load() + st.Rq2xx.Load() + st.Rq3xx.Load() + st.Rq4xx.Load() + st.Rq5xx.Load()}, {"membership_healthy", true, healthy}, {"membership_degraded", true, degraded},
+			{"upstream_cx_destroy", false, max(0, st.CxTotal.Load()-st.CxActive.Load())},
 			{"membership_total", true, st.MembershipTotal.Load()}, {"update_success", false, st.UpdateSuccess.Load()},
 		} {
 			add(each.name, each.gauge, each.value)

@@ -143,6 +143,9 @@ type Info struct {
 	// Hops are the redirects that were followed for the request.
 	Hops []Hop
 
+	// Begun is true when the request's beginning has been counted.
+	Begun bool
+
 	// HealthCheck is true for a request that only asks whether the proxy is well.
 	HealthCheck bool
 

@@ -31,6 +31,8 @@ type Telemetry struct {
 	mu    sync.Mutex
 	sinks map[string]*sink // guarded by mu
 	book  book
+
+	managers managers
 }
 
 // New makes a proxy's telemetry. It starts nothing: [Telemetry.Run] writes logs.

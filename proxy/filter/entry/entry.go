@@ -64,6 +64,8 @@ type Config struct {
 	RefuseUnderscores, DropUnderscores bool
 	// Overloaded reports whether a request is not to be taken; nil is never.
 	Overloaded func() bool
+	// Began is told of each request; may be nil.
+	Began func(*stream.Request)
 	// Tracer makes requests' spans; nil when requests are not traced.
 	Tracer Tracer
 	// Followed is told of a request whose redirect was followed here, before it begins
@@ -111,6 +113,9 @@ func (h *Handler) Table() *route.Table { return h.config.Table.Load() }
 
 // Handle implements [stream.Handler].
 func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
+	if h.config.Began != nil {
+		h.config.Began(req)
+	}
 	if h.config.Overloaded != nil && h.config.Overloaded() {
 		return nil, h.refused(req, nil, overloaded)
 	}
@@ -153,6 +158,9 @@ func (h *Handler) followed(req *stream.Request, resp *stream.Response) {
 	}
 	info.Again()
 	req.ALPN = nil
+	if h.config.Began != nil {
+		h.config.Began(req)
+	}
 }
 
 // route lets a route answer a request that has been admitted.

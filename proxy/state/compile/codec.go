@@ -12,6 +12,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/http2"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/stream"
+	"github.com/lateenmesh/lateen/proxy/telemetry"
 )
 
 // codec serves connections in the protocol that their client speaks: what the
@@ -21,10 +22,14 @@ type codec struct {
 	http2 *http2.Server
 	// only is true when nothing but HTTP/2 is spoken.
 	only bool
+	// counters count the connections.
+	counters *telemetry.Manager
 }
 
 // Serve implements [listener.Handler].
 func (c *codec) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{}) {
+	c.counters.Connected()
+	defer c.counters.Disconnected()
 	if c.only || facts.TLS != nil && http2.Negotiated(facts.TLS.ALPN) {
 		c.http2.Serve(conn, facts, drain)
 		return
@@ -34,10 +39,10 @@ func (c *codec) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{}) 
 
 // newCodec compiles the protocols of a connection manager. last reports whether
 // connections are to end with their request; it may be nil.
-func newCodec(m *hcmv3.HttpConnectionManager, handler stream.Handler, observer stream.Observer, last func() bool) (listener.Handler, error) {
+func newCodec(m *hcmv3.HttpConnectionManager, handler stream.Handler, observer stream.Observer, counters *telemetry.Manager, last func() bool) (listener.Handler, error) {
 	first, second := codecConfigs(m)
 	first.Last, second.Last = last, last
-	c := &codec{http2: http2.NewServer(second, handler, observer)}
+	c := &codec{counters: counters, http2: http2.NewServer(second, handler, observer)}
 	switch t := m.GetCodecType(); t {
 	case hcmv3.HttpConnectionManager_AUTO:
 		first.HTTP2 = c.http2.ServeFrom

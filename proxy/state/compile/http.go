@@ -60,14 +60,17 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	if err != nil {
 		return nil, fieldcheck.At("tracing", err)
 	}
+	counters := c.Telemetry.Manager(strings.TrimSuffix(m.GetStatPrefix(), ";"))
+	config.Began = counters.Began
+	all := stream.Observers{counters}
+	if observer != nil {
+		all = append(all, observer)
+	}
 	if tracer != nil {
 		config.Tracer = tracer
-		if observer == nil {
-			observer = tracer
-		} else {
-			observer = stream.Observers{observer, tracer}
-		}
+		all = append(all, tracer)
 	}
+	observer = all
 	asks := func(a overload.Action) func() bool {
 		if c.Overload == nil || out.Config.Exempt {
 			return nil
@@ -92,7 +95,7 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 		return nil, fieldcheck.Refuse("", "has no routes: write rds or route_config")
 	}
 	out.Managers = append(out.Managers, manager)
-	return newCodec(m, manager.Entry, observer, asks(overload.StopKeepalive))
+	return newCodec(m, manager.Entry, observer, counters, asks(overload.StopKeepalive))
 }
 
 var serverHeaders = map[hcmv3.HttpConnectionManager_ServerHeaderTransformation]entry.ServerHeader{

@@ -1,0 +1,131 @@
+package telemetry
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Manager counts what a connection manager does, under Envoy's names. Managers with
+// one prefix count together.
+type Manager struct {
+	stream.RequestsOnly
+
+	connections, open          atomic.Int64
+	begun, begun2, ended       atomic.Int64 // requests that were counted by Began, and of them by Request
+	completed                  atomic.Int64
+	class                      [6]atomic.Int64 // by the first digit of the status
+	received, sent             atomic.Int64    // bytes
+	noRoute, noCluster, direct atomic.Int64
+	aborts, delays, tooLong    atomic.Int64
+}
+
+// managers are those of all listeners, by their prefix.
+type managers struct {
+	mu  sync.Mutex
+	all map[string]*Manager
+}
+
+// Manager gives the counters of a prefix.
+func (t *Telemetry) Manager(prefix string) *Manager {
+	t.managers.mu.Lock()
+	defer t.managers.mu.Unlock()
+	m := t.managers.all[prefix]
+	if m == nil {
+		if t.managers.all == nil {
+			t.managers.all = map[string]*Manager{}
+		}
+		m = &Manager{}
+		t.managers.all[prefix] = m
+	}
+	return m
+}
+
+// Connected counts a connection.
+func (m *Manager) Connected() {
+	m.connections.Add(1)
+	m.open.Add(1)
+}
+
+// Disconnected counts the end of a connection.
+func (m *Manager) Disconnected() { m.open.Add(-1) }
+
+// Began counts a request.
+func (m *Manager) Began(req *stream.Request) {
+	m.begun.Add(1)
+	if req.Protocol == stream.HTTP2 {
+		m.begun2.Add(1)
+	}
+	req.Info.Begun = true
+}
+
+// Request implements [stream.Observer].
+func (m *Manager) Request(req *stream.Request, _ *stream.Response) {
+	i := req.Info
+	if i.Begun {
+		m.ended.Add(1)
+	}
+	if class := i.Status / 100; class > 0 && class < len(m.class) {
+		m.completed.Add(1)
+		m.class[class].Add(1)
+	}
+	m.received.Add(i.HeadReceived + i.BytesReceived)
+	m.sent.Add(i.HeadSent + i.BytesSent)
+	if i.Details == "direct_response" {
+		m.direct.Add(1)
+	}
+	if i.Flags == 0 {
+		return
+	}
+	for _, each := range [...]struct {
+		flag    stream.Flags
+		counter *atomic.Int64
+	}{
+		{stream.NoRoute, &m.noRoute}, {stream.NoCluster, &m.noCluster}, {stream.FaultInjected, &m.aborts}, {stream.Delayed, &m.delays}, {stream.DurationTimeout, &m.tooLong},
+	} {
+		if i.Flags&each.flag != 0 {
+			each.counter.Add(1)
+		}
+	}
+}
+
+// Statistics calls f with what connection managers have counted: each value by Envoy's
+// name, and by the name and the labels of a Prometheus metric.
+func (t *Telemetry) Statistics(f func(name, family, labels string, gauge bool, value int64)) {
+	t.managers.mu.Lock()
+	defer t.managers.mu.Unlock()
+	for _, prefix := range slices.Sorted(maps.Keys(t.managers.all)) {
+		m := t.managers.all[prefix]
+		labels := "http_conn_manager_prefix=" + strconv.Quote(prefix)
+		tell := func(name string, gauge bool, value int64) {
+			f("http."+prefix+"."+name, "envoy_http_"+name, labels, gauge, value)
+		}
+		begun, begun2, ended := m.begun.Load(), m.begun2.Load(), m.ended.Load()
+		tell("downstream_cx_total", false, m.connections.Load())
+		tell("downstream_cx_active", true, m.open.Load())
+		tell("downstream_cx_destroy", false, m.connections.Load()-m.open.Load())
+		tell("downstream_cx_rx_bytes_total", false, m.received.Load())
+		tell("downstream_cx_tx_bytes_total", false, m.sent.Load())
+		tell("downstream_rq_total", false, begun)
+		tell("downstream_rq_http1_total", false, begun-begun2)
+		tell("downstream_rq_http2_total", false, begun2)
+		tell("downstream_rq_active", true, max(0, begun-ended))
+		tell("downstream_rq_completed", false, m.completed.Load())
+		tell("downstream_rq_max_duration_reached", false, m.tooLong.Load())
+		tell("no_route", false, m.noRoute.Load())
+		tell("no_cluster", false, m.noCluster.Load())
+		tell("rq_direct_response", false, m.direct.Load())
+		f("http."+prefix+".fault.aborts_injected", "envoy_http_fault_aborts_injected", labels, false, m.aborts.Load())
+		f("http."+prefix+".fault.delays_injected", "envoy_http_fault_delays_injected", labels, false, m.delays.Load())
+		for class := 1; class < len(m.class); class++ {
+			digit := strconv.Itoa(class)
+			f("http."+prefix+".downstream_rq_"+digit+"xx", "envoy_http_downstream_rq_xx", labels+`,response_code_class="`+digit+`xx"`, false, m.class[class].Load())
+		}
+	}
+}
+
+var _ stream.Observer = (*Manager)(nil)

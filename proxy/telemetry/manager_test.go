@@ -1,0 +1,57 @@
+package telemetry
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
+
+// Requests and connections of managers with one prefix are counted together, each under
+// the names of what it was.
+func TestManager(t *testing.T) {
+	tel := New(Config{})
+	for _, r := range []struct {
+		protocol stream.Protocol
+		info     stream.Info
+		begun    bool
+	}{
+		{stream.HTTP11, stream.Info{Status: 200, HeadReceived: 10, BytesReceived: 1, HeadSent: 20, BytesSent: 2}, true},
+		{stream.HTTP2, stream.Info{Status: 503, Flags: stream.NoCluster}, true},
+		{stream.HTTP11, stream.Info{Status: 404, Flags: stream.NoRoute}, true},
+		{stream.HTTP11, stream.Info{Status: 418, Flags: stream.FaultInjected | stream.Delayed}, true},
+		{stream.HTTP11, stream.Info{Status: 301, Details: "direct_response"}, true},
+		{stream.HTTP11, stream.Info{Status: 504, Flags: stream.DurationTimeout}, true},
+		{stream.HTTP11, stream.Info{Status: 400}, false}, // what cannot be read never begins
+		{stream.HTTP11, stream.Info{}, true},             // nobody was answered
+	} {
+		m := tel.Manager("web")
+		m.Connected()
+		req := &stream.Request{Protocol: r.protocol, Info: &stream.Info{}}
+		if r.begun {
+			m.Began(req)
+		}
+		r.info.Begun = req.Info.Begun
+		req.Info = &r.info
+		m.Request(req, nil)
+		m.Disconnected()
+	}
+	tel.Manager("web").Began(&stream.Request{Info: &stream.Info{}})
+	got := map[string]int64{}
+	tel.Statistics(func(name, family, labels string, gauge bool, value int64) {
+		got[name] = value
+		if name == "http.web.downstream_rq_5xx" && (family != "envoy_http_downstream_rq_xx" || labels != `http_conn_manager_prefix="web",response_code_class="5xx"` || gauge) {
+			t.Errorf("%s is %s{%s}", name, family, labels)
+		}
+	})
+	want := map[string]int64{
+		"http.web.downstream_cx_total": 8, "http.web.downstream_cx_active": 0, "http.web.downstream_cx_destroy": 8, "http.web.downstream_cx_rx_bytes_total": 11, "http.web.downstream_cx_tx_bytes_total": 22,
+		"http.web.downstream_rq_total": 8, "http.web.downstream_rq_http1_total": 7, "http.web.downstream_rq_http2_total": 1, "http.web.downstream_rq_active": 1, "http.web.downstream_rq_completed": 7,
+		"http.web.downstream_rq_1xx": 0, "http.web.downstream_rq_2xx": 1, "http.web.downstream_rq_3xx": 1, "http.web.downstream_rq_4xx": 3, "http.web.downstream_rq_5xx": 2,
+		"http.web.downstream_rq_max_duration_reached": 1, "http.web.no_route": 1, "http.web.no_cluster": 1, "http.web.rq_direct_response": 1, "http.web.fault.aborts_injected": 1, "http.web.fault.delays_injected": 1,
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Error(diff)
+	}
+}
