@@ -26,8 +26,29 @@ type Manager struct {
 
 // managers are those of all listeners, by their prefix.
 type managers struct {
-	mu  sync.Mutex
-	all map[string]*Manager
+	mu       sync.Mutex
+	all      map[string]*Manager
+	counters map[string]*counter // of filters, by name
+}
+
+type counter struct {
+	stream.Counter
+	family, labels string
+}
+
+// Counter gives the counter of a name, which Prometheus knows as a family with labels.
+func (t *Telemetry) Counter(name, family, labels string) *stream.Counter {
+	t.managers.mu.Lock()
+	defer t.managers.mu.Unlock()
+	c := t.managers.counters[name]
+	if c == nil {
+		if t.managers.counters == nil {
+			t.managers.counters = map[string]*counter{}
+		}
+		c = &counter{family: family, labels: labels}
+		t.managers.counters[name] = c
+	}
+	return &c.Counter
 }
 
 // Manager gives the counters of a prefix.
@@ -98,6 +119,10 @@ func (m *Manager) Request(req *stream.Request, _ *stream.Response) {
 func (t *Telemetry) Statistics(f func(name, family, labels string, gauge bool, value int64)) {
 	t.managers.mu.Lock()
 	defer t.managers.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(t.managers.counters)) {
+		c := t.managers.counters[name]
+		f(name, c.family, c.labels, false, c.Value())
+	}
 	for _, prefix := range slices.Sorted(maps.Keys(t.managers.all)) {
 		m := t.managers.all[prefix]
 		labels := "http_conn_manager_prefix=" + strconv.Quote(prefix)

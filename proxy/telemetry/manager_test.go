@@ -55,3 +55,19 @@ func TestManager(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// Filters' counters are told beside, one for each name.
+func TestCounters(t *testing.T) {
+	tel := New(Config{})
+	for range 2 {
+		tel.Counter("http.web.rbac.denied", "envoy_http_rbac_denied", `http_conn_manager_prefix="web"`).Count()
+	}
+	(*stream.Counter)(nil).Count() // nobody reads it
+	var got []any
+	tel.Statistics(func(name, family, labels string, gauge bool, value int64) {
+		got = append(got, name, family, labels, gauge, value)
+	})
+	if diff := cmp.Diff(got, []any{"http.web.rbac.denied", "envoy_http_rbac_denied", `http_conn_manager_prefix="web"`, false, int64(2)}); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -20,6 +20,8 @@ type Filter struct {
 	Enabled    runtime.Share
 	When       func(*stream.Metadata) bool
 	DenyOthers runtime.Flag
+	// The counters of each outcome.
+	OK, Denied, Error, LetThrough *stream.Counter
 	// FailOpen lets requests through when the service cannot be asked; Mark tells
 	// the upstream of it.
 	FailOpen, Mark bool
@@ -88,9 +90,11 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	}
 	a, err := f.Service.Check(&q)
 	if err != nil {
+		f.Error.Count()
 		if !f.FailOpen {
 			return nil, f.failed(err)
 		}
+		f.LetThrough.Count()
 		if f.Mark {
 			req.Header.Set("x-envoy-auth-failure-mode-allowed", "true")
 		}
@@ -100,11 +104,13 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 		req.Info.Metadata.Set(Namespace, key, value)
 	}
 	if !a.Allowed {
+		f.Denied.Count()
 		if f.Charge != nil && req.Info.Cluster != "" {
 			f.Charge(req.Info.Cluster, a.Status)
 		}
 		return nil, &stream.Refusal{Status: a.Status, Flags: stream.Unauthorized, Details: "ext_authz_denied", Header: a.Header, Body: a.Body}
 	}
+	f.OK.Count()
 	a.change(&req.Header)
 	if len(a.SetParams)+len(a.RemoveParams) > 0 {
 		req.Path = a.query(req.Path)

@@ -21,6 +21,8 @@ type Filter struct {
 	BypassPreflight bool
 	// Strip leaves the reason out of refusals.
 	Strip bool
+	// The counters of each outcome; Bypassed is of preflights.
+	Allowed, Denied, Bypassed *stream.Counter
 }
 
 // Rule is what requests need that match.
@@ -39,6 +41,7 @@ type Requirement interface {
 // Handle implements [stream.Filter].
 func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
 	if f.BypassPreflight && req.Method == "OPTIONS" && req.Header.Get("origin") != "" && req.Header.Get("access-control-request-method") != "" {
+		f.Bypassed.Count()
 		return next.Handle(req)
 	}
 	for i := range f.Rules {
@@ -47,11 +50,13 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 		}
 		if needs := f.Rules[i].Needs; needs != nil {
 			if err := needs.Check(req); err != nil {
+				f.Denied.Count()
 				return nil, f.refuse(req, err)
 			}
 		}
 		break
 	}
+	f.Allowed.Count()
 	return next.Handle(req)
 }
 

@@ -126,6 +126,9 @@ type Local struct {
 	Tell, RetryAfter bool
 	// Exhausted answers gRPC with RESOURCE_EXHAUSTED.
 	Exhausted bool
+	// The counters: of requests that were looked at, that were within the limit, that
+	// were over it, and that were refused.
+	Looked, OK, Limited, Refused *stream.Counter
 }
 
 // Handle implements [stream.Filter].
@@ -133,8 +136,10 @@ func (l *Local) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 	if !l.Enabled.Drawn() {
 		return next.Handle(req)
 	}
+	l.Looked.Count()
 	b, over, left, wait := l.take(req, time.Now())
 	if !over {
+		l.OK.Count()
 		resp, err := next.Handle(req)
 		if err == nil && l.Tell && b != nil {
 			for _, f := range b.tell(left, wait) {
@@ -143,12 +148,14 @@ func (l *Local) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 		}
 		return resp, err
 	}
+	l.Limited.Count()
 	if !l.Enforced.Drawn() {
 		for i := range l.Marks {
 			l.Marks[i].Apply(&req.Header, req, nil)
 		}
 		return next.Handle(req)
 	}
+	l.Refused.Count()
 	r := &stream.Refusal{Status: l.Status, Flags: stream.RateLimited, Details: "local_rate_limited", Body: "local_rate_limited"}
 	if r.Status == 0 {
 		r.Status = 429

@@ -96,6 +96,8 @@ type Filter struct {
 	Rules, Shadow *Rules
 	// Prefix and ShadowPrefix stand before the names of what is noted.
 	Prefix, ShadowPrefix string
+	// The counters of each verdict.
+	Allowed, Denied, ShadowAllowed, ShadowDenied *stream.Counter
 }
 
 // Namespace is where the filter leaves its verdicts in a request's metadata.
@@ -105,7 +107,9 @@ const Namespace = "envoy.filters.http.rbac"
 func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
 	s := Subject{req.Conn, req}
 	if f.Shadow != nil {
-		note(&req.Info.Metadata, Namespace, f.ShadowPrefix+"shadow", f.Shadow.Judge(s))
+		v := f.Shadow.Judge(s)
+		note(&req.Info.Metadata, Namespace, f.ShadowPrefix+"shadow", v)
+		v.count(f.ShadowAllowed, f.ShadowDenied)
 	}
 	if f.Rules == nil {
 		return next.Handle(req)
@@ -114,11 +118,20 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	if f.Rules.Action == Log {
 		req.Info.Metadata.Set("envoy.common", "access_log_hint", v.Policy != "")
 	}
+	v.count(f.Allowed, f.Denied)
 	if v.Allowed {
 		return next.Handle(req)
 	}
 	note(&req.Info.Metadata, Namespace, f.Prefix+"enforced", v)
 	return nil, stream.Refuse(403, v.details(), "RBAC: access denied")
+}
+
+func (v Verdict) count(allowed, denied *stream.Counter) {
+	if v.Allowed {
+		allowed.Count()
+	} else {
+		denied.Count()
+	}
 }
 
 // note leaves a verdict for the log and for later filters.

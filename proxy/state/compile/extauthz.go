@@ -53,6 +53,12 @@ func extAuthzFilter(c *Compiler, m *authzv3.ExtAuthz) (builder, error) {
 	}
 	return func(override proto.Message, on *spot) (stream.Filter, error) {
 		f := base
+		for name, counter := range map[string]**stream.Counter{"ok": &f.OK, "denied": &f.Denied, "error": &f.Error, "failure_mode_allowed": &f.LetThrough} {
+			if m.GetStatPrefix() != "" {
+				name = m.GetStatPrefix() + "." + name
+			}
+			*counter = on.count("ext_authz." + name)
+		}
 		if override == nil {
 			return &f, nil
 		}

@@ -5,9 +5,8 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 // limitFields are those of rate limits.
 var limitFields = fieldcheck.Table{
 	"envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit": {
-		Read: "status token_bucket filter_enabled filter_enforced request_headers_to_add_when_not_enforced response_headers_to_add descriptors stage enable_x_ratelimit_headers " +
+		Read: "stat_prefix status token_bucket filter_enabled filter_enforced request_headers_to_add_when_not_enforced response_headers_to_add descriptors stage enable_x_ratelimit_headers " +
 			"always_consume_default_token_bucket rate_limited_as_resource_exhausted rate_limits vh_rate_limits max_dynamic_descriptors local_cluster_rate_limit",
-		Ignored: map[string]string{"stat_prefix": "only a name in statistics"},
 	},
 	"envoy.extensions.common.ratelimit.v3.LocalClusterRateLimit":     {},
 	"envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor":  {Read: "entries token_bucket"},

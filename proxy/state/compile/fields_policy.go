@@ -71,10 +71,9 @@ var policyFields = fieldcheck.Table{
 	"envoy.type.matcher.v3.ListStringMatcher":                                 {Read: "patterns"},
 	"envoy.type.v3.HttpStatus":                                                {Read: "code"},
 	"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz": {
-		Read: "grpc_service http_service transport_api_version failure_mode_allow failure_mode_allow_header_add with_request_body status_on_error metadata_context_namespaces filter_enabled " +
+		Read: "stat_prefix grpc_service http_service transport_api_version failure_mode_allow failure_mode_allow_header_add with_request_body status_on_error metadata_context_namespaces filter_enabled " +
 			"filter_enabled_metadata deny_at_disable allowed_headers disallowed_headers clear_route_cache include_peer_certificate include_tls_session charge_cluster_response_stats bootstrap_metadata_labels_key",
 		Ignored: map[string]string{
-			"stat_prefix":             "only a name in statistics",
 			"emit_filter_state_stats": "only statistics",
 		},
 	},

@@ -37,6 +37,9 @@ type Filters struct {
 	secrets []ads.Ref
 	// table is where the routes in force are.
 	table *route.Current
+	// counter gives the filters' counters by their name behind the connection
+	// manager's.
+	counter func(name string) *stream.Counter
 }
 
 // httpFilter is one filter of the list. build makes it for a route, given what
@@ -56,11 +59,21 @@ type spot struct {
 	forward *route.Forward
 	// limits are its rate limits.
 	limits limits
+	// counter gives a filter's counters.
+	counter func(name string) *stream.Counter
 	// levels are all settings of the filter that is built, the innermost first.
 	levels []proto.Message
 	// compressors are the route's filters that compress; filters join as they are
 	// built, the last one first.
 	compressors compress.Group
+}
+
+// count gives a filter's counter; nil where nobody reads it.
+func (s *spot) count(name string) *stream.Counter {
+	if s.counter == nil {
+		return nil
+	}
+	return s.counter(name)
 }
 
 // overrides are settings of filters by the filter's name.
@@ -207,6 +220,7 @@ func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole strea
 			continue
 		}
 		var message proto.Message
+		on.counter = f.counter
 		if on.levels = own.levels(); len(on.levels) > 0 {
 			message = on.levels[0]
 		}

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -48,6 +49,11 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	if err != nil {
 		return nil, err
 	}
+	prefix := strings.TrimSuffix(m.GetStatPrefix(), ";")
+	counters := c.Telemetry.Manager(prefix)
+	filters.counter = func(name string) *stream.Counter {
+		return c.Telemetry.Counter("http."+prefix+"."+name, "envoy_http_"+strings.ReplaceAll(name, ".", "_"), "http_conn_manager_prefix="+strconv.Quote(prefix))
+	}
 	config.Table = filters.table
 	if config.NotFound, _, err = filters.chain(route.NotFound{}, nil, &spot{}); err != nil {
 		return nil, err
@@ -60,7 +66,6 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	if err != nil {
 		return nil, fieldcheck.At("tracing", err)
 	}
-	counters := c.Telemetry.Manager(strings.TrimSuffix(m.GetStatPrefix(), ";"))
 	config.Began = counters.Began
 	all := stream.Observers{counters}
 	if observer != nil {

@@ -47,9 +47,11 @@ func jwtFilter(c *Compiler, m *jwtv3.JwtAuthentication) (builder, error) {
 		}
 		base.Rules = append(base.Rules, r)
 	}
-	return func(override proto.Message, _ *spot) (stream.Filter, error) {
+	return func(override proto.Message, on *spot) (stream.Filter, error) {
+		f := base
+		f.Allowed, f.Denied, f.Bypassed = on.count("jwt_authn.allowed"), on.count("jwt_authn.denied"), on.count("jwt_authn.cors_preflight_bypassed")
 		if override == nil {
-			return &base, nil
+			return &f, nil
 		}
 		per, ok := override.(*jwtv3.PerRouteConfig)
 		if !ok {
@@ -62,7 +64,6 @@ func jwtFilter(c *Compiler, m *jwtv3.JwtAuthentication) (builder, error) {
 		if !found {
 			return nil, fieldcheck.Refuse("requirement_name", "%q is not in requirement_map", per.GetRequirementName())
 		}
-		f := base
 		f.Rules = []jwt.Rule{{Match: route.Match{Path: route.Prefix}, Needs: needs}}
 		return &f, nil
 	}, nil

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
@@ -24,7 +25,7 @@ func rbacFilter(_ *Compiler, m *rbacv3.RBAC) (builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(override proto.Message, _ *spot) (stream.Filter, error) {
+	return func(override proto.Message, on *spot) (stream.Filter, error) {
 		f := base
 		if override != nil {
 			per, ok := override.(*rbacv3.RBACPerRoute)
@@ -38,8 +39,19 @@ func rbacFilter(_ *Compiler, m *rbacv3.RBAC) (builder, error) {
 		if f.Rules == nil && f.Shadow == nil {
 			return nil, nil
 		}
-		return f, nil
+		own := *f
+		own.Allowed, own.Denied = on.count("rbac."+joined(f.Prefix)+"allowed"), on.count("rbac."+joined(f.Prefix)+"denied")
+		own.ShadowAllowed, own.ShadowDenied = on.count("rbac."+joined(f.ShadowPrefix)+"shadow_allowed"), on.count("rbac."+joined(f.ShadowPrefix)+"shadow_denied")
+		return &own, nil
 	}, nil
+}
+
+// joined is a prefix of statistics with the dot that ends it.
+func joined(prefix string) string {
+	if prefix == "" || strings.HasSuffix(prefix, ".") {
+		return prefix
+	}
+	return prefix + "."
 }
 
 func rbacRules(m *rbacv3.RBAC) (*rbac.Filter, error) {

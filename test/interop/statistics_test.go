@@ -1,0 +1,150 @@
+package interop
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lateenmesh/lateen/proxy"
+	"github.com/lateenmesh/lateen/proxy/bootstrap"
+)
+
+// counted are statistics of requests, filters and clusters.
+var counted = strings.Fields(`
+http.web.downstream_cx_total http.web.downstream_cx_destroy http.web.downstream_rq_total http.web.downstream_rq_http1_total http.web.downstream_rq_completed http.web.downstream_rq_active
+http.web.downstream_rq_2xx http.web.downstream_rq_3xx http.web.downstream_rq_4xx http.web.downstream_rq_5xx http.web.downstream_cx_rx_bytes_total http.web.no_route http.web.rq_direct_response
+http.web.fault.aborts_injected http.web.rbac.allowed http.web.rbac.denied http.web.rbac.dry_.shadow_allowed http.web.rbac.dry_.shadow_denied
+http.web.jwt_authn.allowed http.web.jwt_authn.denied rl.http_local_rate_limit.enabled rl.http_local_rate_limit.ok rl.http_local_rate_limit.rate_limited rl.http_local_rate_limit.enforced
+cluster.up.upstream_rq_total cluster.up.upstream_rq_completed cluster.up.upstream_rq_2xx cluster.up.membership_total cluster.up.membership_healthy cluster.up.membership_degraded
+cluster.gone.upstream_rq_completed cluster.gone.upstream_rq_5xx cluster.gone.upstream_cx_connect_fail cluster.gone.upstream_rq_retry`)
+
+// The same requests count the same, under the same names.
+func TestStatisticsAsEnvoy(t *testing.T) {
+	binary := envoyBinary(t)
+	count := func(start func(file string)) map[string]string {
+		up := newBackend(t, "up")
+		address, admin := freeAddress(t), freeAddress(t)
+		file := filepath.Join(t.TempDir(), "envoy.yaml")
+		if err := os.WriteFile(file, []byte(statisticsBootstrap(address, admin, up.port)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		start(file)
+		waitFor(t, admin)
+		waitFor(t, address)
+		for _, path := range []string{"/", "/deny", "/gone", "/none", "/direct", "/moved", "/fault", "/token", "/", "/", "/limited", "/limited"} {
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+			req, err := http.NewRequest(http.MethodGet, "http://"+address+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Host = "web.example"
+			if path == "/fault" {
+				req.Header.Set("x-fault", "1")
+			}
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+		out := map[string]string{}
+		eventually(t, func() error { // the last connection's end may not have been seen yet
+			resp, err := http.Get("http://" + admin + "/stats")
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			text, err := io.ReadAll(resp.Body)
+			if err != nil {
+				return err
+			}
+			for line := range strings.SplitSeq(string(text), "\n") {
+				if name, value, found := strings.Cut(line, ": "); found {
+					out[name] = value
+				}
+			}
+			if out["http.web.downstream_cx_destroy"] != out["http.web.downstream_cx_total"] {
+				return fmt.Errorf("%s of %s connections have ended", out["http.web.downstream_cx_destroy"], out["http.web.downstream_cx_total"])
+			}
+			return nil
+		})
+		told := map[string]string{}
+		for _, name := range counted {
+			told[name] = out[name]
+		}
+		return told
+	}
+	theirs := count(func(file string) { runEnvoy(t, binary, file) })
+	ours := count(func(file string) {
+		config, err := bootstrap.Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond})
+	})
+	if diff := cmp.Diff(ours, theirs); diff != "" {
+		t.Errorf("(-ours +Envoy):\n%s", diff)
+	}
+}
+
+func statisticsBootstrap(address, admin, up string) string {
+	_, port, _ := net.SplitHostPort(address)
+	_, adminPort, _ := net.SplitHostPort(admin)
+	const filters = "type.googleapis.com/envoy.extensions.filters.http."
+	return fmt.Sprintf(`
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}
+static_resources:
+  listeners:
+  - name: web
+    address: {socket_address: {address: 127.0.0.1, port_value: %s}}
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: web
+          http_filters:
+          - name: jwt
+            typed_config:
+              "@type": %sjwt_authn.v3.JwtAuthentication
+              providers: {p: {issuer: someone, local_jwks: {inline_string: %q}}}
+              rules: [{match: {prefix: /token}, requires: {provider_name: p}}]
+          - name: rbac
+            typed_config:
+              "@type": %srbac.v3.RBAC
+              rules: {action: DENY, policies: {p: {permissions: [{url_path: {path: {prefix: /deny}}}], principals: [{any: true}]}}}
+              shadow_rules: {action: DENY, policies: {p: {permissions: [{url_path: {path: {prefix: /direct}}}], principals: [{any: true}]}}}
+              shadow_rules_stat_prefix: dry_
+          - {name: fault, typed_config: {"@type": %sfault.v3.HTTPFault, abort: {http_status: 418, percentage: {numerator: 100}}, headers: [{name: x-fault, present_match: true}]}}
+          - {name: limit, typed_config: {"@type": %slocal_ratelimit.v3.LocalRateLimit, stat_prefix: rl}}
+          - {name: router, typed_config: {"@type": %srouter.v3.Router}}
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: [web.example]
+              routes:
+              - {match: {prefix: /gone}, route: {cluster: gone, retry_policy: {retry_on: 5xx, num_retries: 1}}}
+              - {match: {prefix: /direct}, direct_response: {status: 200}}
+              - {match: {prefix: /moved}, redirect: {path_redirect: /new}}
+              - match: {prefix: /limited}
+                route: {cluster: up}
+                typed_per_filter_config:
+                  limit: {"@type": %slocal_ratelimit.v3.LocalRateLimit, stat_prefix: rl, token_bucket: {max_tokens: 1, tokens_per_fill: 1, fill_interval: 600s}, filter_enabled: {default_value: {numerator: 100}}, filter_enforced: {default_value: {numerator: 100}}}
+              - {match: {path: /}, route: {cluster: up}}
+              - {match: {prefix: /deny}, route: {cluster: up}}
+              - {match: {prefix: /fault}, route: {cluster: up}}
+              - {match: {prefix: /token}, route: {cluster: up}}
+  clusters:
+  - {name: up, type: STATIC, connect_timeout: 1s, load_assignment: {cluster_name: up, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]}}
+  - {name: gone, type: STATIC, connect_timeout: 1s, load_assignment: {cluster_name: gone, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 1}}}}]}]}}
+`, adminPort, port, filters, trusted.jwks, filters, filters, filters, filters, filters, up)
+}
