@@ -44,8 +44,8 @@ type Config struct {
 	Drain     func(inboundOnly bool)
 	// Include says which statistics are kept, by Envoy's name; nil is all.
 	Include func(name string) bool
-	// Statistics calls f with further statistics, by Envoy's name and as a Prometheus
-	// metric; may be nil.
+	// Statistics calls f with further statistics: Envoy's name, that name but for what
+	// the labels tell, and the labels; may be nil.
 	Statistics func(f func(name, family, labels string, gauge bool, value int64))
 	// Runtime has the settings that change while the proxy runs.
 	Runtime *runtime.Runtime

@@ -219,3 +219,19 @@ func TestInitDump(t *testing.T) {
 		t.Errorf("got %d %s", code, text)
 	}
 }
+
+// Parts of names are labels of metrics, as Istio's tags have it.
+func TestMetricOf(t *testing.T) {
+	for family, want := range map[string]metric{
+		"cluster.upstream_rq_total":                          {"envoy_cluster_upstream_rq_total", ""},
+		"cluster.upstream_rq_2xx":                            {"envoy_cluster_upstream_rq", `response_code_class="2xx"`},
+		"http.downstream_rq_5xx":                             {"envoy_http_downstream_rq", `response_code_class="5xx"`},
+		"http.rbac.denied":                                   {"envoy_http_rbac", `authz_enforce_result="denied"`},
+		"http.rbac.istio_dry_run_allow_.shadow_denied":       {"envoy_http_rbac", `authz_dry_run_action="allow",authz_dry_run_result="denied"`},
+		"overload.envoy.resource_monitors.fixed-heap.active": {"envoy_overload_envoy_resource_monitors_fixed_heap_active", ""},
+	} {
+		if got := metricOf(family); got != want {
+			t.Errorf("%s is %+v, want %+v", family, got, want)
+		}
+	}
+}

@@ -16,10 +16,10 @@ import (
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
 
-// sample is one statistic under Envoy's name, and how Prometheus calls it.
+// sample is one statistic under Envoy's name.
 type sample struct {
 	name   string // "cluster.web.upstream_rq_total"
-	family string // "envoy_cluster_upstream_rq_total"
+	family string // the name but for what the labels tell, "cluster.upstream_rq_total"
 	labels string // `cluster_name="web"`, or empty
 	gauge  bool
 	value  int64
@@ -64,7 +64,7 @@ func (s *Server) reset(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) everything() []sample {
 	var out []sample
 	plain := func(name string, gauge bool, v int64) {
-		out = append(out, sample{name, "envoy_" + strings.ReplaceAll(name, ".", "_"), "", gauge, v})
+		out = append(out, sample{name, name, "", gauge, v})
 	}
 	state := int64(2) // INITIALIZING
 	if s.config.Ready() {
@@ -126,9 +126,9 @@ func (s *Server) clusterSamples() []sample {
 	var out []sample
 	for _, c := range s.config.State.Clusters() {
 		name := statName(c)
-		label := fmt.Sprintf("cluster_name=%q", name)
+		label := fmt.Sprintf("cluster_name=%q", strings.TrimSuffix(name, ";")) // which ends the name for Istio's tags
 		add := func(stat string, gauge bool, v int64) {
-			out = append(out, sample{"cluster." + name + "." + stat, "envoy_cluster_" + stat, label, gauge, v})
+			out = append(out, sample{"cluster." + name + "." + stat, "cluster." + stat, label, gauge, v})
 		}
 		st := &c.Stats
 		healthy, degraded := wellOf(c)
@@ -172,9 +172,6 @@ func (s *Server) clusterSamples() []sample {
 			}
 		}
 	}
-	for i := range out {
-		out[i].family = strings.ReplaceAll(out[i].family, ".", "_")
-	}
 	return out
 }
 
@@ -189,7 +186,7 @@ func (s *Server) listenerSamples() []sample {
 		st, at := stats[name], addresses[name]
 		label := fmt.Sprintf("listener_address=%q", at)
 		add := func(stat string, gauge bool, v int64) {
-			out = append(out, sample{"listener." + at + "." + stat, "envoy_listener_" + stat, label, gauge, v})
+			out = append(out, sample{"listener." + at + "." + stat, "listener." + stat, label, gauge, v})
 		}
 		add("downstream_cx_total", false, st.Total.Load())
 		add("downstream_cx_active", true, st.Active.Load())
@@ -198,9 +195,6 @@ func (s *Server) listenerSamples() []sample {
 		add("downstream_global_cx_overflow", false, st.Overflow.Load())
 		add("downstream_proxy_proto_error", false, st.ProxyProtocolError.Load())
 		add("downstream_pre_cx_timeout", false, st.InspectTimeout.Load())
-	}
-	for i := range out {
-		out[i].family = strings.ReplaceAll(out[i].family, ".", "_")
 	}
 	return out
 }
@@ -261,6 +255,20 @@ func (s *Server) prometheus(w http.ResponseWriter, r *http.Request) {
 }
 
 func writeFamilies(w io.Writer, all []sample) {
+	known := map[string]metric{}
+	for i := range all {
+		x := &all[i]
+		m, ok := known[x.family]
+		if !ok {
+			m = metricOf(x.family)
+			known[x.family] = m
+		}
+		x.family = m.name
+		if x.labels != "" && m.labels != "" {
+			x.labels += ","
+		}
+		x.labels += m.labels
+	}
 	slices.SortStableFunc(all, func(a, b sample) int { return strings.Compare(a.family, b.family) })
 	last := ""
 	for _, x := range all {

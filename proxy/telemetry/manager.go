@@ -36,7 +36,7 @@ type counter struct {
 	family, labels string
 }
 
-// Counter gives the counter of a name, which Prometheus knows as a family with labels.
+// Counter gives the counter of a name; family is the name but for what labels tell.
 func (t *Telemetry) Counter(name, family, labels string) *stream.Counter {
 	t.managers.mu.Lock()
 	defer t.managers.mu.Unlock()
@@ -115,7 +115,7 @@ func (m *Manager) Request(req *stream.Request, _ *stream.Response) {
 }
 
 // Statistics calls f with what connection managers have counted: each value by Envoy's
-// name, and by the name and the labels of a Prometheus metric.
+// name, by that name but for what the labels tell, and the labels.
 func (t *Telemetry) Statistics(f func(name, family, labels string, gauge bool, value int64)) {
 	t.managers.mu.Lock()
 	defer t.managers.mu.Unlock()
@@ -127,7 +127,7 @@ func (t *Telemetry) Statistics(f func(name, family, labels string, gauge bool, v
 		m := t.managers.all[prefix]
 		labels := "http_conn_manager_prefix=" + strconv.Quote(prefix)
 		tell := func(name string, gauge bool, value int64) {
-			f("http."+prefix+"."+name, "envoy_http_"+name, labels, gauge, value)
+			f("http."+prefix+"."+name, "http."+name, labels, gauge, value)
 		}
 		begun, begun2, ended := m.begun.Load(), m.begun2.Load(), m.ended.Load()
 		tell("downstream_cx_total", false, m.connections.Load())
@@ -144,11 +144,10 @@ func (t *Telemetry) Statistics(f func(name, family, labels string, gauge bool, v
 		tell("no_route", false, m.noRoute.Load())
 		tell("no_cluster", false, m.noCluster.Load())
 		tell("rq_direct_response", false, m.direct.Load())
-		f("http."+prefix+".fault.aborts_injected", "envoy_http_fault_aborts_injected", labels, false, m.aborts.Load())
-		f("http."+prefix+".fault.delays_injected", "envoy_http_fault_delays_injected", labels, false, m.delays.Load())
+		tell("fault.aborts_injected", false, m.aborts.Load())
+		tell("fault.delays_injected", false, m.delays.Load())
 		for class := 1; class < len(m.class); class++ {
-			digit := strconv.Itoa(class)
-			f("http."+prefix+".downstream_rq_"+digit+"xx", "envoy_http_downstream_rq_xx", labels+`,response_code_class="`+digit+`xx"`, false, m.class[class].Load())
+			tell("downstream_rq_"+strconv.Itoa(class)+"xx", false, m.class[class].Load())
 		}
 	}
 }

@@ -41,7 +41,7 @@ func TestManager(t *testing.T) {
 	got := map[string]int64{}
 	tel.Statistics(func(name, family, labels string, gauge bool, value int64) {
 		got[name] = value
-		if name == "http.web.downstream_rq_5xx" && (family != "envoy_http_downstream_rq_xx" || labels != `http_conn_manager_prefix="web",response_code_class="5xx"` || gauge) {
+		if name == "http.web.downstream_rq_5xx" && (family != "http.downstream_rq_5xx" || labels != `http_conn_manager_prefix="web"` || gauge) {
 			t.Errorf("%s is %s{%s}", name, family, labels)
 		}
 	})
@@ -60,14 +60,14 @@ func TestManager(t *testing.T) {
 func TestCounters(t *testing.T) {
 	tel := New(Config{})
 	for range 2 {
-		tel.Counter("http.web.rbac.denied", "envoy_http_rbac_denied", `http_conn_manager_prefix="web"`).Count()
+		tel.Counter("http.web.rbac.denied", "http.rbac.denied", `http_conn_manager_prefix="web"`).Count()
 	}
 	(*stream.Counter)(nil).Count() // nobody reads it
 	var got []any
 	tel.Statistics(func(name, family, labels string, gauge bool, value int64) {
 		got = append(got, name, family, labels, gauge, value)
 	})
-	if diff := cmp.Diff(got, []any{"http.web.rbac.denied", "envoy_http_rbac_denied", `http_conn_manager_prefix="web"`, false, int64(2)}); diff != "" {
+	if diff := cmp.Diff(got, []any{"http.web.rbac.denied", "http.rbac.denied", `http_conn_manager_prefix="web"`, false, int64(2)}); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -7,11 +7,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 
 	"github.com/lateenmesh/lateen/proxy"
 	"github.com/lateenmesh/lateen/proxy/bootstrap"
@@ -21,10 +25,18 @@ import (
 var counted = strings.Fields(`
 http.web.downstream_cx_total http.web.downstream_cx_destroy http.web.downstream_rq_total http.web.downstream_rq_http1_total http.web.downstream_rq_completed http.web.downstream_rq_active
 http.web.downstream_rq_2xx http.web.downstream_rq_3xx http.web.downstream_rq_4xx http.web.downstream_rq_5xx http.web.downstream_cx_rx_bytes_total http.web.no_route http.web.rq_direct_response
-http.web.fault.aborts_injected http.web.rbac.allowed http.web.rbac.denied http.web.rbac.dry_.shadow_allowed http.web.rbac.dry_.shadow_denied
+http.web.fault.aborts_injected http.web.rbac.allowed http.web.rbac.denied http.web.rbac.istio_dry_run_deny_.shadow_allowed http.web.rbac.istio_dry_run_deny_.shadow_denied
 http.web.jwt_authn.allowed http.web.jwt_authn.denied rl.http_local_rate_limit.enabled rl.http_local_rate_limit.ok rl.http_local_rate_limit.rate_limited rl.http_local_rate_limit.enforced
 cluster.up.upstream_rq_total cluster.up.upstream_rq_completed cluster.up.upstream_rq_2xx cluster.up.membership_total cluster.up.membership_healthy cluster.up.membership_degraded
 cluster.gone.upstream_rq_completed cluster.gone.upstream_rq_5xx cluster.gone.upstream_cx_connect_fail cluster.gone.upstream_rq_retry`)
+
+// families are the Prometheus metrics of those statistics, with the tags of Istio's
+// bootstrap.
+var families = strings.Fields(`
+envoy_http_downstream_cx_total envoy_http_downstream_rq_total envoy_http_downstream_rq_completed envoy_http_downstream_rq envoy_http_no_route envoy_http_fault_aborts_injected
+envoy_http_rbac envoy_http_jwt_authn_allowed envoy_http_jwt_authn_denied envoy_rl_http_local_rate_limit_enabled envoy_rl_http_local_rate_limit_ok envoy_rl_http_local_rate_limit_enforced
+envoy_cluster_upstream_rq_total envoy_cluster_upstream_rq_completed envoy_cluster_upstream_rq envoy_cluster_membership_healthy envoy_cluster_upstream_cx_connect_fail envoy_cluster_upstream_rq_retry
+envoy_cluster_circuit_breakers_default_remaining_rq`)
 
 // The same requests count the same, under the same names.
 func TestStatisticsAsEnvoy(t *testing.T) {
@@ -69,8 +81,11 @@ func TestStatisticsAsEnvoy(t *testing.T) {
 			}
 			for line := range strings.SplitSeq(string(text), "\n") {
 				if name, value, found := strings.Cut(line, ": "); found {
-					out[name] = value
+					out[strings.ReplaceAll(name, ";", "")] = value // the end of a prefix, for Istio's tags
 				}
+			}
+			if err := scrape(admin, out); err != nil {
+				return err
 			}
 			if out["http.web.downstream_cx_destroy"] != out["http.web.downstream_cx_total"] {
 				return fmt.Errorf("%s of %s connections have ended", out["http.web.downstream_cx_destroy"], out["http.web.downstream_cx_total"])
@@ -80,6 +95,11 @@ func TestStatisticsAsEnvoy(t *testing.T) {
 		told := map[string]string{}
 		for _, name := range counted {
 			told[name] = out[name]
+		}
+		for name, value := range out {
+			if family, _, _ := strings.Cut(name, "{"); value != "0" && slices.Contains(families, family) {
+				told[name] = value
+			}
 		}
 		return told
 	}
@@ -96,12 +116,47 @@ func TestStatisticsAsEnvoy(t *testing.T) {
 	}
 }
 
+// scrape adds the Prometheus metrics, each by its name and its labels in order.
+func scrape(admin string, out map[string]string) error {
+	resp, err := http.Get("http://" + admin + "/stats/prometheus")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	all, err := parser.TextToMetricFamilies(resp.Body)
+	if err != nil {
+		return err
+	}
+	for name, family := range all {
+		for _, m := range family.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+			}
+			slices.Sort(labels)
+			value := m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
+			out[name+"{"+strings.Join(labels, ",")+"}"] = strconv.FormatFloat(value, 'f', -1, 64)
+		}
+	}
+	return nil
+}
+
 func statisticsBootstrap(address, admin, up string) string {
 	_, port, _ := net.SplitHostPort(address)
 	_, adminPort, _ := net.SplitHostPort(admin)
 	const filters = "type.googleapis.com/envoy.extensions.filters.http."
 	return fmt.Sprintf(`
 admin: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}
+stats_config:
+  use_all_default_tags: false
+  stats_tags:
+  - {tag_name: cluster_name, regex: '^cluster(\.(.+);)'}
+  - {tag_name: http_conn_manager_prefix, regex: '^http\.(((?:[_.[:digit:]\w]*|[_\[\]aAbBcCdDeEfF[:digit:]\w\:]*));\.)'}
+  - {tag_name: response_code_class, regex: '_rq(_(\dxx))$'}
+  - {tag_name: authz_enforce_result, regex: 'rbac(\.(allowed|denied))'}
+  - {tag_name: authz_dry_run_action, regex: '(\.istio_dry_run_(allow|deny)_)'}
+  - {tag_name: authz_dry_run_result, regex: '(\.shadow_(allowed|denied))'}
 static_resources:
   listeners:
   - name: web
@@ -111,7 +166,7 @@ static_resources:
       - name: http
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: web
+          stat_prefix: "web;"
           http_filters:
           - name: jwt
             typed_config:
@@ -123,7 +178,7 @@ static_resources:
               "@type": %srbac.v3.RBAC
               rules: {action: DENY, policies: {p: {permissions: [{url_path: {path: {prefix: /deny}}}], principals: [{any: true}]}}}
               shadow_rules: {action: DENY, policies: {p: {permissions: [{url_path: {path: {prefix: /direct}}}], principals: [{any: true}]}}}
-              shadow_rules_stat_prefix: dry_
+              shadow_rules_stat_prefix: istio_dry_run_deny_
           - {name: fault, typed_config: {"@type": %sfault.v3.HTTPFault, abort: {http_status: 418, percentage: {numerator: 100}}, headers: [{name: x-fault, present_match: true}]}}
           - {name: limit, typed_config: {"@type": %slocal_ratelimit.v3.LocalRateLimit, stat_prefix: rl}}
           - {name: router, typed_config: {"@type": %srouter.v3.Router}}
@@ -144,7 +199,7 @@ static_resources:
               - {match: {prefix: /fault}, route: {cluster: up}}
               - {match: {prefix: /token}, route: {cluster: up}}
   clusters:
-  - {name: up, type: STATIC, connect_timeout: 1s, load_assignment: {cluster_name: up, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]}}
-  - {name: gone, type: STATIC, connect_timeout: 1s, load_assignment: {cluster_name: gone, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 1}}}}]}]}}
+  - {name: up, alt_stat_name: "up;", type: STATIC, connect_timeout: 1s, load_assignment: {cluster_name: up, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]}}
+  - {name: gone, alt_stat_name: "gone;", type: STATIC, connect_timeout: 1s, load_assignment: {cluster_name: gone, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 1}}}}]}]}}
 `, adminPort, port, filters, trusted.jwks, filters, filters, filters, filters, filters, up)
 }

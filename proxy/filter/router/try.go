@@ -111,9 +111,7 @@ func (a *attempt) send(req *stream.Request) (*stream.Response, failure, error) {
 	if a.router.HostFromEndpoint && a.host.Name != "" {
 		req.Authority = a.host.Name
 	}
-	a.cluster.Stats.RqTotal.Add(1)
 	a.host.Active.Add(1)
-	a.host.Total.Add(1)
 	a.req = req
 	resp, why, err := a.exchange(req)
 	if why != 0 {
@@ -159,9 +157,13 @@ func (a *attempt) send(req *stream.Request) (*stream.Response, failure, error) {
 // shared connection may end at the moment in which it was chosen: then nothing
 // has happened yet, and another one is taken.
 func (a *attempt) exchange(req *stream.Request) (*stream.Response, failure, error) {
-	for {
+	for again := false; ; again = true {
 		if why, err := a.connect(req); why != 0 {
 			return nil, why, err
+		}
+		if !again {
+			a.cluster.Stats.RqTotal.Add(1)
+			a.host.Total.Add(1)
 		}
 		if a.router.options.MatchUpstream {
 			if req.Scheme = "http"; a.host.Secured() {

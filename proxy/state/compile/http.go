@@ -52,7 +52,7 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	prefix := strings.TrimSuffix(m.GetStatPrefix(), ";")
 	counters := c.Telemetry.Manager(prefix)
 	filters.counter = func(name string) *stream.Counter {
-		return c.Telemetry.Counter("http."+prefix+"."+name, "envoy_http_"+strings.ReplaceAll(name, ".", "_"), "http_conn_manager_prefix="+strconv.Quote(prefix))
+		return c.Telemetry.Counter("http."+prefix+"."+name, "http."+name, "http_conn_manager_prefix="+strconv.Quote(prefix))
 	}
 	config.Table = filters.table
 	if config.NotFound, _, err = filters.chain(route.NotFound{}, nil, &spot{}); err != nil {

@@ -2,8 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -71,8 +69,8 @@ func localLimitFilter(c *Compiler, m *localv3.LocalRateLimit) (builder, error) {
 
 func (c *Compiler) localLimit(m *localv3.LocalRateLimit) (*ratelimit.Local, error) {
 	count := func(name string) *stream.Counter {
-		name = "http_local_rate_limit." + name
-		return c.Telemetry.Counter(m.GetStatPrefix()+"."+name, "envoy_"+strings.ReplaceAll(name, ".", "_"), "local_http_ratelimit_prefix="+strconv.Quote(m.GetStatPrefix()))
+		name = m.GetStatPrefix() + ".http_local_rate_limit." + name
+		return c.Telemetry.Counter(name, name, "")
 	}
 	f := &ratelimit.Local{
 		Looked: count("enabled"), OK: count("ok"), Limited: count("rate_limited"), Refused: count("enforced"),
