@@ -143,6 +143,7 @@ func TestAnnotations(t *testing.T) {
 		{"prometheus.io/scrape", "false", `no "/stats/prometheus"`},
 		{"prometheus.io/path", "/m", `{"name":"ISTIO_PROMETHEUS_ANNOTATIONS","value":"{\"path\":\"/m\"}"}`},
 
+		{"sidecar.istio.io/statsInclusionPrefixes", "cluster.outbound", "no warning:"}, // the proxy reads it
 		{"sidecar.istio.io/statsCompression", "true", "warning: annotation sidecar.istio.io/statsCompression has no effect"},
 		{"proxy.istio.io/config", "holdApplicationUntilProxyStarts: true", "warning: holdApplicationUntilProxyStarts has no effect"},
 

@@ -58,9 +58,6 @@ var refused = map[string]string{
 // idle are annotations that have no effect here, with the reason.
 var idle = map[string]string{
 	"readiness.status.sidecar.istio.io/applicationPorts": "the proxy is ready when its configuration is",
-	"sidecar.istio.io/statsInclusionPrefixes":            "all statistics are kept; see proxyStatsMatcher in proxy.istio.io/config",
-	"sidecar.istio.io/statsInclusionSuffixes":            "all statistics are kept; see proxyStatsMatcher in proxy.istio.io/config",
-	"sidecar.istio.io/statsInclusionRegexps":             "all statistics are kept; see proxyStatsMatcher in proxy.istio.io/config",
 	"sidecar.istio.io/statsHistogramBuckets":             "histograms have Istio's buckets",
 	"sidecar.istio.io/statsCompression":                  "scrapes are compressed when the scraper accepts it",
 	"sidecar.istio.io/extraStatTags":                     "use the Telemetry API's tagOverrides",

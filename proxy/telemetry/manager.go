@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -49,6 +50,12 @@ func (t *Telemetry) Counter(name, family, labels string) *stream.Counter {
 		t.managers.counters[name] = c
 	}
 	return &c.Counter
+}
+
+// ManagerLabel is the label of a connection manager's metrics. A semicolon ends prefixes,
+// for Istio's tags.
+func ManagerLabel(prefix string) string {
+	return "http_conn_manager_prefix=" + strconv.Quote(strings.TrimSuffix(prefix, ";"))
 }
 
 // Manager gives the counters of a prefix.
@@ -125,7 +132,7 @@ func (t *Telemetry) Statistics(f func(name, family, labels string, gauge bool, v
 	}
 	for _, prefix := range slices.Sorted(maps.Keys(t.managers.all)) {
 		m := t.managers.all[prefix]
-		labels := "http_conn_manager_prefix=" + strconv.Quote(prefix)
+		labels := ManagerLabel(prefix)
 		tell := func(name string, gauge bool, value int64) {
 			f("http."+prefix+"."+name, "http."+name, labels, gauge, value)
 		}

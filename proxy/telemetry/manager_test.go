@@ -60,7 +60,7 @@ func TestManager(t *testing.T) {
 func TestCounters(t *testing.T) {
 	tel := New(Config{})
 	for range 2 {
-		tel.Counter("http.web.rbac.denied", "http.rbac.denied", `http_conn_manager_prefix="web"`).Count()
+		tel.Counter("http.web.rbac.denied", "http.rbac.denied", ManagerLabel("web;")).Count()
 	}
 	(*stream.Counter)(nil).Count() // nobody reads it
 	var got []any

@@ -23,12 +23,12 @@ import (
 
 // counted are statistics of requests, filters and clusters.
 var counted = strings.Fields(`
-http.web.downstream_cx_total http.web.downstream_cx_destroy http.web.downstream_rq_total http.web.downstream_rq_http1_total http.web.downstream_rq_completed http.web.downstream_rq_active
-http.web.downstream_rq_2xx http.web.downstream_rq_3xx http.web.downstream_rq_4xx http.web.downstream_rq_5xx http.web.downstream_cx_rx_bytes_total http.web.no_route http.web.rq_direct_response
-http.web.fault.aborts_injected http.web.rbac.allowed http.web.rbac.denied http.web.rbac.istio_dry_run_deny_.shadow_allowed http.web.rbac.istio_dry_run_deny_.shadow_denied
-http.web.jwt_authn.allowed http.web.jwt_authn.denied rl.http_local_rate_limit.enabled rl.http_local_rate_limit.ok rl.http_local_rate_limit.rate_limited rl.http_local_rate_limit.enforced
-cluster.up.upstream_rq_total cluster.up.upstream_rq_completed cluster.up.upstream_rq_2xx cluster.up.membership_total cluster.up.membership_healthy cluster.up.membership_degraded
-cluster.gone.upstream_rq_completed cluster.gone.upstream_rq_5xx cluster.gone.upstream_cx_connect_fail cluster.gone.upstream_rq_retry`)
+http.web;.downstream_cx_total http.web;.downstream_cx_destroy http.web;.downstream_rq_total http.web;.downstream_rq_http1_total http.web;.downstream_rq_completed http.web;.downstream_rq_active
+http.web;.downstream_rq_2xx http.web;.downstream_rq_3xx http.web;.downstream_rq_4xx http.web;.downstream_rq_5xx http.web;.downstream_cx_rx_bytes_total http.web;.no_route http.web;.rq_direct_response
+http.web;.fault.aborts_injected http.web;.rbac.allowed http.web;.rbac.denied http.web;.rbac.istio_dry_run_deny_.shadow_allowed http.web;.rbac.istio_dry_run_deny_.shadow_denied
+http.web;.jwt_authn.allowed http.web;.jwt_authn.denied rl.http_local_rate_limit.enabled rl.http_local_rate_limit.ok rl.http_local_rate_limit.rate_limited rl.http_local_rate_limit.enforced
+cluster.up;.upstream_rq_total cluster.up;.upstream_rq_completed cluster.up;.upstream_rq_2xx cluster.up;.membership_total cluster.up;.membership_healthy cluster.up;.membership_degraded
+cluster.gone;.upstream_rq_completed cluster.gone;.upstream_rq_5xx cluster.gone;.upstream_cx_connect_fail cluster.gone;.upstream_rq_retry`)
 
 // families are the Prometheus metrics of those statistics, with the tags of Istio's
 // bootstrap.
@@ -81,14 +81,14 @@ func TestStatisticsAsEnvoy(t *testing.T) {
 			}
 			for line := range strings.SplitSeq(string(text), "\n") {
 				if name, value, found := strings.Cut(line, ": "); found {
-					out[strings.ReplaceAll(name, ";", "")] = value // the end of a prefix, for Istio's tags
+					out[name] = value
 				}
 			}
 			if err := scrape(admin, out); err != nil {
 				return err
 			}
-			if out["http.web.downstream_cx_destroy"] != out["http.web.downstream_cx_total"] {
-				return fmt.Errorf("%s of %s connections have ended", out["http.web.downstream_cx_destroy"], out["http.web.downstream_cx_total"])
+			if out["http.web;.downstream_cx_destroy"] != out["http.web;.downstream_cx_total"] {
+				return fmt.Errorf("%s of %s connections have ended", out["http.web;.downstream_cx_destroy"], out["http.web;.downstream_cx_total"])
 			}
 			return nil
 		})

@@ -2,7 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -17,6 +16,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/stream"
+	"github.com/lateenmesh/lateen/proxy/telemetry"
 )
 
 // Manager is a compiled connection manager: the listener's state gives it route
@@ -49,10 +49,9 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	if err != nil {
 		return nil, err
 	}
-	prefix := strings.TrimSuffix(m.GetStatPrefix(), ";")
-	counters := c.Telemetry.Manager(prefix)
+	counters := c.Telemetry.Manager(m.GetStatPrefix())
 	filters.counter = func(name string) *stream.Counter {
-		return c.Telemetry.Counter("http."+prefix+"."+name, "http."+name, "http_conn_manager_prefix="+strconv.Quote(prefix))
+		return c.Telemetry.Counter("http."+m.GetStatPrefix()+"."+name, "http."+name, telemetry.ManagerLabel(m.GetStatPrefix()))
 	}
 	config.Table = filters.table
 	if config.NotFound, _, err = filters.chain(route.NotFound{}, nil, &spot{}); err != nil {
