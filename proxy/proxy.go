@@ -29,6 +29,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/overload"
 	"github.com/lateenmesh/lateen/proxy/pool"
 	"github.com/lateenmesh/lateen/proxy/runtime"
+	"github.com/lateenmesh/lateen/proxy/socket"
 	"github.com/lateenmesh/lateen/proxy/state"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/compile"
@@ -48,7 +49,7 @@ type Config struct {
 	Bind func(netip.AddrPort) (netip.AddrPort, bool)
 	// Listen opens a socket, of a listener or of the admin API; nil is the operating
 	// system's TCP.
-	Listen func(netip.AddrPort) (net.Listener, error)
+	Listen func(socket.Address) (net.Listener, error)
 	// Original asks where a redirected connection wanted to go; nil, or false,
 	// is where it was accepted.
 	Original func(net.Conn) (netip.AddrPort, bool)
@@ -308,7 +309,7 @@ func (p *Proxy) listenAdmin() (net.Listener, error) {
 	}
 	listen := p.config.Listen
 	if listen == nil {
-		listen = func(a netip.AddrPort) (net.Listener, error) { return net.Listen("tcp", a.String()) }
+		listen = socket.Open
 	}
 	l, err := listen(address)
 	if err != nil {
@@ -390,7 +391,7 @@ func (p *Proxy) State() *state.State { return p.state }
 func (p *Proxy) Admin() http.Handler { return p.admin }
 
 // Addresses are where listeners are really bound, by their configured address.
-func (p *Proxy) Addresses() map[netip.AddrPort]net.Addr { return p.listeners.Addresses() }
+func (p *Proxy) Addresses() map[socket.Address]net.Addr { return p.listeners.Addresses() }
 
 // Active is the number of downstream connections that are served.
 func (p *Proxy) Active() int64 { return p.listeners.Active() }

@@ -22,6 +22,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy"
 	"github.com/lateenmesh/lateen/proxy/bootstrap"
 	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/socket"
 )
 
 // The agent's ports.
@@ -142,7 +143,7 @@ func (a *agent) bootstrap() bootstrap.Settings {
 	out := bootstrap.Settings{
 		Gateway: s.Gateway, IP: s.IP, Pod: s.Pod, Namespace: s.Namespace, ServiceAccount: s.ServiceAccount, Domain: s.Domain,
 		Labels: s.Labels, Annotations: s.Annotations, Workload: s.Workload, Owner: s.Owner, Metadata: s.Metadata, Version: version,
-		Admin: a.own(s.AdminPort),
+		Admin: socket.Address{AddrPort: a.own(s.AdminPort)},
 		ADS:   bootstrap.Source{Address: s.Discovery, RootFile: s.path(rootFile), TokenFile: s.path(tokenFile), Plaintext: strings.HasSuffix(s.Discovery, ":15010")},
 	}
 	if a.explicit != nil && !s.Gateway {

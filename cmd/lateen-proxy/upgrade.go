@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -16,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/socket"
 )
 
 // What a process that hands over tells the next one: the addresses of the sockets
@@ -33,9 +32,15 @@ type sockets struct {
 	ready     *os.File             // nil where nobody waits
 }
 
+// handed are the sockets that can be: of TCP and of Unix.
+type handed interface {
+	net.Listener
+	File() (*os.File, error)
+}
+
 // handable is a socket that may be handed on while it is open.
 type handable struct {
-	*net.TCPListener
+	handed
 	from *sockets
 	at   string
 }
@@ -47,7 +52,7 @@ func (h *handable) Close() error {
 		delete(h.from.open, h.at)
 	}
 	h.from.mu.Unlock()
-	return h.TCPListener.Close()
+	return h.handed.Close()
 }
 
 // newSockets takes what the process before has handed over.
@@ -59,7 +64,7 @@ func newSockets() *sockets {
 		return s
 	}
 	fd := uintptr(3)
-	for _, at := range strings.Fields(list) {
+	for _, at := range strings.FieldsFunc(list, func(r rune) bool { return r == '\n' }) {
 		s.inherited[at] = os.NewFile(fd, at)
 		fd++
 	}
@@ -68,7 +73,7 @@ func newSockets() *sockets {
 }
 
 // listen opens a socket, or takes it.
-func (s *sockets) listen(a netip.AddrPort) (net.Listener, error) {
+func (s *sockets) listen(a socket.Address) (net.Listener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := a.String()
@@ -79,16 +84,16 @@ func (s *sockets) listen(a netip.AddrPort) (net.Listener, error) {
 		f.Close() // the listener has its own
 		delete(s.inherited, at)
 	} else {
-		l, err = listener.Open(a)
+		l, err = socket.Open(a)
 	}
 	if err != nil {
 		return nil, err
 	}
-	tcp, ok := l.(*net.TCPListener)
+	socket, ok := l.(handed)
 	if !ok {
 		return l, nil
 	}
-	h := &handable{tcp, s, at}
+	h := &handable{socket, s, at}
 	s.open[at] = h
 	return h, nil
 }
@@ -149,7 +154,7 @@ func (s *sockets) handOver() error {
 	files = append(files, tell)
 	next := exec.Command(program, os.Args[1:]...)
 	next.Stdin, next.Stdout, next.Stderr, next.ExtraFiles = os.Stdin, os.Stdout, os.Stderr, files
-	next.Env = append(slices.Clone(os.Environ()), socketsVariable+"="+strings.Join(names, " "))
+	next.Env = append(slices.Clone(os.Environ()), socketsVariable+"="+strings.Join(names, "\n"))
 	if err := next.Start(); err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ static_resources:
   listeners:
   - name: web
     address: {socket_address: {address: 127.0.0.1, port_value: %s}}
+    additional_addresses: [{address: {pipe: {path: %q}}}]
     filter_chains:
     - filters:
       - name: envoy.filters.network.http_connection_manager
@@ -52,13 +53,14 @@ func TestHandOver(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	admin, web, config := freePort(t), freePort(t), filepath.Join(dir, "envoy.yaml")
+	local := filepath.Join(dir, "a socket")
 	write := func(text string) {
 		t.Helper()
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	write(fmt.Sprintf(handedOver, admin, web, "one"))
+	write(fmt.Sprintf(handedOver, admin, web, local, "one"))
 	cmd := exec.Command(program, "static", "-c", config, "-l", "error", "--drain-time-s", "1")
 	said, err := os.Create(filepath.Join(dir, "said")) // a pipe would end with the last process only
 	if err != nil {
@@ -140,7 +142,7 @@ func TestHandOver(t *testing.T) {
 		told = string(text)
 	}
 	until("one")
-	write(fmt.Sprintf(handedOver, admin, web, "two"))
+	write(fmt.Sprintf(handedOver, admin, web, local, "two"))
 	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
@@ -154,6 +156,10 @@ func TestHandOver(t *testing.T) {
 		t.Error("the first process goes on")
 	}
 	until("two")
+	byPath := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", local) }}}
+	if got, err := get(byPath); err != nil || got != "two" {
+		t.Errorf("by the Unix socket: got %q, %v", got, err)
+	}
 }
 
 // systemd is told of the process that is the service now.

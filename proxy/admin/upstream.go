@@ -137,6 +137,10 @@ func (s *Server) listeners(w http.ResponseWriter, r *http.Request) {
 			if !asJSON {
 				fmt.Fprintf(w, "%s::%s\n", c.Name, at)
 			}
+			if a.Path != "" {
+				all = append(all, map[string]any{"pipe": map[string]any{"path": at}})
+				continue
+			}
 			host, port, _ := net.SplitHostPort(at)
 			all = append(all, map[string]any{"socket_address": map[string]any{"address": host, "port_value": number(port)}})
 		}

@@ -8,7 +8,6 @@ package bootstrap
 
 import (
 	"cmp"
-	"net/netip"
 	"time"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/lateenmesh/lateen/proxy/overload"
 	"github.com/lateenmesh/lateen/proxy/runtime"
+	"github.com/lateenmesh/lateen/proxy/socket"
 )
 
 // Config is what a proxy starts from.
@@ -27,7 +27,7 @@ type Config struct {
 	// Node is who the proxy is.
 	Node *corev3.Node
 	// Admin is where the admin API listens; invalid when it does not.
-	Admin netip.AddrPort
+	Admin socket.Address
 	// Listeners, Clusters and Secrets are served from the start and never
 	// change.
 	Listeners []*listenerv3.Listener

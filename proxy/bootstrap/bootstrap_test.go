@@ -37,7 +37,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Node.GetId() != "here" || c.Admin != netip.MustParseAddrPort("127.0.0.1:9901") || len(c.Listeners) != 1 {
+	if c.Node.GetId() != "here" || c.Admin.String() != "127.0.0.1:9901" || len(c.Listeners) != 1 {
 		t.Errorf("got node %v, admin %v, %d listeners", c.Node, c.Admin, len(c.Listeners))
 	}
 	want := Source{Cluster: "xds", Authority: "xds"}

@@ -103,6 +103,7 @@ var fields = fieldcheck.NewChecker(fieldcheck.Table{
 			"ignore_global_conn_limit": "the limit is for listeners",
 		},
 	},
-	"envoy.config.core.v3.Address":       {Read: "socket_address"},
-	"envoy.config.core.v3.SocketAddress": {Read: "address port_value", Ignored: map[string]string{"protocol": "checked where it matters"}},
+	"envoy.config.core.v3.Address":       {Read: "socket_address pipe"},
+	"envoy.config.core.v3.Pipe":          {Read: "*"},
+	"envoy.config.core.v3.SocketAddress": {Read: "protocol address port_value"},
 })

@@ -2,7 +2,6 @@ package bootstrap
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"strings"
 
@@ -15,6 +14,7 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/envoyjson"
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/socket"
 )
 
 // Load reads an Envoy bootstrap file, YAML or JSON.
@@ -79,7 +79,7 @@ func From(b *bootstrapv3.Bootstrap) (*Config, error) {
 	}
 	var err error
 	if a := b.GetAdmin().GetAddress(); a != nil {
-		if c.Admin, err = socketAddress(a); err != nil {
+		if c.Admin, err = socket.From(a); err != nil {
 			return nil, fieldcheck.At("admin.address", err)
 		}
 	}
@@ -118,17 +118,4 @@ func extension(packed *anypb.Any) error {
 		return fieldcheck.Refuse("", "%s is not supported", kind)
 	}
 	return nil
-}
-
-// socketAddress reads an address that must be an IP and a port.
-func socketAddress(a *corev3.Address) (netip.AddrPort, error) {
-	s := a.GetSocketAddress()
-	if s == nil {
-		return netip.AddrPort{}, fmt.Errorf("only socket_address is supported")
-	}
-	ip, err := netip.ParseAddr(s.GetAddress())
-	if err != nil {
-		return netip.AddrPort{}, fieldcheck.Refuse("socket_address.address", "%q is not an IP address", s.GetAddress())
-	}
-	return netip.AddrPortFrom(ip, uint16(s.GetPortValue())), nil
 }

@@ -7,6 +7,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/lateenmesh/lateen/proxy/socket"
 )
 
 // Settings say what a sidecar or gateway is: what the pod's environment tells
@@ -39,7 +41,7 @@ type Settings struct {
 	// Version is the program's.
 	Version string
 	// Admin is where the admin API listens.
-	Admin netip.AddrPort
+	Admin socket.Address
 	// ADS is the control plane, which is asked for clusters and listeners.
 	ADS Source
 }

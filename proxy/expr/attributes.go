@@ -53,9 +53,9 @@ var attributes = map[string]attribute{
 	"response.total_size":      {number, func(f *facts) any { return f.req.Info.BytesSent + f.req.Info.HeadSent }},
 	"response.backend_latency": {cel.DurationType, latency},
 
-	"source.address":      {text, func(f *facts) any { return address(f.req.Conn.Remote) }},
+	"source.address":      {text, func(f *facts) any { return side(f, f.req.Conn.Remote) }},
 	"source.port":         {number, func(f *facts) any { return port(f.req.Conn.Remote) }},
-	"destination.address": {text, func(f *facts) any { return address(f.req.Conn.Local) }},
+	"destination.address": {text, func(f *facts) any { return side(f, f.req.Conn.Local) }},
 	"destination.port":    {number, func(f *facts) any { return port(f.req.Conn.Local) }},
 
 	"connection.id":                             {cel.UintType, func(f *facts) any { return f.req.Conn.ID }},
@@ -196,6 +196,15 @@ func address(a netip.AddrPort) any {
 		return nil
 	}
 	return a.String()
+}
+
+// side is the address of one of the downstream connection's ends, or the path of its
+// Unix socket.
+func side(f *facts, a netip.AddrPort) any {
+	if f.req.Conn.Path == "" {
+		return address(a)
+	}
+	return f.req.Conn.Name(a)
 }
 
 func port(a netip.AddrPort) any {

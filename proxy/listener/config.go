@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/lateenmesh/lateen/proxy/socket"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -37,9 +38,9 @@ const (
 // Config is a listener in runtime form.
 type Config struct {
 	Name    string
-	Address netip.AddrPort
+	Address socket.Address
 	// More are further addresses at which it listens.
-	More []netip.AddrPort
+	More []socket.Address
 	// Bind is false for a listener that only gets connections handed over by
 	// one that uses original destinations.
 	Bind bool
@@ -67,8 +68,8 @@ type Config struct {
 }
 
 // Addresses are all at which it listens.
-func (c *Config) Addresses() []netip.AddrPort {
-	return append([]netip.AddrPort{c.Address}, c.More...)
+func (c *Config) Addresses() []socket.Address {
+	return append([]socket.Address{c.Address}, c.More...)
 }
 
 // Chain is what happens to connections that match.

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lateenmesh/lateen/proxy/socket"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -29,7 +30,7 @@ type Set struct {
 	table atomic.Pointer[table]
 
 	mu    sync.Mutex
-	bound map[netip.AddrPort]*socket // guarded by mu
+	bound map[socket.Address]*open // guarded by mu
 	// retired are entries that were replaced and still have connections; guarded
 	// by mu.
 	retired []*entry
@@ -39,10 +40,10 @@ type Set struct {
 // Deps are what listeners need of their surroundings.
 type Deps struct {
 	// Bind says where a listener's address is bound, and whether at all; nil
-	// binds it as it is.
+	// binds it as it is, as Unix sockets are always.
 	Bind func(netip.AddrPort) (netip.AddrPort, bool)
-	// Listen opens a socket; nil is the operating system's TCP.
-	Listen func(netip.AddrPort) (net.Listener, error)
+	// Listen opens a socket; nil is [socket.Open].
+	Listen func(socket.Address) (net.Listener, error)
 	// Original asks where a redirected connection wanted to go; nil, or false,
 	// is where it was accepted.
 	Original func(net.Conn) (netip.AddrPort, bool)
@@ -58,7 +59,7 @@ type Deps struct {
 // table is one generation of the listeners.
 type table struct {
 	byName    map[string]*entry
-	byAddress map[netip.AddrPort]*entry
+	byAddress map[socket.Address]*entry
 }
 
 // entry is a listener that serves.
@@ -113,26 +114,17 @@ func (e *entry) remove(facts *stream.Conn) {
 	delete(e.conns, facts)
 }
 
-// socket is an open one. It looks its listener up anew for each connection.
-type socket struct {
+// open is an open socket. It looks its listener up anew for each connection.
+type open struct {
 	net.Listener
-	address netip.AddrPort
+	address socket.Address
 	closed  chan struct{}
 }
 
 // Close closes it, once.
-func (s *socket) Close() error {
+func (s *open) Close() error {
 	close(s.closed)
 	return s.Listener.Close()
-}
-
-// Open opens the socket of an address. The wildcard of IPv6 is for IPv6 alone.
-func Open(a netip.AddrPort) (net.Listener, error) {
-	network := "tcp"
-	if a.Addr().Is6() && a.Addr().IsUnspecified() {
-		network = "tcp6"
-	}
-	return net.Listen(network, a.String())
 }
 
 // NewSet makes an empty set.
@@ -141,13 +133,13 @@ func NewSet(deps Deps) *Set {
 		deps.Bind = func(a netip.AddrPort) (netip.AddrPort, bool) { return a, true }
 	}
 	if deps.Listen == nil {
-		deps.Listen = Open
+		deps.Listen = socket.Open
 	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Set{deps: deps, bound: map[netip.AddrPort]*socket{}}
-	s.table.Store(&table{byName: map[string]*entry{}, byAddress: map[netip.AddrPort]*entry{}})
+	s := &Set{deps: deps, bound: map[socket.Address]*open{}}
+	s.table.Store(&table{byName: map[string]*entry{}, byAddress: map[socket.Address]*entry{}})
 	return s
 }
 
@@ -159,7 +151,7 @@ func (s *Set) Update(configs []*Config) map[string]error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.table.Load()
-	next := &table{byName: map[string]*entry{}, byAddress: map[netip.AddrPort]*entry{}}
+	next := &table{byName: map[string]*entry{}, byAddress: map[socket.Address]*entry{}}
 	for _, c := range configs {
 		e := old.byName[c.Name]
 		if e == nil || e.Config != c {
@@ -194,16 +186,19 @@ func (s *Set) bind(next *table) map[string]error {
 		if !e.Bind || s.bound[address] != nil {
 			continue
 		}
-		at, wanted := s.deps.Bind(address)
-		if !wanted {
-			continue
+		at := address
+		if at.Path == "" {
+			var wanted bool
+			if at.AddrPort, wanted = s.deps.Bind(address.AddrPort); !wanted {
+				continue
+			}
 		}
 		l, err := s.deps.Listen(at)
 		if err != nil {
 			failed[e.Name] = err
 			continue
 		}
-		sock := &socket{l, address, make(chan struct{})}
+		sock := &open{l, address, make(chan struct{})}
 		s.bound[address] = sock
 		// Ends when unbind or Close closes the socket; Wait waits for it.
 		s.conns.Go(func() { s.accept(sock) })
@@ -222,10 +217,10 @@ func (s *Set) unbind(next *table) {
 }
 
 // Addresses are where a listener's socket is really bound, by listener address.
-func (s *Set) Addresses() map[netip.AddrPort]net.Addr {
+func (s *Set) Addresses() map[socket.Address]net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	found := map[netip.AddrPort]net.Addr{}
+	found := map[socket.Address]net.Addr{}
 	for address, sock := range s.bound {
 		found[address] = sock.Addr()
 	}
@@ -245,12 +240,12 @@ func (s *Set) StatsOf() map[string]*Stats {
 const pauseTime = 50 * time.Millisecond
 
 // exempt reports whether the listener at an address goes on under pressure.
-func (s *Set) exempt(address netip.AddrPort) bool {
+func (s *Set) exempt(address socket.Address) bool {
 	e := s.table.Load().byAddress[address]
 	return e == nil || e.Exempt
 }
 
-func (s *Set) accept(sock *socket) {
+func (s *Set) accept(sock *open) {
 	for {
 		conn, err := sock.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -281,7 +276,7 @@ func (s *Set) accept(sock *socket) {
 // Handover serves a connection that somebody else accepted, as if it had come to
 // the listener at address with the given original destination.
 func (s *Set) Handover(conn net.Conn, address, original netip.AddrPort) {
-	s.conns.Go(func() { s.serve(conn, address, original) })
+	s.conns.Go(func() { s.serve(conn, socket.Address{AddrPort: address}, original) })
 }
 
 // Drain asks the connections of some listeners to end at the next good moment,
@@ -319,14 +314,14 @@ func (s *Set) Active() int64 {
 
 // serve finds the listener and the chain for a connection and lets the chain's
 // handler have it.
-func (s *Set) serve(conn net.Conn, address, original netip.AddrPort) {
+func (s *Set) serve(conn net.Conn, address socket.Address, original netip.AddrPort) {
 	t := s.table.Load()
 	e := t.byAddress[address]
 	if e == nil {
 		conn.Close()
 		return
 	}
-	facts := &stream.Conn{ID: s.ids.Add(1), Local: addrPort(conn.LocalAddr()), Remote: addrPort(conn.RemoteAddr()), Start: time.Now()}
+	facts := &stream.Conn{ID: s.ids.Add(1), Local: addrPort(conn.LocalAddr()), Remote: addrPort(conn.RemoteAddr()), Path: address.Path, Start: time.Now()}
 	facts.Original = facts.Local
 	if original.IsValid() {
 		facts.Original = original
@@ -358,14 +353,14 @@ func (s *Set) serve(conn net.Conn, address, original netip.AddrPort) {
 // forDestination is the listener that serves what wanted to go to dst: its very
 // address, else the wildcard address of its port, else the one that took it.
 func (t *table) forDestination(took *entry, dst netip.AddrPort) *entry {
-	if e := t.byAddress[dst]; e != nil { // maybe the one that took it
+	if e := t.byAddress[socket.Address{AddrPort: dst}]; e != nil { // maybe the one that took it
 		return e
 	}
 	wild := netip.IPv4Unspecified()
 	if dst.Addr().Is6() {
 		wild = netip.IPv6Unspecified()
 	}
-	if e := t.byAddress[netip.AddrPortFrom(wild, dst.Port())]; e != nil && e != took && !e.UseOriginalDst {
+	if e := t.byAddress[socket.Address{AddrPort: netip.AddrPortFrom(wild, dst.Port())}]; e != nil && e != took && !e.UseOriginalDst {
 		return e
 	}
 	return took

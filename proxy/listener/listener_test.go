@@ -19,10 +19,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/lateenmesh/lateen/internal/memnet"
 	"github.com/lateenmesh/lateen/proxy/http1"
+	"github.com/lateenmesh/lateen/proxy/socket"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -44,7 +43,11 @@ func (s says) Serve(conn net.Conn, facts *stream.Conn, _ <-chan struct{}) {
 func always(uint16) bool { return true }
 
 func listen(n *memnet.Net) Deps {
-	return Deps{Listen: func(a netip.AddrPort) (net.Listener, error) { return n.Listen(a.String()) }}
+	return Deps{Listen: func(a socket.Address) (net.Listener, error) { return n.Listen(a.String()) }}
+}
+
+func tcp(address string) socket.Address {
+	return socket.Address{AddrPort: netip.MustParseAddrPort(address)}
 }
 
 // dial connects, sends text, ends its direction, and returns the answer.
@@ -111,7 +114,7 @@ func TestOriginalDestinationFindsItsListener(t *testing.T) {
 		s := NewSet(listen(n))
 		at := netip.MustParseAddrPort
 		listener := func(name, address string, bind bool) *Config {
-			return &Config{Name: name, Address: at(address), Bind: bind, UseOriginalDst: bind, Default: &Chain{Handler: says{name: name}}}
+			return &Config{Name: name, Address: tcp(address), Bind: bind, UseOriginalDst: bind, Default: &Chain{Handler: says{name: name}}}
 		}
 		s.Update([]*Config{listener("outbound", "0.0.0.0:15001", true), listener("vip", "10.9.0.1:80", false), listener("wild", "0.0.0.0:80", false)})
 		defer s.Close()
@@ -140,11 +143,10 @@ func TestSeveralAddresses(t *testing.T) {
 		n := memnet.New()
 		s := NewSet(listen(n))
 		defer s.Close()
-		at := netip.MustParseAddrPort
 		serve := func(first string, more ...string) {
-			c := &Config{Name: "l", Address: at(first), Bind: true, Default: &Chain{Handler: says{name: "l"}}}
+			c := &Config{Name: "l", Address: tcp(first), Bind: true, Default: &Chain{Handler: says{name: "l"}}}
 			for _, a := range more {
-				c.More = append(c.More, at(a))
+				c.More = append(c.More, tcp(a))
 			}
 			if failed := s.Update([]*Config{c}); len(failed) > 0 {
 				t.Error(failed)
@@ -163,32 +165,12 @@ func TestSeveralAddresses(t *testing.T) {
 	})
 }
 
-// The wildcard of IPv6 leaves that of IPv4 to others.
-func TestOpen(t *testing.T) {
-	six, err := Open(netip.MustParseAddrPort("[::]:0"))
-	if err != nil {
-		t.Skipf("SKIPPED: there is no IPv6 here: %v", err)
-	}
-	defer six.Close()
-	raw, err := six.(*net.TCPListener).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	only := 0
-	if err := raw.Control(func(fd uintptr) { only, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_V6ONLY) }); err != nil {
-		t.Fatal(err)
-	}
-	if err != nil || only != 1 {
-		t.Errorf("IPv6 alone: %d, %v", only, err)
-	}
-}
-
 func TestFirstBytesChooseTheChain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := memnet.New()
 		s := NewSet(listen(n))
 		defer s.Close()
-		s.Update([]*Config{{Name: "l", Address: netip.MustParseAddrPort("10.0.0.1:80"), Bind: true, InspectTLS: always, InspectHTTP: always, InspectTimeout: 5 * time.Second, ContinueOnTimeout: true,
+		s.Update([]*Config{{Name: "l", Address: tcp("10.0.0.1:80"), Bind: true, InspectTLS: always, InspectHTTP: always, InspectTimeout: 5 * time.Second, ContinueOnTimeout: true,
 			Chains:  []*Chain{{Match: Match{ALPN: []string{"http/1.1", "http/1.0"}}, Handler: says{name: "http"}}, {Match: Match{ALPN: []string{"h2c"}}, Handler: says{name: "h2"}}, {Match: Match{Transport: "tls", ServerNames: []string{"a"}}, Handler: says{name: "tls"}}},
 			Default: &Chain{Handler: says{name: "raw"}}}})
 		for text, want := range map[string]string{
@@ -281,7 +263,7 @@ func TestPeerIsKnownAfterTheHandshake(t *testing.T) {
 	defer s.Close()
 	facts := make(chan *stream.Conn, 1)
 	server := &tls.Config{Certificates: []tls.Certificate{certificate(t, "spiffe://td/ns/a/sa/server")}, ClientAuth: tls.RequireAnyClientCert, NextProtos: []string{"http/1.1"}}
-	s.Update([]*Config{{Name: "l", Address: netip.MustParseAddrPort("10.0.0.1:443"), Bind: true, InspectTLS: always,
+	s.Update([]*Config{{Name: "l", Address: tcp("10.0.0.1:443"), Bind: true, InspectTLS: always,
 		Chains: []*Chain{{Name: "mtls", Match: Match{Transport: "tls"}, TLS: fixedTLS{server}, Handler: says{"in", facts}}}}})
 	raw, err := n.Dial(context.Background(), "tcp", "10.0.0.1:443", nil)
 	if err != nil {
@@ -303,8 +285,8 @@ func TestUpdateKeepsConnections(t *testing.T) {
 		n := memnet.New()
 		s := NewSet(listen(n))
 		defer s.Close()
-		at := netip.MustParseAddrPort("10.0.0.1:80")
-		same := &Config{Name: "same", Address: netip.MustParseAddrPort("10.0.0.1:81"), Bind: true, Default: &Chain{Handler: says{name: "same"}}}
+		at := tcp("10.0.0.1:80")
+		same := &Config{Name: "same", Address: tcp("10.0.0.1:81"), Bind: true, Default: &Chain{Handler: says{name: "same"}}}
 		s.Update([]*Config{{Name: "l", Address: at, Bind: true, Default: &Chain{Handler: says{name: "old"}}}, same})
 		conn, err := n.Dial(context.Background(), "tcp", "10.0.0.1:80", nil)
 		if err != nil {
@@ -343,7 +325,7 @@ func TestDrainEndsWaitingConnectionsAtOnce(t *testing.T) {
 		n := memnet.New()
 		s := NewSet(listen(n))
 		defer s.Close()
-		s.Update([]*Config{{Name: "l", Address: netip.MustParseAddrPort("10.0.0.1:80"), Bind: true, Default: &Chain{Handler: http1.NewServer(http1.Config{}, fine{}, nil)}}})
+		s.Update([]*Config{{Name: "l", Address: tcp("10.0.0.1:80"), Bind: true, Default: &Chain{Handler: http1.NewServer(http1.Config{}, fine{}, nil)}}})
 		conn, err := n.Dial(context.Background(), "tcp", "10.0.0.1:80", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -374,7 +356,7 @@ func TestMaxConnections(t *testing.T) {
 		s := NewSet(deps)
 		defer s.Close()
 		listener := func(name, address string, unlimited bool) *Config {
-			return &Config{Name: name, Address: netip.MustParseAddrPort(address), Bind: true, Unlimited: unlimited, Default: &Chain{Handler: says{name: name}}}
+			return &Config{Name: name, Address: tcp(address), Bind: true, Unlimited: unlimited, Default: &Chain{Handler: says{name: name}}}
 		}
 		s.Update([]*Config{listener("web", "10.0.0.1:80", false), listener("more", "10.0.0.1:81", false), listener("probes", "10.0.0.1:15021", true)})
 		open := func(address string) (net.Conn, bool) {
@@ -416,7 +398,7 @@ func TestPressure(t *testing.T) {
 		deps := listen(n)
 		deps.Pause, deps.Reject = pause.Load, reject.Load
 		s := NewSet(deps)
-		web, probe := netip.MustParseAddrPort("10.0.0.1:80"), netip.MustParseAddrPort("10.0.0.1:81")
+		web, probe := tcp("10.0.0.1:80"), tcp("10.0.0.1:81")
 		failed := s.Update([]*Config{
 			{Name: "web", Address: web, Bind: true, Default: &Chain{Handler: says{name: "web"}}},
 			{Name: "probe", Address: probe, Bind: true, Exempt: true, Default: &Chain{Handler: says{name: "probe"}}},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -68,7 +67,7 @@ func TestProxyHeader(t *testing.T) {
 			if tc.asked.When == nil {
 				tc.asked.When = always
 			}
-			s.Update([]*Config{{Name: "l", Address: netip.MustParseAddrPort("10.0.0.1:80"), Bind: true, ProxyProtocol: &tc.asked, InspectTimeout: 5 * time.Second,
+			s.Update([]*Config{{Name: "l", Address: tcp("10.0.0.1:80"), Bind: true, ProxyProtocol: &tc.asked, InspectTimeout: 5 * time.Second,
 				Chains: []*Chain{{Match: Match{Port: 443}, Handler: tells{"https"}}}, Default: &Chain{Handler: tells{"plain"}}}})
 			conn, err := n.Dial(context.Background(), "tcp", "10.0.0.1:80", nil)
 			if err != nil {
@@ -99,7 +98,7 @@ func TestProxyHeaderThatNeverComes(t *testing.T) {
 		n := memnet.New()
 		s := NewSet(listen(n))
 		defer s.Close()
-		s.Update([]*Config{{Name: "l", Address: netip.MustParseAddrPort("10.0.0.1:80"), Bind: true, InspectTimeout: 5 * time.Second,
+		s.Update([]*Config{{Name: "l", Address: tcp("10.0.0.1:80"), Bind: true, InspectTimeout: 5 * time.Second,
 			ProxyProtocol: &ProxyProtocol{When: func(uint16) bool { return true }}, Default: &Chain{Handler: tells{"plain"}}}})
 		conn, _ := n.Dial(context.Background(), "tcp", "10.0.0.1:80", nil)
 		defer conn.Close()

@@ -329,7 +329,10 @@ type Conn struct {
 	// Socket has the socket's own ends where a PROXY header told of others; nil
 	// otherwise.
 	Socket *Ends
-	TLS    *TLS // nil in plain text, and when TLS is passed on unread
+	// Path is the Unix socket that it was accepted on, which has no addresses: those
+	// above are invalid unless a PROXY header told of some. Empty for TCP.
+	Path string
+	TLS  *TLS // nil in plain text, and when TLS is passed on unread
 	// SNI is the server name that a look at the first bytes found, when TLS is
 	// not ended here.
 	SNI   string
@@ -356,6 +359,15 @@ func (c *Conn) Direct() Ends {
 		return *c.Socket
 	}
 	return Ends{c.Local, c.Remote}
+}
+
+// Name is how one of the connection's ends is called: by its address, or by the path
+// of the Unix socket.
+func (c *Conn) Name(end netip.AddrPort) string {
+	if c.Path != "" && !end.IsValid() {
+		return c.Path
+	}
+	return end.String()
 }
 
 // Parking is the state of a connection that carries one request after the other.

@@ -178,7 +178,7 @@ func (p *Proxy) pick(c *cluster.Cluster, facts *stream.Conn, tried []*cluster.Ho
 		return c.Original(facts.Original)
 	}
 	choice := cluster.Choice{Avoid: tried, Attempts: 3}
-	if p.cfg.HashSource {
+	if p.cfg.HashSource && facts.Remote.IsValid() {
 		choice.Hash, choice.HasHash = cluster.HashString(facts.Remote.Addr().String()), true
 	}
 	return c.Pick(choice)

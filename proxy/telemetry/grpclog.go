@@ -117,10 +117,10 @@ func (l *grpcLog) common(req *stream.Request, resp *stream.Response) *datav3.Acc
 		remote = netip.AddrPortFrom(i.Client, 0)
 	}
 	out := &datav3.AccessLogCommon{
-		DownstreamRemoteAddress: upcall.Address(remote), DownstreamLocalAddress: upcall.Address(req.Conn.Local), DownstreamDirectRemoteAddress: upcall.Address(direct), TlsProperties: secured(req.Conn.TLS),
+		DownstreamRemoteAddress: upcall.Address(remote, req.Conn.Path), DownstreamLocalAddress: upcall.Address(req.Conn.Local, req.Conn.Path), DownstreamDirectRemoteAddress: upcall.Address(direct, req.Conn.Path), TlsProperties: secured(req.Conn.TLS),
 		StartTime: timestamppb.New(i.Start), TimeToLastRxByte: since(i.RequestDone), TimeToFirstUpstreamTxByte: since(i.UpstreamSent), TimeToLastUpstreamTxByte: since(i.UpstreamSent),
 		TimeToFirstUpstreamRxByte: since(i.UpstreamRecv), TimeToFirstDownstreamTxByte: since(i.UpstreamRecv), TimeToLastDownstreamTxByte: since(i.End), Duration: since(i.End),
-		UpstreamRemoteAddress: upcall.Address(i.Upstream), UpstreamLocalAddress: upcall.Address(i.UpstreamLocal), UpstreamCluster: valid(i.Cluster), RouteName: valid(i.Route),
+		UpstreamRemoteAddress: upcall.Address(i.Upstream, ""), UpstreamLocalAddress: upcall.Address(i.UpstreamLocal, ""), UpstreamCluster: valid(i.Cluster), RouteName: valid(i.Route),
 		UpstreamTransportFailureReason: valid(i.UpstreamFailure), UpstreamRequestAttemptCount: uint32(i.Attempts), ConnectionTerminationDetails: valid(i.Termination),
 		DownstreamWireBytesReceived: uint64(i.HeadReceived + i.BytesReceived), DownstreamWireBytesSent: uint64(i.HeadSent + i.BytesSent),
 		AccessLogType: datav3.AccessLogType_DownstreamEnd, ResponseFlags: flagsOf(i), Metadata: upcall.Metadata(&i.Metadata, nil), StreamId: valid(req.Header.Get("x-request-id")),

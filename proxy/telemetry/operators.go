@@ -49,6 +49,17 @@ func address(get func(*record) netip.AddrPort) operator {
 	}
 }
 
+// atEnd writes one of the downstream connection's ends: at a Unix socket, its path.
+func atEnd(of operator) operator {
+	return func(b []byte, r *record) ([]byte, bool) {
+		b, found := of(b, r)
+		if path := r.req.Conn.Path; !found && path != "" {
+			return append(b, path...), true
+		}
+		return b, found
+	}
+}
+
 func addressOnly(get func(*record) netip.AddrPort) operator {
 	return func(b []byte, r *record) ([]byte, bool) {
 		a := get(r)
@@ -62,7 +73,20 @@ func addressOnly(get func(*record) netip.AddrPort) operator {
 func portOnly(get func(*record) netip.AddrPort) operator {
 	return func(b []byte, r *record) ([]byte, bool) {
 		a := get(r)
-		return strconv.AppendUint(b, uint64(a.Port()), 10), a.IsValid()
+		if !a.IsValid() {
+			return b, false
+		}
+		return strconv.AppendUint(b, uint64(a.Port()), 10), true
+	}
+}
+
+// endPort writes the port of one of the downstream connection's ends: of a Unix
+// socket, nothing at all.
+func endPort(get func(*record) netip.AddrPort) operator {
+	port := portOnly(get)
+	return func(b []byte, r *record) ([]byte, bool) {
+		b, found := port(b, r)
+		return b, found || r.req.Conn.Path != ""
 	}
 }
 
@@ -139,21 +163,21 @@ var plain = map[string]operator{
 	}),
 	"UPSTREAM_TRANSPORT_FAILURE_REASON":            text(func(r *record) string { return r.req.Info.UpstreamFailure }),
 	"CONNECTION_TERMINATION_DETAILS":               text(func(r *record) string { return r.req.Info.Termination }),
-	"DOWNSTREAM_LOCAL_ADDRESS":                     address(original),
-	"DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT":        addressOnly(original),
-	"DOWNSTREAM_LOCAL_PORT":                        portOnly(original),
-	"DOWNSTREAM_DIRECT_LOCAL_ADDRESS":              address(local),
-	"DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT": addressOnly(local),
-	"DOWNSTREAM_DIRECT_LOCAL_PORT":                 portOnly(local),
-	"DOWNSTREAM_DIRECT_REMOTE_PORT":                portOnly(remote),
+	"DOWNSTREAM_LOCAL_ADDRESS":                     atEnd(address(original)),
+	"DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT":        atEnd(addressOnly(original)),
+	"DOWNSTREAM_LOCAL_PORT":                        endPort(original),
+	"DOWNSTREAM_DIRECT_LOCAL_ADDRESS":              atEnd(address(local)),
+	"DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT": atEnd(addressOnly(local)),
+	"DOWNSTREAM_DIRECT_LOCAL_PORT":                 endPort(local),
+	"DOWNSTREAM_DIRECT_REMOTE_PORT":                endPort(remote),
 	"CONNECTION_START_TIME": func(b []byte, r *record) ([]byte, bool) {
 		return envoyTime(b, r.req.Conn.Start), !r.req.Conn.Start.IsZero()
 	},
-	"DOWNSTREAM_REMOTE_ADDRESS":                     address(client),
-	"DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT":        addressOnly(client),
-	"DOWNSTREAM_REMOTE_PORT":                        portOnly(client),
-	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS":              address(remote),
-	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": addressOnly(remote),
+	"DOWNSTREAM_REMOTE_ADDRESS":                     atEnd(address(client)),
+	"DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT":        atEnd(addressOnly(client)),
+	"DOWNSTREAM_REMOTE_PORT":                        endPort(client),
+	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS":              atEnd(address(remote)),
+	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": atEnd(addressOnly(remote)),
 	"REQUESTED_SERVER_NAME": text(func(r *record) string {
 		if t := r.req.Conn.TLS; t != nil {
 			return t.SNI

@@ -235,7 +235,7 @@ func (t *Tracer) span(req *stream.Request, resp *stream.Response) Span {
 		s.Name = strings.Clone(req.Authority)
 	}
 	if s.Remote = i.Upstream.String(); t.cfg.Server || !i.Upstream.IsValid() {
-		s.Remote = req.Conn.Remote.String()
+		s.Remote = req.Conn.Name(req.Conn.Remote)
 	}
 	s.tag("component", "proxy")
 	s.tag("node_id", t.cfg.NodeID)
@@ -245,7 +245,11 @@ func (t *Tracer) span(req *stream.Request, resp *stream.Response) Span {
 	s.tag("http.protocol", req.Protocol.String())
 	s.tag("downstream_cluster", cmp.Or(req.Header.Get("x-envoy-downstream-service-cluster"), "-"))
 	s.tag("user_agent", cmp.Or(req.Header.Get("user-agent"), "-"))
-	s.tag("peer.address", req.Conn.Remote.Addr().String())
+	if from := req.Conn.Remote; from.IsValid() {
+		s.tag("peer.address", from.Addr().String())
+	} else {
+		s.tag("peer.address", req.Conn.Path)
+	}
 	s.tag("request_size", strconv.FormatInt(i.BytesReceived, 10))
 	s.tag("response_size", strconv.FormatInt(i.BytesSent, 10))
 	if stream.IsGRPC(&req.Header) {

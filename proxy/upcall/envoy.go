@@ -9,11 +9,14 @@ import (
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
-// Address is an address as services of Envoy's APIs are told it; nil when there is
-// none.
-func Address(a netip.AddrPort) *corev3.Address {
-	if !a.IsValid() {
+// Address is an address as services of Envoy's APIs are told it: a, else the path of a
+// Unix socket; nil when there is neither.
+func Address(a netip.AddrPort, path string) *corev3.Address {
+	switch {
+	case !a.IsValid() && path == "":
 		return nil
+	case !a.IsValid():
+		return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path}}}
 	}
 	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
 		Address: a.Addr().String(), PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(a.Port())},

@@ -35,6 +35,8 @@ type Config struct {
 	// Internal are the addresses whose requests are from inside, when no proxy stood
 	// between: they may steer the router, and keep their ids.
 	Internal []netip.Prefix
+	// InternalSockets does the same for requests that come by a Unix socket.
+	InternalSockets bool
 	// AppendPort notes the port in x-forwarded-port.
 	AppendPort bool
 
@@ -251,7 +253,7 @@ func (h *Handler) forwarded(req *stream.Request, edge bool) {
 	if !c.UseRemoteAddress || c.TrustedHops > 0 {
 		req.Info.Client = c.client(req)
 	}
-	if c.UseRemoteAddress && !c.SkipAppend {
+	if c.UseRemoteAddress && !c.SkipAppend && req.Conn.Remote.IsValid() {
 		at := len(req.Scratch)
 		if before, found := req.Header.Joined("x-forwarded-for"); found && before != "" {
 			req.Scratch = append(append(req.Scratch, before...), ',')
@@ -268,7 +270,7 @@ func (h *Handler) forwarded(req *stream.Request, edge bool) {
 	} else if proto := req.Header.Get("x-forwarded-proto"); proto == "http" || proto == "https" {
 		req.Scheme = proto
 	}
-	if c.AppendPort && !req.Header.Has("x-forwarded-port") {
+	if c.AppendPort && req.Conn.Local.IsValid() && !req.Header.Has("x-forwarded-port") {
 		req.Header.Set("x-forwarded-port", portText(req.Conn.Local))
 	}
 	if edge {
@@ -277,8 +279,9 @@ func (h *Handler) forwarded(req *stream.Request, edge bool) {
 		if !external.IsValid() {
 			external = req.Conn.Remote.Addr().Unmap()
 		}
-		req.Scratch = external.AppendTo(req.Scratch)
-		req.Header.Set("x-envoy-external-address", view(req.Scratch[at:]))
+		if req.Scratch = external.AppendTo(req.Scratch); external.IsValid() {
+			req.Header.Set("x-envoy-external-address", view(req.Scratch[at:]))
+		}
 	}
 }
 
@@ -288,7 +291,7 @@ func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 // internal reports whether a request is from inside: from an address that is, with
 // at most that one in x-forwarded-for.
 func (c *Config) internal(req *stream.Request) bool {
-	if len(c.Internal) == 0 {
+	if len(c.Internal) == 0 && !c.InternalSockets {
 		return false
 	}
 	list, forwarded := req.Header.Joined("x-forwarded-for")
@@ -298,6 +301,8 @@ func (c *Config) internal(req *stream.Request) bool {
 		return false
 	case !c.UseRemoteAddress:
 		from = c.client(req)
+	case !from.IsValid():
+		return c.InternalSockets
 	}
 	return slices.ContainsFunc(c.Internal, func(p netip.Prefix) bool { return p.Contains(from) })
 }

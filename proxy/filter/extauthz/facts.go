@@ -21,8 +21,8 @@ type Facts struct {
 // of gives the facts about a connection.
 func (f *Facts) of(conn *stream.Conn) *authv3.AttributeContext {
 	out := &authv3.AttributeContext{
-		Source:      &authv3.AttributeContext_Peer{Address: upcall.Address(conn.Remote)},
-		Destination: &authv3.AttributeContext_Peer{Address: upcall.Address(conn.Local), Labels: f.Labels},
+		Source:      &authv3.AttributeContext_Peer{Address: upcall.Address(conn.Remote, conn.Path)},
+		Destination: &authv3.AttributeContext_Peer{Address: upcall.Address(conn.Local, conn.Path), Labels: f.Labels},
 	}
 	if f.TLS {
 		out.TlsSession = &authv3.AttributeContext_TLSSession{}

@@ -110,6 +110,9 @@ type Client struct {
 // Entry implements [Action].
 func (c Client) Entry(req *stream.Request) ([]Entry, bool) {
 	a := clientOf(req)
+	if !a.IsValid() { // of a Unix socket
+		return nil, false
+	}
 	if !c.Masked {
 		return []Entry{{"remote_address", a.String()}}, true
 	}

@@ -68,6 +68,8 @@ func hash(policies []route.HashPolicy, req *stream.Request, made string) (uint64
 
 func hashed(p *route.HashPolicy, req *stream.Request, made string) string {
 	switch {
+	case p.SourceIP && !req.Conn.Remote.IsValid(): // a Unix socket
+		return ""
 	case p.SourceIP:
 		return req.Conn.Remote.Addr().String()
 	case p.Header != "":

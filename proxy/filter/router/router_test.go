@@ -20,6 +20,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/http1"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/socket"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -60,7 +61,7 @@ func proxyToCluster(t testing.TB, f route.Forward, observer stream.Observer, lim
 	}
 	server := http1.NewServer(http1.Config{}, routed{table}, observer)
 	set := listener.NewSet(listener.Deps{})
-	address := netip.MustParseAddrPort("127.0.0.1:0")
+	address := socket.Address{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}
 	if failed := set.Update([]*listener.Config{{Name: "test", Address: address, Bind: true, Default: &listener.Chain{Handler: server}}}); len(failed) > 0 {
 		t.Fatal(failed)
 	}

@@ -27,7 +27,7 @@ func tlsFields() fieldcheck.Table {
 
 var coreFields = fieldcheck.Table{
 	"envoy.config.core.v3.Address": {Read: "socket_address pipe"},
-	"envoy.config.core.v3.Pipe":    {Read: "path", Ignored: map[string]string{"mode": "the file's mode is the directory's affair"}},
+	"envoy.config.core.v3.Pipe":    {Read: "*"},
 	"envoy.config.core.v3.SocketAddress": {
 		Read:    "protocol address port_value ipv4_compat",
 		Ignored: map[string]string{"resolver_name": "there is one resolver"},

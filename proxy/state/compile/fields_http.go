@@ -26,7 +26,7 @@ var connectionFields = fieldcheck.Table{
 	httpManager + ".SetCurrentClientCertDetails":                             {Read: "subject uri dns cert chain"},
 	"envoy.config.core.v3.SchemeHeaderTransformation":                        {Read: "scheme_to_overwrite match_upstream"},
 	httpManager + ".UpgradeConfig":                                           {Read: "upgrade_type enabled"},
-	httpManager + ".InternalAddressConfig":                                   {Read: "cidr_ranges", Ignored: map[string]string{"unix_sockets": "listeners have addresses"}},
+	httpManager + ".InternalAddressConfig":                                   {Read: "*"},
 	httpManager + ".Tracing": {
 		Read:    "client_sampling random_sampling overall_sampling max_path_tag_length custom_tags provider no_context_propagation spawn_upstream_span",
 		Ignored: map[string]string{"verbose": "annotations are not reported", "operation": "the route's decorator names the span", "upstream_operation": "the span is named for the cluster"},

@@ -161,6 +161,7 @@ func entryConfig(m *hcmv3.HttpConnectionManager) (entry.Config, error) {
 			return out, fieldcheck.Refuse("scheme_header_transformation.scheme_to_overwrite", "%q is not http or https", out.Scheme)
 		}
 	}
+	out.InternalSockets = m.GetInternalAddressConfig().GetUnixSockets()
 	var err error
 	if out.Internal, err = ranges(m.GetInternalAddressConfig().GetCidrRanges()); err != nil {
 		return out, fieldcheck.At("internal_address_config.cidr_ranges", err)

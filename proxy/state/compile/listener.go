@@ -23,6 +23,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/filter/router"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/socket"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -97,17 +98,17 @@ func (c *Compiler) refused(m *listenerv3.Listener, out *Listener) error {
 // is two addresses.
 func addresses(out *listener.Config, m *listenerv3.Listener) error {
 	var err error
-	if out.Address, err = socketAddress(m.GetAddress()); err != nil {
+	if out.Address, err = socket.From(m.GetAddress()); err != nil {
 		return fieldcheck.At("address", err)
 	}
 	compatible := func(a *corev3.Address) {
 		if s := a.GetSocketAddress(); s.GetIpv4Compat() && s.GetAddress() == "::" {
-			out.More = append(out.More, netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(s.GetPortValue())))
+			out.More = append(out.More, socket.Address{AddrPort: netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(s.GetPortValue()))})
 		}
 	}
 	compatible(m.GetAddress())
 	for i, a := range m.GetAdditionalAddresses() {
-		at, err := socketAddress(a.GetAddress())
+		at, err := socket.From(a.GetAddress())
 		if err != nil {
 			return fieldcheck.At(fmt.Sprintf("additional_addresses[%d].address", i), err)
 		}
@@ -115,21 +116,6 @@ func addresses(out *listener.Config, m *listenerv3.Listener) error {
 		compatible(a.GetAddress())
 	}
 	return nil
-}
-
-func socketAddress(a *corev3.Address) (netip.AddrPort, error) {
-	s := a.GetSocketAddress()
-	if s == nil {
-		return netip.AddrPort{}, fieldcheck.Refuse("", "only socket_address is supported")
-	}
-	if s.GetProtocol() != corev3.SocketAddress_TCP {
-		return netip.AddrPort{}, fieldcheck.Refuse("socket_address.protocol", "%s is not supported", s.GetProtocol())
-	}
-	ip, err := netip.ParseAddr(s.GetAddress())
-	if err != nil {
-		return netip.AddrPort{}, fieldcheck.Refuse("socket_address.address", "%q is not an IP address", s.GetAddress())
-	}
-	return netip.AddrPortFrom(ip, uint16(s.GetPortValue())), nil
 }
 
 func (c *Compiler) chains(m *listenerv3.Listener, out *Listener) error {

@@ -15,7 +15,8 @@ func TestAddresses(t *testing.T) {
 		`{"address": {"socketAddress": {"address": "1.2.3.4", "portValue": 5}}}`:                                                                                             "[1.2.3.4:5]",
 		`{"address": {"socketAddress": {"address": "0.0.0.0", "portValue": 5}}, "additionalAddresses": [{"address": {"socketAddress": {"address": "::", "portValue": 6}}}]}`: "[0.0.0.0:5 [::]:6]",
 		`{"address": {"socketAddress": {"address": "::", "portValue": 5, "ipv4Compat": true}}}`:                                                                              "[[::]:5 0.0.0.0:5]",
-		`{"address": {"socketAddress": {"address": "1.2.3.4", "portValue": 5}}, "additionalAddresses": [{"address": {"pipe": {"path": "/x"}}}]}`:                             "additional_addresses[0].address: only socket_address is supported",
+		`{"address": {"socketAddress": {"address": "1.2.3.4", "portValue": 5}}, "additionalAddresses": [{"address": {"pipe": {"path": "/x"}}}]}`:                             "[1.2.3.4:5 /x]",
+		`{"address": {"envoyInternalAddress": {"serverListenerName": "x"}}}`:                                                                                                 "address.envoy_internal_address: is not supported",
 	} {
 		m := &listenerv3.Listener{}
 		if err := protojson.Unmarshal([]byte(in), m); err != nil {
