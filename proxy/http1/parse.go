@@ -96,10 +96,8 @@ func requestLine(line []byte, req *stream.Request) error {
 	default:
 		return bad("unknown protocol version")
 	}
-	for _, c := range method {
-		if !tokenByte[c] {
-			return bad("invalid method")
-		}
+	if !stream.ValidToken(view(method)) {
+		return bad("invalid method")
 	}
 	if !stream.ValidTarget(view(target)) {
 		return bad("invalid byte in the request target")
@@ -229,10 +227,8 @@ func field(line []byte) (name, value string, err error) {
 	if colon <= 0 {
 		return "", "", bad("a header field without a name or a colon")
 	}
-	for _, c := range line[:colon] {
-		if !tokenByte[c] {
-			return "", "", bad("invalid byte in a header name")
-		}
+	if !stream.ValidToken(view(line[:colon])) {
+		return "", "", bad("invalid byte in a header name")
 	}
 	v := line[colon+1:]
 	for len(v) > 0 && (v[0] == ' ' || v[0] == '\t') {
@@ -342,17 +338,3 @@ func (c *connectionFields) apply(h *stream.Header, protocol stream.Protocol, f *
 	}
 	return nil
 }
-
-// tokenByte are the bytes of a token (RFC 9110 section 5.6.2).
-var tokenByte = func() (t [256]bool) {
-	for c := '0'; c <= '9'; c++ {
-		t[c] = true
-	}
-	for c := 'a'; c <= 'z'; c++ {
-		t[c], t[c-'a'+'A'] = true, true
-	}
-	for _, c := range "!#$%&'*+-.^_`|~" {
-		t[c] = true
-	}
-	return t
-}()

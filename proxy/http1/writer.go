@@ -1,8 +1,10 @@
 package http1
 
 import (
+	"bytes"
 	"io"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -41,12 +43,26 @@ func (w *writer) field(name, value string) {
 	w.buf = append(w.buf, "\r\n"...)
 }
 
+// fields writes fields, each a line: one that would be several, which no peer's can be,
+// is left out.
 func (w *writer) fields(h *stream.Header) {
+	at := len(w.buf)
 	for i := range h.Len() {
 		f := h.At(i)
 		w.field(f.Name, f.Value)
 	}
+	if written := w.buf[at:]; bytes.Count(written, lf) == h.Len() && bytes.Count(written, cr) == h.Len() {
+		return
+	}
+	w.buf = w.buf[:at]
+	for i := range h.Len() {
+		if f := h.At(i); !strings.ContainsAny(f.Name, "\r\n") && !strings.ContainsAny(f.Value, "\r\n") {
+			w.field(f.Name, f.Value)
+		}
+	}
 }
+
+var lf, cr = []byte{'\n'}, []byte{'\r'}
 
 func (w *writer) length(n int64) {
 	w.text("content-length: ")

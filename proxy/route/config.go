@@ -169,7 +169,7 @@ type Value struct {
 
 // Forward sends a request to a cluster: what the router works from.
 type Forward struct {
-	Clusters []Weighted // with one entry the weight does not matter
+	Clusters []Weighted // with one entry the weight does not matter; see [Forward.Draw]
 	// ClusterHeader names the field that names the cluster, resolved by Lookup.
 	ClusterHeader string
 	Lookup        func(string) *cluster.Handle

@@ -43,18 +43,20 @@ func Made(ops []HeaderOp, req *stream.Request) []stream.Field {
 	for i := range ops {
 		ops[i].Apply(&h, req, nil)
 	}
-	var made []stream.Field
-	for i := range h.Len() {
-		made = append(made, h.At(i))
-	}
-	return made
+	return h.Fields()
 }
 
-// Apply changes a header.
+// Apply changes a header. A formatted value that would not be one line is left out, and
+// with it what it was to replace.
 func (op *HeaderOp) Apply(h *stream.Header, req *stream.Request, resp *stream.Response) {
 	value := op.Value.Literal
 	if op.Value.Format != nil {
-		value = op.Value.Format(req, resp)
+		if value = op.Value.Format(req, resp); !stream.ValidValue(value) {
+			if op.Append == OverwriteOrAdd || op.Append == OverwriteIfExists {
+				h.Del(op.Name)
+			}
+			return
+		}
 	}
 	if value == "" && !op.KeepEmpty {
 		return

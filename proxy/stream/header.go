@@ -1,10 +1,25 @@
 package stream
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Field is one header field. Names keep the case in which they arrived and are
 // compared without it.
 type Field struct{ Name, Value string }
+
+// Fit reports whether a field that others made may stand on a head: it is one line, and
+// it is none of those by which messages are framed and sent to a host, which the codecs
+// write.
+func (f Field) Fit() bool {
+	for _, name := range [...]string{"content-length", "transfer-encoding", "host"} {
+		if EqualName(f.Name, name) {
+			return false
+		}
+	}
+	return ValidToken(f.Name) && ValidValue(f.Value)
+}
 
 // Header is a flat list of fields in the order in which they arrived. Lookups
 // scan it: requests have a dozen fields, and a scan of lengths is faster than a
@@ -76,6 +91,12 @@ func (h *Header) Cookie(name string) (value string, found bool) {
 
 // Add appends a field.
 func (h *Header) Add(name, value string) { h.fields = append(h.fields, Field{name, value}) }
+
+// AddAll appends fields.
+func (h *Header) AddAll(list []Field) { h.fields = append(h.fields, list...) }
+
+// Fields are all of them, in a list of its own.
+func (h *Header) Fields() []Field { return slices.Clone(h.fields) }
 
 // Set replaces all fields of that name by one.
 func (h *Header) Set(name, value string) {

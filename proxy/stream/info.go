@@ -153,6 +153,9 @@ type Info struct {
 	// to the balancer.
 	Wanted Wanted
 
+	// Lot is what the choice among weighted clusters has drawn; 0 before.
+	Lot uint64
+
 	// Trace is the request's span; the zero value when requests are not traced.
 	Trace Trace
 	// Tracing is what the route says of spans, nil when it says nothing.

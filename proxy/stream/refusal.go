@@ -59,10 +59,33 @@ func Abandoned(why Flags) *Refusal {
 	return &Refusal{Flags: DownstreamTermination, Details: "downstream_remote_disconnect", Close: true}
 }
 
-// IsRedirected reports whether err is [Redirected].
-func IsRedirected(err error) bool {
-	_, yes := err.(*Redirected)
-	return yes
+// AsRedirected gives err as a redirect that is followed here, nil when it is none.
+func AsRedirected(err error) *Redirected {
+	if err == nil {
+		return nil
+	}
+	var r *Redirected
+	errors.As(err, &r)
+	return r
+}
+
+// OnHead lets change see what is answered: the response, or one with the status and
+// the fields of the refusal that err becomes. It may change the fields. A redirect
+// that is followed here is no answer.
+func OnHead(resp *Response, err error, change func(*Response)) (*Response, error) {
+	if err == nil {
+		change(resp)
+		return resp, nil
+	}
+	if AsRedirected(err) != nil {
+		return resp, err
+	}
+	r := *AsRefusal(err)
+	local := Response{Status: r.Status}
+	local.Header.AddAll(r.Header)
+	change(&local)
+	r.Header = local.Header.Fields()
+	return nil, &r
 }
 
 // AsRefusal gives err as a refusal; an error that is none becomes status 500.

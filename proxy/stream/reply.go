@@ -17,9 +17,7 @@ func Reply(req *Request, r *Refusal, into *Response) *Response {
 	if r.Status != 0 && IsGRPC(&req.Header) {
 		return grpcReply(r, into)
 	}
-	for _, f := range r.Header {
-		into.Header.Add(f.Name, f.Value)
-	}
+	into.Header.AddAll(r.Header)
 	if r.Body != "" {
 		if !into.Header.Has("content-type") {
 			into.Header.Add("content-type", "text/plain")

@@ -37,6 +37,30 @@ func ValidTarget(s string) bool {
 	return s != ""
 }
 
+// tokenByte are the bytes of a token (RFC 9110 section 5.6.2).
+var tokenByte = func() (t [256]bool) {
+	for c := '0'; c <= '9'; c++ {
+		t[c] = true
+	}
+	for c := 'a'; c <= 'z'; c++ {
+		t[c], t[c-'a'+'A'] = true, true
+	}
+	for _, c := range "!#$%&'*+-.^_`|~" {
+		t[c] = true
+	}
+	return t
+}()
+
+// ValidToken reports whether s may be a method or a field's name.
+func ValidToken(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !tokenByte[s[i]] {
+			return false
+		}
+	}
+	return s != ""
+}
+
 // ValidValue reports whether s may be a field's value: nothing in it ends a line.
 func ValidValue(s string) bool {
 	for i := 0; i < len(s); i++ {

@@ -56,11 +56,8 @@ func (c *Caller) Do(on *stream.Request, call Call) (*Reply, error) {
 	if req.Scheme == "" {
 		req.Scheme = "http"
 	}
-	for _, list := range [][]stream.Field{c.Header, call.Header} {
-		for _, f := range list {
-			req.Header.Add(f.Name, f.Value)
-		}
-	}
+	req.Header.AddAll(c.Header)
+	req.Header.AddAll(call.Header)
 	req.Header.Add("x-envoy-internal", "true")
 	if call.Body != nil {
 		req.Body = stream.NewBytes(call.Body)

@@ -5,6 +5,7 @@ package compress
 
 import (
 	"bytes"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -97,7 +98,7 @@ func (f *Filter) bar(resp *stream.Response) string {
 		length = stream.Announced(resp.Body, length)
 	}
 	switch {
-	case h.Has("content-encoding"), strings.Contains(strings.ToLower(h.Get("cache-control")), "no-transform"):
+	case h.Has("content-encoding"), asItIs(h):
 		return silent
 	case !f.Response.long(length):
 		return "ContentLengthTooSmall"
@@ -109,6 +110,12 @@ func (f *Filter) bar(resp *stream.Response) string {
 		return "StatusCodeNotAllowed"
 	}
 	return ""
+}
+
+// asItIs reports whether a message says that its content is not to be changed.
+func asItIs(h *stream.Header) bool {
+	control, _ := h.Joined("cache-control")
+	return strings.Contains(strings.ToLower(control), "no-transform")
 }
 
 // compress replaces a reply's content, and says so.
@@ -196,6 +203,7 @@ func (b *body) Wait() error {
 			if err := b.writer.Close(); err != nil {
 				return err
 			}
+			b.writer.Reset(io.Discard) // it holds nothing of this content
 			b.coding.writers.Put(b.writer)
 			b.writer = nil
 		default:

@@ -113,6 +113,7 @@ func TestReplies(t *testing.T) {
 		"a picture":         {"gzip", upstream{fields: [][2]string{{"content-type", "image/png"}}, body: long, length: 600}, "", ""},
 		"compressed once":   {"gzip", upstream{fields: [][2]string{html, {"content-encoding", "x"}}, body: long, length: 600}, "x", ""},
 		"not to be":         {"gzip", upstream{fields: [][2]string{html, {"cache-control", "no-transform"}}, body: long, length: 600}, "", ""},
+		"not to be, too":    {"gzip", upstream{fields: [][2]string{html, {"cache-control", "public"}, {"cache-control", "no-transform"}}, body: long, length: 600}, "", ""},
 		"strong tag":        {"gzip", upstream{fields: [][2]string{html, {"etag", `"a"`}}, body: long, length: 600}, "gzip", ""},
 		"weak tag":          {"gzip", upstream{fields: [][2]string{html, {"etag", `W/"a"`}}, body: long, length: 600}, "gzip", `W/"a"`},
 	} {
@@ -270,6 +271,17 @@ func TestDecompression(t *testing.T) {
 		}
 		if err != nil || string(up.sent) != tc.want || up.req.Header.Get("content-encoding") != tc.left {
 			t.Errorf("%s: sent %q as %q, %v", name, up.sent, up.req.Header.Get("content-encoding"), err)
+		}
+	}
+}
+
+// Content may turn out to be empty after its head has been read.
+func TestEmptyContent(t *testing.T) {
+	for _, c := range []*Decoding{Gunzip(0), Unbrotli(), Unzstd()} {
+		p := &pieces{rest: []string{""}}
+		content := (&Decompressor{Decoding: c}).content(p)
+		if got, err := io.ReadAll(content); err != nil || len(got) > 0 {
+			t.Errorf("%s: got %q, %v", c.Name, got, err)
 		}
 	}
 }

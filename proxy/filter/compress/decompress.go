@@ -54,7 +54,7 @@ func (d *Decompressor) takes(way *Direction, h *stream.Header) bool {
 		return false
 	}
 	codings, found := h.Joined("content-encoding")
-	if !found || !way.Transform && strings.Contains(strings.ToLower(h.Get("cache-control")), "no-transform") {
+	if !found || !way.Transform && asItIs(h) {
 		return false
 	}
 	end := strings.LastIndexByte(codings, ',')
@@ -121,6 +121,11 @@ func (c *content) Wait() error {
 func (c *content) read() (int, error) {
 	if !c.began {
 		c.began = true
+		if from := c.source.from; len(from.Buffered()) == 0 && !from.Complete() {
+			if c.source.err = from.Wait(); c.source.err != nil {
+				return 0, c.source.err
+			}
+		}
 		if c.source.from.Complete() {
 			return 0, io.EOF // a body without content need not be coded
 		}

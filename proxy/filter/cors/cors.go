@@ -48,10 +48,10 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 		return resp, nil
 	}
 	resp, err := next.Handle(req)
-	if err == nil && allowed {
-		f.grant(resp, origin)
+	if !allowed {
+		return resp, err
 	}
-	return resp, err
+	return stream.OnHead(resp, err, func(resp *stream.Response) { f.grant(resp, origin) })
 }
 
 func (f *Filter) grant(resp *stream.Response, origin string) {

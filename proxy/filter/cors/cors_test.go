@@ -7,6 +7,24 @@ import (
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
+type refusing struct{}
+
+func (refusing) Handle(*stream.Request) (*stream.Response, error) {
+	return nil, stream.Refuse(401, "jwt_authn_access_denied", "no")
+}
+
+// A page learns that it was refused, and not only that something went wrong.
+func TestRefusalsMayBeRead(t *testing.T) {
+	f := &Filter{Enabled: runtime.All, Origin: func(string) bool { return true }, Expose: "x-b"}
+	req := &stream.Request{Method: "GET", Info: &stream.Info{}}
+	req.Header.Add("origin", "https://shop.example")
+	_, err := f.Handle(req, refusing{})
+	resp := stream.Reply(req, stream.AsRefusal(err), &stream.Response{})
+	if resp.Status != 401 || resp.Header.Get("access-control-allow-origin") != "https://shop.example" || resp.Header.Get("access-control-expose-headers") != "x-b" {
+		t.Errorf("got %+v", resp)
+	}
+}
+
 type service struct{ called int }
 
 func (s *service) Handle(*stream.Request) (*stream.Response, error) {

@@ -119,21 +119,14 @@ func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
 		h.config.Began(req)
 	}
 	if h.config.Overloaded != nil && h.config.Overloaded() {
-		return nil, h.refused(req, nil, overloaded)
+		return h.reply(req, nil, nil, overloaded)
 	}
 	resp, err := h.answer(req)
-	for err != nil && stream.IsRedirected(err) {
-		h.followed(req, err.(*stream.Redirected).Response)
+	for r := stream.AsRedirected(err); r != nil; r = stream.AsRedirected(err) {
+		h.followed(req, r.Response)
 		resp, err = h.route(req)
 	}
-	if err != nil {
-		return nil, h.refused(req, route.Matched(req), err)
-	}
-	if r := route.Matched(req); r != nil {
-		r.MutateResponse(req, resp)
-	}
-	h.reply(req, &resp.Header)
-	return resp, nil
+	return h.reply(req, route.Matched(req), resp, err)
 }
 
 var overloaded = &stream.Refusal{Status: 503, Details: "overload", Body: "envoy overloaded"}
@@ -368,8 +361,18 @@ func clean(req *stream.Request, edge bool) {
 	}
 }
 
-// reply completes a reply's head.
-func (h *Handler) reply(req *stream.Request, header *stream.Header) {
+// reply completes what is answered.
+func (h *Handler) reply(req *stream.Request, from *route.Route, resp *stream.Response, err error) (*stream.Response, error) {
+	return stream.OnHead(resp, err, func(resp *stream.Response) {
+		if from != nil {
+			from.MutateResponse(req, resp)
+		}
+		h.finish(req, &resp.Header)
+	})
+}
+
+// finish puts what every reply has on its head.
+func (h *Handler) finish(req *stream.Request, header *stream.Header) {
 	c := &h.config
 	if c.Tracer != nil {
 		c.Tracer.Reply(req, header)
@@ -389,24 +392,6 @@ func (h *Handler) reply(req *stream.Request, header *stream.Header) {
 			header.Set("x-request-id", id)
 		}
 	}
-}
-
-// refused completes the reply that an error becomes.
-func (h *Handler) refused(req *stream.Request, from *route.Route, err error) error {
-	r := *stream.AsRefusal(err)
-	var local stream.Response
-	for _, f := range r.Header {
-		local.Header.Add(f.Name, f.Value)
-	}
-	if from != nil {
-		from.MutateResponse(req, &local)
-	}
-	h.reply(req, &local.Header)
-	r.Header = make([]stream.Field, 0, local.Header.Len())
-	for i := range local.Header.Len() {
-		r.Header = append(r.Header, local.Header.At(i))
-	}
-	return &r
 }
 
 // underscores looks for field names with "_" and reports whether the request

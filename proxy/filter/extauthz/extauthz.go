@@ -4,9 +4,6 @@
 package extauthz
 
 import (
-	"slices"
-	"strings"
-
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -112,16 +109,11 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	}
 	f.OK.Count()
 	a.change(&req.Header)
-	if len(a.SetParams)+len(a.RemoveParams) > 0 {
-		req.Path = a.query(req.Path)
+	if params := a.params(); params != nil {
+		req.Path = route.Query(params, req)
 	}
 	resp, err := next.Handle(req)
-	if err == nil {
-		for _, field := range a.Reply {
-			resp.Header.Add(field.Name, field.Value)
-		}
-	}
-	return resp, err
+	return stream.OnHead(resp, err, func(resp *stream.Response) { resp.Header.AddAll(a.Reply) })
 }
 
 // peek reads what the service is told of the body.
@@ -164,26 +156,16 @@ func (a *Answer) change(h *stream.Header) {
 	}
 }
 
-// query changes the parameters of a path. As Envoy does, it puts them in order.
-func (a *Answer) query(path string) string {
-	path, raw, _ := strings.Cut(path, "?")
-	pairs := slices.DeleteFunc(strings.Split(raw, "&"), func(pair string) bool {
-		name, _, _ := strings.Cut(pair, "=")
-		set := slices.ContainsFunc(a.SetParams, func(f stream.Field) bool { return f.Name == name })
-		return pair == "" || set || slices.Contains(a.RemoveParams, name)
-	})
+// params are the changes of the query.
+func (a *Answer) params() []route.Param {
+	var out []route.Param
 	for _, f := range a.SetParams {
-		pairs = append(pairs, f.Name+"="+f.Value)
+		out = append(out, route.Param{Name: f.Name, Value: route.Value{Literal: f.Value}, Action: route.OverwriteOrAdd})
 	}
-	slices.SortStableFunc(pairs, func(x, y string) int {
-		x, _, _ = strings.Cut(x, "=")
-		y, _, _ = strings.Cut(y, "=")
-		return strings.Compare(x, y)
-	})
-	if len(pairs) == 0 {
-		return path
+	for _, name := range a.RemoveParams {
+		out = append(out, route.Param{Name: name, Remove: true})
 	}
-	return path + "?" + strings.Join(pairs, "&")
+	return out
 }
 
 // Names is a set of field names.

@@ -67,7 +67,7 @@ func changes(list []*corev3.HeaderValueOption) (set, add []stream.Field) {
 		if f.Value == "" {
 			f.Value = string(o.GetHeader().GetRawValue())
 		}
-		if f.Name == "" || f.Name[0] == ':' || stream.EqualName(f.Name, "host") {
+		if !f.Fit() {
 			continue
 		}
 		if o.GetAppend().GetValue() {

@@ -63,8 +63,11 @@ func (s *HTTP) sort(a *Answer, f stream.Field) {
 		}
 		a.Metadata[name] = f.Value
 	}
+	if !f.Fit() {
+		return
+	}
 	if !a.Allowed {
-		if (s.Client == nil || s.Client.Has(name) || name == "location" || name == "www-authenticate") && name != "content-length" {
+		if s.Client == nil || s.Client.Has(name) || name == "location" || name == "www-authenticate" {
 			a.Header = append(a.Header, f)
 		}
 		return

@@ -6,6 +6,7 @@ package grpcbridge
 
 import (
 	"encoding/binary"
+	"io"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
@@ -34,8 +35,10 @@ func (f Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 		return next.Handle(req)
 	}
 	framed := f.Upgrade && req.Header.Get("content-type") == protobuf
+	var message []byte
 	if framed {
-		if err := frame(req); err != nil {
+		var err error
+		if message, err = frame(req); err != nil {
 			return nil, err
 		}
 		req.Header.Set("content-type", "application/grpc")
@@ -51,22 +54,25 @@ func (f Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 	}
 	if err != nil && framed {
 		req.Header.Set("content-type", protobuf) // who is refused did not speak gRPC
+		if stream.AsRedirected(err) != nil && req.Body != nil {
+			req.Body, req.Length = stream.NewBytes(message), int64(len(message)) // to be framed again
+		}
 	}
 	return resp, err
 }
 
-// frame puts a request's content into gRPC's frame.
-func frame(req *stream.Request) error {
+// frame puts a request's content, which it gives, into gRPC's frame.
+func frame(req *stream.Request) (message []byte, err error) {
 	message, whole, err := stream.Peek(req, largest)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !whole {
-		return stream.Refuse(413, "request_payload_too_large", "Payload Too Large")
+		return nil, stream.Refuse(413, "request_payload_too_large", "Payload Too Large")
 	}
 	framed := binary.BigEndian.AppendUint32(make([]byte, 1, prefix+len(message)), uint32(len(message)))
 	req.Body, req.Length = stream.NewBytes(append(framed, message...)), stream.Unknown
-	return nil
+	return message, nil
 }
 
 // complete reads a reply to its end and puts the call's outcome into its head. A
@@ -99,18 +105,13 @@ func complete(req *stream.Request, resp *stream.Response, framed bool) error {
 
 // read gives a body's whole content.
 func read(req *stream.Request, b stream.Body) ([]byte, error) {
-	var content []byte
-	for !b.Complete() {
-		if err := b.Wait(); err != nil {
-			req.Info.CutOff(req.Waiting.Abandoned(), stream.SourceError{Err: err})
-			return nil, &stream.Refusal{Status: 503, Details: req.Info.Details, Flags: req.Info.Flags, Body: "upstream connect error or disconnect/reset before headers. reset reason: remote reset", Cause: err}
-		}
-		p := b.Buffered()
-		if len(content)+len(p) > largest {
-			return nil, stream.Refuse(500, "response_payload_too_large", "Internal Server Error")
-		}
-		content = append(content, p...)
-		b.Discard(len(p))
+	content, err := io.ReadAll(io.LimitReader(b, largest+1))
+	if err != nil {
+		req.Info.CutOff(req.Waiting.Abandoned(), stream.SourceError{Err: err})
+		return nil, &stream.Refusal{Status: 503, Details: req.Info.Details, Flags: req.Info.Flags, Body: "upstream connect error or disconnect/reset before headers. reset reason: remote reset", Cause: err}
+	}
+	if len(content) > largest {
+		return nil, stream.Refuse(500, "response_payload_too_large", "Internal Server Error")
 	}
 	return content, nil
 }

@@ -27,6 +27,8 @@ func (a *answer) Trailers() *stream.Header { return &a.trailers }
 func (a *answer) Complete() bool           { return a.broken == nil && a.Body.Complete() }
 func (a *answer) Wait() error              { return a.broken }
 
+func (a *answer) Read(p []byte) (int, error) { return stream.ReadBuffered(a, p) }
+
 func (s *service) Settle()      {}
 func (s *service) Release(bool) { s.released = true }
 
@@ -112,5 +114,32 @@ func TestBrokenReplies(t *testing.T) {
 	}
 	if _, err := (Filter{Upgrade: true}).Handle(call(protobuf, string(make([]byte, largest+1))), &service{}); stream.AsRefusal(err).Status != 413 {
 		t.Errorf("got %v", err)
+	}
+}
+
+// moved answers the first call with a redirect that is followed.
+type moved struct {
+	service
+	calls int
+}
+
+func (m *moved) Handle(req *stream.Request) (*stream.Response, error) {
+	if m.calls++; m.calls == 1 {
+		return nil, &stream.Redirected{Response: &stream.Response{Status: 307}}
+	}
+	return m.service.Handle(req)
+}
+
+// A request whose redirect is followed comes again as it came at first.
+func TestFollowedRedirects(t *testing.T) {
+	m := moved{service: service{status: "0", content: "\x00\x00\x00\x00\x02ok"}}
+	req := call(protobuf, "hello")
+	f := Filter{Upgrade: true}
+	if _, err := f.Handle(req, &m); stream.AsRedirected(err) == nil {
+		t.Fatalf("got %v; want the redirect", err)
+	}
+	resp, err := f.Handle(req, &m)
+	if err != nil || m.got != "\x00\x00\x00\x00\x05hello" || string(resp.Body.Buffered()) != "ok" {
+		t.Errorf("sent %q, got %+v, %v", m.got, resp, err)
 	}
 }

@@ -6,6 +6,7 @@ package grpcweb
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"io"
 	"strconv"
 	"strings"
 
@@ -27,7 +28,11 @@ type Filter struct{}
 // Handle implements [stream.Filter].
 func (Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
 	kind := req.Header.Get("content-type")
-	if !strings.HasPrefix(kind, plain) {
+	rest, encoded := strings.CutPrefix(kind, asText)
+	if !encoded {
+		rest = strings.TrimPrefix(kind, plain)
+	}
+	if rest == kind || rest != "" && rest[0] != '+' && rest[0] != ';' {
 		return next.Handle(req)
 	}
 	accept := req.Header.Get("accept")
@@ -36,19 +41,23 @@ func (Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response
 	if text {
 		answer = asText + proto
 	}
-	if strings.HasPrefix(kind, asText) {
+	if encoded {
 		if err := decode(req); err != nil {
-			return nil, refused(err, answer)
+			return refused(err, answer)
 		}
 	}
-	req.Header.Set("content-type", "application/grpc"+strings.TrimPrefix(strings.TrimPrefix(kind, asText), plain))
+	req.Header.Set("content-type", "application/grpc"+rest)
 	req.Header.Set("te", "trailers")
 	req.Header.Set("grpc-accept-encoding", "identity")
 	req.Length = stream.Unknown
 	resp, err := next.Handle(req)
+	if stream.AsRedirected(err) != nil {
+		req.Header.Set("content-type", plain+rest) // it comes here again, decoded
+		return nil, err
+	}
 	if err != nil {
 		req.Header.Set("content-type", kind) // the client does not read what gRPC's clients do
-		return nil, refused(err, answer)
+		return refused(err, answer)
 	}
 	if resp.Upgraded != nil {
 		return resp, nil
@@ -60,11 +69,11 @@ func (Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response
 	case called:
 		resp.Body, resp.Length = &body{from: resp.Body, text: text}, stream.Unknown
 	default:
-		message, err := beginning(resp.Body)
+		message, err := io.ReadAll(io.LimitReader(resp.Body, maxMessage))
 		if err != nil {
 			return resp, nil // it is cut off like any other
 		}
-		outcome(&resp.Header, resp.Status, message)
+		outcome(&resp.Header, resp.Status, string(message))
 		resp.Body, resp.Length = nil, 0
 	}
 	return resp, nil
@@ -72,22 +81,17 @@ func (Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response
 
 // refused makes a refusal one that the client reads: its text is the call's
 // message.
-func refused(err error, answer string) error {
+func refused(err error, answer string) (*stream.Response, error) {
 	r := *stream.AsRefusal(err)
 	if r.Status == 0 {
-		return err
+		return nil, err
 	}
-	var h stream.Header
-	for _, f := range r.Header {
-		h.Add(f.Name, f.Value)
-	}
-	h.Set("content-type", answer)
-	outcome(&h, r.Status, r.Body)
-	r.Header, r.Body = nil, ""
-	for i := range h.Len() {
-		r.Header = append(r.Header, h.At(i))
-	}
-	return &r
+	message := r.Body
+	r.Body = ""
+	return stream.OnHead(nil, &r, func(resp *stream.Response) {
+		resp.Header.Set("content-type", answer)
+		outcome(&resp.Header, r.Status, message)
+	})
 }
 
 // outcome tells what a status without a call's outcome stands for, where there is
@@ -104,22 +108,9 @@ func outcome(h *stream.Header, status int, message string) {
 	h.Set("grpc-message", stream.EscapeMessage(message))
 }
 
-// maxMessage is how much of an answer that is no gRPC becomes a call's message.
+// maxMessage is how much of an answer that is no gRPC becomes a call's message; what
+// comes behind it is not waited for.
 const maxMessage = 16 << 10
-
-// beginning reads what an answer begins with, and drops the rest.
-func beginning(b stream.Body) (string, error) {
-	var out []byte
-	for !b.Complete() {
-		if err := b.Wait(); err != nil {
-			return "", err
-		}
-		p := b.Buffered()
-		out = append(out, p[:min(len(p), maxMessage-len(out))]...)
-		b.Discard(len(p))
-	}
-	return string(out), nil
-}
 
 // decode turns a request's text into bytes.
 func decode(req *stream.Request) error {

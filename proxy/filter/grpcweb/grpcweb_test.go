@@ -137,7 +137,50 @@ func TestOthersPass(t *testing.T) {
 	if err != nil || s.seen.Header.Has("te") || resp.Body.Trailers() == nil {
 		t.Errorf("got %+v, %v", resp, err)
 	}
+	for _, kind := range []string{"application/grpc-webfoo", "application/grpc-web-textual", "text/plain"} {
+		if _, err := (Filter{}).Handle(call(kind, "x"), &s); err != nil || s.seen.Header.Get("content-type") != kind {
+			t.Errorf("%s: sent as %q, %v", kind, s.seen.Header.Get("content-type"), err)
+		}
+	}
 	if _, err := (Filter{}).Handle(call("application/grpc-web-text", "???"), &s); stream.AsRefusal(err).Status != 400 {
 		t.Errorf("got %v for what is no base64", err)
+	}
+}
+
+// A request whose redirect is followed comes again, decoded, and is answered as its
+// client wants.
+func TestFollowedRedirects(t *testing.T) {
+	req := call("application/grpc-web-text+proto", base64.StdEncoding.EncodeToString([]byte("hello")))
+	req.Header.Add("accept", "application/grpc-web-text")
+	if _, err := (Filter{}).Handle(req, reply{err: &stream.Redirected{Response: &stream.Response{Status: 302}}}); stream.AsRedirected(err) == nil {
+		t.Fatalf("got %v; want the redirect", err)
+	}
+	var s service
+	resp, err := Filter{}.Handle(req, &s)
+	if err != nil || s.seen.Header.Get("content-type") != "application/grpc+proto" || resp.Header.Get("content-type") != "application/grpc-web-text+proto" {
+		t.Errorf("sent %v, got %+v, %v", s.seen.Header, resp, err)
+	}
+}
+
+// endless never ends.
+type endless struct{ stream.Bytes }
+
+func (*endless) Complete() bool { return false }
+func (e *endless) Wait() error {
+	e.Bytes = *stream.NewBytes(make([]byte, 1000))
+	return nil
+}
+func (e *endless) Read(p []byte) (int, error) { return stream.ReadBuffered(e, p) }
+
+type streaming struct{}
+
+func (streaming) Handle(*stream.Request) (*stream.Response, error) {
+	return &stream.Response{Status: 200, Length: stream.Unknown, Body: &endless{}}, nil
+}
+
+// A client learns the beginning of what is no gRPC, though it has no end.
+func TestEndlessReplies(t *testing.T) {
+	if resp, err := (Filter{}).Handle(call("application/grpc-web", "x"), streaming{}); err != nil || resp.Header.Get("grpc-status") != "2" {
+		t.Errorf("got %+v, %v", resp, err)
 	}
 }

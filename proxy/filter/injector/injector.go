@@ -19,8 +19,8 @@ type Filter struct {
 // Credential is what a request proves itself with.
 type Credential interface {
 	// Value is the credential as it is now; ok is false when there is none. It may
-	// wait for it.
-	Value() (value string, ok bool)
+	// wait for it, as long as w is not abandoned.
+	Value(w *stream.Waiting) (value string, ok bool)
 }
 
 // Handle implements [stream.Filter].
@@ -28,7 +28,7 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	if !f.Overwrite && req.Header.Has(f.Header) {
 		return next.Handle(req)
 	}
-	value, ok := f.Credential.Value()
+	value, ok := f.Credential.Value(&req.Waiting)
 	switch {
 	case ok && fit(value):
 		if f.Prefix != "" {
@@ -48,6 +48,6 @@ func fit(value string) bool { return value != "" && stream.ValidValue(value) }
 type Secret func() (value string, ok bool)
 
 // Value implements [Credential].
-func (s Secret) Value() (string, bool) { return s() }
+func (s Secret) Value(*stream.Waiting) (string, bool) { return s() }
 
 var _ stream.Filter = (*Filter)(nil)

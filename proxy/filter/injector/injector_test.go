@@ -60,6 +60,7 @@ type server struct {
 	mu     sync.Mutex
 	calls  int
 	status int
+	life   string // as it is written
 	slow   time.Duration
 	asked  url.Values
 	basic  string
@@ -68,7 +69,10 @@ type server struct {
 func (s *server) Handle(req *stream.Request) (*stream.Response, error) {
 	s.mu.Lock()
 	s.calls++
-	n, status := s.calls, s.status
+	n, status, life := s.calls, s.status, s.life
+	if life == "" {
+		life = "100"
+	}
 	s.asked, _ = url.ParseQuery(string(req.Body.Buffered()))
 	s.basic = req.Header.Get("authorization")
 	s.mu.Unlock()
@@ -76,7 +80,7 @@ func (s *server) Handle(req *stream.Request) (*stream.Response, error) {
 	if status != 0 {
 		return &stream.Response{Status: status}, nil
 	}
-	return &stream.Response{Status: 200, Body: stream.NewBytes(fmt.Appendf(nil, `{"access_token": "t%d", "expires_in": 100}`, n))}, nil
+	return &stream.Response{Status: 200, Body: stream.NewBytes(fmt.Appendf(nil, `{"access_token": "t%d", "expires_in": %s}`, n, life))}, nil
 }
 
 func (s *server) set(status int) {
@@ -91,14 +95,14 @@ func TestTokenIsRenewed(t *testing.T) {
 		o := &OAuth2{Caller: &upcall.Caller{Handler: s}, Client: "me", Secret: fixed("secret"), Retry: 3 * time.Second}
 		expect := func(when, want string, calls int) {
 			t.Helper()
-			if got, _ := o.Value(); got != want || s.calls != calls {
+			if got, _ := o.Value(&stream.Waiting{}); got != want || s.calls != calls {
 				t.Errorf("%s: got %q after %d calls; want %q after %d", when, got, s.calls, want, calls)
 			}
 		}
 		var all sync.WaitGroup
 		for range 10 {
 			all.Go(func() {
-				if got, ok := o.Value(); got != "t1" || !ok {
+				if got, ok := o.Value(&stream.Waiting{}); got != "t1" || !ok {
 					t.Errorf("at first: got %q", got)
 				}
 			})
@@ -142,9 +146,41 @@ func TestWhatTheServerIsAsked(t *testing.T) {
 }
 
 // A token that is taken can stand in a field, and ends.
+// A request that is given up does not wait, and a token that is over when it comes is
+// none: the next request does not fetch another one at once.
+func TestSlowServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{slow: 2 * time.Second, life: `"1"`}
+		o := &OAuth2{Caller: &upcall.Caller{Handler: s}, Client: "me", Secret: fixed("secret"), Retry: 3 * time.Second}
+		start := time.Now()
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() {
+				if _, ok := o.Value(&stream.Waiting{}); ok {
+					t.Error("took a token that was over")
+				}
+			})
+		}
+		synctest.Wait()
+		given := &stream.Waiting{}
+		all.Go(func() {
+			if _, ok := o.Value(given); ok || time.Since(start) > time.Second {
+				t.Errorf("waited for %v, got one: %v", time.Since(start), ok)
+			}
+		})
+		time.Sleep(time.Second)
+		given.Abandon(stream.DownstreamTermination)
+		all.Wait()
+		if took := time.Since(start); took != 2*time.Second || s.calls != 1 {
+			t.Errorf("took %v and %d calls", took, s.calls)
+		}
+	})
+}
+
 func FuzzReadToken(f *testing.F) {
 	f.Add([]byte(`{"access_token": "a", "expires_in": 3600}`))
 	f.Add([]byte(`{"access_token": "a\r\nb: c", "expires_in": 1e300}`))
+	f.Add([]byte(`{"access_token": "a", "expires_in": "3599"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		now := time.Unix(0, 0)
 		if got, err := readToken(body, now); err == nil && (!fit(got.text) || got.until.Before(now) || got.until.Sub(now) > mostLife) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -23,7 +24,7 @@ type OAuth2 struct {
 	Path   string
 	Client string
 	// Secret is the client's own.
-	Secret Credential
+	Secret Secret
 	// InBody sends both in the body, for servers that do not take them otherwise.
 	InBody bool
 	Scopes []string
@@ -48,9 +49,9 @@ type token struct {
 
 const defaultRetry = 2 * time.Second
 
-// Value implements [Credential]. One request fetches, the others wait for it if
-// they have to.
-func (o *OAuth2) Value() (string, bool) {
+// Value implements [Credential]. One request fetches, until the call is over; the
+// others wait for it if they have to.
+func (o *OAuth2) Value(w *stream.Waiting) (string, bool) {
 	o.mu.Lock()
 	for {
 		now := time.Now()
@@ -64,7 +65,9 @@ func (o *OAuth2) Value() (string, bool) {
 		}
 		over := o.fetching
 		o.mu.Unlock()
-		<-over // bounded by the call's timeout
+		if !w.Until(over, mostLife) { // the call has a timeout
+			return "", false
+		}
 		o.mu.Lock()
 	}
 	over := make(chan struct{})
@@ -72,6 +75,9 @@ func (o *OAuth2) Value() (string, bool) {
 	o.mu.Unlock()
 
 	got, err := o.fetch()
+	if err == nil && !time.Now().Before(got.until) {
+		err = errors.New("fetch a token: it had expired when it came")
+	}
 	if err != nil && o.Failed != nil {
 		o.Failed(err)
 	}
@@ -95,7 +101,7 @@ func (o *OAuth2) current(now time.Time) (string, bool) {
 }
 
 func (o *OAuth2) fetch() (*token, error) {
-	secret, ok := o.Secret.Value()
+	secret, ok := o.Secret.Value(nil)
 	if !ok {
 		return nil, fmt.Errorf("fetch a token: the secret of client %q is not there", o.Client)
 	}
@@ -132,18 +138,19 @@ const mostLife = 365 * 24 * time.Hour
 // when to fetch the next one: Envoy takes no such token either.
 func readToken(body []byte, asked time.Time) (*token, error) {
 	var reply struct {
-		Token   string  `json:"access_token"`
-		Expires float64 `json:"expires_in"`
+		Token   string      `json:"access_token"`
+		Expires json.Number `json:"expires_in"` // some servers write a string
 	}
 	if err := json.Unmarshal(body, &reply); err != nil {
 		return nil, fmt.Errorf("read the authorization server's answer: %w", err)
 	}
-	if !fit(reply.Token) || reply.Expires <= 0 {
+	expires, err := reply.Expires.Float64()
+	if !fit(reply.Token) || err != nil || expires <= 0 {
 		return nil, fmt.Errorf("the authorization server's answer has no access_token, or no expires_in")
 	}
 	life := mostLife
-	if reply.Expires < mostLife.Seconds() {
-		life = time.Duration(reply.Expires * float64(time.Second))
+	if expires < mostLife.Seconds() {
+		life = time.Duration(expires * float64(time.Second))
 	}
 	return &token{text: reply.Token, renew: asked.Add(life / 2), until: asked.Add(life)}, nil
 }

@@ -77,16 +77,17 @@ func TestClaimsAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := &Provider{Issuer: "i", Keys: keys, Headers: bearerPlace, ClaimsKey: "payload", HeaderKey: "head", PayloadHeader: "x-payload", Pad: true,
-		ClaimHeaders: []ClaimHeader{{"x-sub", []string{"sub"}}, {"x-deep", []string{"a", "b"}}}, SplitClaims: []string{"scope"}}
+		ClaimHeaders: []ClaimHeader{{"x-sub", []string{"sub"}}, {"x-deep", []string{"a", "b"}}, {"x-lines", []string{"lines"}}}, SplitClaims: []string{"scope"}}
 	f := &Filter{Rules: []Rule{{Needs: &By{Provider: p}}}}
 	f.Rules[0].Match.Value = "/"
 	var l last
-	req := asking(s.token(t, map[string]any{"iss": "i", "sub": "jason", "scope": "read write", "a": map[string]any{"b": true}}))
+	req := asking(s.token(t, map[string]any{"iss": "i", "sub": "jason", "scope": "read write", "a": map[string]any{"b": true}, "lines": "a\r\nx-admin: 1"}))
+	req.Header.Add("x-lines", "forged")
 	req.Header.Add("x-sub", "forged")
 	if _, err := f.Handle(req, &l); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"x-sub": "jason", "x-deep": "true", "authorization": ""} {
+	for name, want := range map[string]string{"x-sub": "jason", "x-deep": "true", "authorization": "", "x-lines": ""} {
 		if got := l.req.Header.Get(name); got != want {
 			t.Errorf("%s: got %q; want %q", name, got, want)
 		}

@@ -278,8 +278,11 @@ func (p *Provider) tell(req *stream.Request, t *token) {
 	}
 	for _, c := range p.ClaimHeaders {
 		if value, found := stream.Walk(t.claims, c.Claim...); found {
-			if text, ok := claimText(value); ok {
+			switch text, ok := claimText(value); {
+			case ok && stream.ValidValue(text):
 				req.Header.Set(c.Header, text)
+			case ok: // nothing that a field can say, and nothing that the client said
+				req.Header.Del(c.Header)
 			}
 		}
 	}

@@ -14,7 +14,7 @@ type Filter []Level
 type Level struct {
 	Request, Response                 []Step
 	RequestTrailers, ResponseTrailers []Step
-	Query                             []Param
+	Query                             []route.Param
 }
 
 // Step sets a field, or removes those that match.
@@ -29,7 +29,7 @@ func (f Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 	for i := range f {
 		apply(f[i].Request, &req.Header, req, nil)
 		if len(f[i].Query) > 0 {
-			req.Path = query(f[i].Query, req)
+			req.Path = route.Query(f[i].Query, req)
 		}
 		sent = append(sent, fixed(f[i].RequestTrailers, req)...)
 	}
@@ -37,22 +37,21 @@ func (f Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 		req.Body = &changed{Wrapped: stream.Wrapped{Body: req.Body}, change: func(h *stream.Header) { apply(sent, h, req, nil) }}
 	}
 	resp, err := next.Handle(req)
-	if err != nil {
-		return resp, err
-	}
 	trailers := false
-	for i := range f {
-		apply(f[i].Response, &resp.Header, req, resp)
-		trailers = trailers || len(f[i].ResponseTrailers) > 0
-	}
-	if trailers && resp.Body != nil {
+	resp, err = stream.OnHead(resp, err, func(resp *stream.Response) {
+		for i := range f {
+			apply(f[i].Response, &resp.Header, req, resp)
+			trailers = trailers || len(f[i].ResponseTrailers) > 0
+		}
+	})
+	if err == nil && trailers && resp.Body != nil {
 		resp.Body = &changed{Wrapped: stream.Wrapped{Body: resp.Body}, change: func(h *stream.Header) {
 			for i := range f {
 				apply(f[i].ResponseTrailers, h, req, resp)
 			}
 		}}
 	}
-	return resp, nil
+	return resp, err
 }
 
 // fixed makes the values of steps ahead: a request's trailers may be sent while its

@@ -80,43 +80,17 @@ func TestNoTrailers(t *testing.T) {
 	}
 }
 
-func TestQuery(t *testing.T) {
-	literal := func(name, value string, action route.AppendAction) Param {
-		return Param{Name: name, Value: route.Value{Literal: value}, Action: action}
-	}
-	params := []Param{
-		literal("add", "1", route.AppendOrAdd), literal("absent", "2", route.AddIfAbsent), literal("over", "a b&c=/~*", route.OverwriteOrAdd),
-		literal("exists", "4", route.OverwriteIfExists), {Name: "gone", Remove: true},
-	}
-	const over = "over=a%20b%26c%3D%2F%7E*"
-	for path, want := range map[string]string{
-		"/p":            "/p?absent=2&add=1&" + over,
-		"/p?":           "/p?absent=2&add=1&" + over,
-		"/p?z=1&a=%20+": "/p?a=%20+&absent=2&add=1&" + over + "&z=1",
-		"/p?add=0&absent=0&over=0&over=1&exists=0&gone=0&gone": "/p?absent=0&add=0&add=1&exists=4&" + over,
-		"/p?g%6fne=1&x": "/p?absent=2&add=1&" + over + "&x=",
-	} {
-		req := &stream.Request{Path: path, Info: &stream.Info{}}
-		if _, err := (Filter{{Query: params}}).Handle(req, &upstream{}); err != nil || req.Path != want {
-			t.Errorf("%s became %s, %v; want %s", path, req.Path, err, want)
-		}
-	}
-	req := &stream.Request{Path: "/p?gone=1", Info: &stream.Info{}}
-	if _, err := (Filter{{Query: params[4:]}}).Handle(req, &upstream{}); err != nil || req.Path != "/p" {
-		t.Errorf("became %s, %v", req.Path, err)
-	}
+type refusing struct{}
+
+func (refusing) Handle(*stream.Request) (*stream.Response, error) {
+	return nil, &stream.Refusal{Status: 403, Header: []stream.Field{{Name: "x-why", Value: "1"}}}
 }
 
-// A changed path can stand in a request.
-func FuzzQuery(f *testing.F) {
-	f.Add("/p?a=b&&=c&%zz", "x y", "a")
-	f.Fuzz(func(t *testing.T, path, value, name string) {
-		if !stream.ValidTarget(path) || name == "" {
-			return
-		}
-		req := &stream.Request{Path: path}
-		if got := query([]Param{{Name: name, Value: route.Value{Literal: value}}, {Name: "gone", Remove: true}}, req); !stream.ValidTarget(got) {
-			t.Errorf("%q became %q", path, got)
-		}
-	})
+// Replies that the proxy makes are changed, too.
+func TestRefusals(t *testing.T) {
+	f := Filter{{Response: []Step{set("x-r", "1"), remove("x-why")}, ResponseTrailers: []Step{set("x-t", "1")}}}
+	_, err := f.Handle(&stream.Request{Info: &stream.Info{}}, refusing{})
+	if r := stream.AsRefusal(err); r.Status != 403 || len(r.Header) != 1 || r.Header[0] != (stream.Field{Name: "x-r", Value: "1"}) {
+		t.Errorf("got %+v", err)
+	}
 }

@@ -28,16 +28,8 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 		}
 		return next.Handle(req)
 	}
-	end := time.Time{}
-	for i := range f.Forward.Clusters {
-		h := f.Forward.Clusters[i].Cluster
-		if there(h) {
-			continue
-		}
-		if end.IsZero() {
-			end = time.Now().Add(f.Timeout)
-		}
-		f.wait(req, h.Name(), time.Until(end))
+	if drawn := f.Forward.Draw(req); drawn != nil && !there(drawn.Cluster) {
+		f.wait(req, drawn.Cluster.Name(), f.Timeout)
 	}
 	return next.Handle(req)
 }

@@ -30,7 +30,7 @@ func TestWait(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := cluster.NewHandle("far")
-				req := &stream.Request{}
+				req := &stream.Request{Info: &stream.Info{}}
 				f := &Filter{Forward: &route.Forward{Clusters: []route.Weighted{{Cluster: h}}}, Timeout: 3 * time.Second, Ask: func(name string) *cluster.Handle {
 					if name != "far" {
 						t.Errorf("asked for %s", name)
@@ -55,7 +55,7 @@ func TestWait(t *testing.T) {
 	there.Store(cluster.New(&cluster.Config{}, cluster.Deps{}))
 	for _, h := range []*cluster.Handle{there, cluster.NewHandle("far")} {
 		f := &Filter{Forward: &route.Forward{Clusters: []route.Weighted{{Cluster: h}}}, Timeout: time.Hour, Ask: func(string) *cluster.Handle { return nil }}
-		_, _ = f.Handle(&stream.Request{}, next(func() {}))
+		_, _ = f.Handle(&stream.Request{Info: &stream.Info{}}, next(func() {}))
 	}
 }
 
@@ -65,4 +65,24 @@ type next func()
 func (n next) Handle(*stream.Request) (*stream.Response, error) {
 	n()
 	return nil, nil
+}
+
+// Of several clusters a request waits for the one that it goes to.
+func TestWeights(t *testing.T) {
+	near, far := cluster.NewHandle("near"), cluster.NewHandle("far")
+	near.Store(cluster.New(&cluster.Config{}, cluster.Deps{}))
+	asked := ""
+	f := &Filter{Forward: &route.Forward{Clusters: []route.Weighted{{Cluster: near, Weight: 1}, {Cluster: far, Weight: 1}}}, Ask: func(name string) *cluster.Handle {
+		asked = name
+		return nil
+	}}
+	for range 100 {
+		asked = ""
+		req := &stream.Request{Info: &stream.Info{}}
+		_, _ = f.Handle(req, next(func() {
+			if goes := f.Forward.Draw(req).Cluster; (asked == "far") != (goes == far) {
+				t.Errorf("asked for %q and goes to %s", asked, goes.Name())
+			}
+		}))
+	}
 }

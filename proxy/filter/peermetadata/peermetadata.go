@@ -44,32 +44,21 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 		req.Header.Set(headerID, f.ID)
 	}
 	resp, err := next.Handle(req)
-	if err != nil {
-		return resp, f.tell(err)
-	}
-	if f.DiscoverUpstream {
+	if err == nil && f.DiscoverUpstream {
 		if value := resp.Header.Get(header); value != "" {
 			req.Info.UpstreamPeer = f.Known.Decode(value)
 		}
 		resp.Header.Del(header)
 		resp.Header.Del(headerID)
 	}
-	if f.PropagateDownstream {
+	if !f.PropagateDownstream {
+		return resp, err
+	}
+	// The caller learns who refused, too.
+	return stream.OnHead(resp, err, func(resp *stream.Response) {
 		resp.Header.Set(header, f.Metadata)
 		resp.Header.Set(headerID, f.ID)
-	}
-	return resp, nil
-}
-
-// tell puts the fields on the reply that err becomes: the caller learns who
-// refused.
-func (f *Filter) tell(err error) error {
-	if !f.PropagateDownstream || stream.IsRedirected(err) {
-		return err
-	}
-	r := *stream.AsRefusal(err)
-	r.Header = append(r.Header[:len(r.Header):len(r.Header)], stream.Field{Name: header, Value: f.Metadata}, stream.Field{Name: headerID, Value: f.ID})
-	return &r
+	})
 }
 
 // Peers remembers what header values mean: a proxy has few peers, and each

@@ -65,16 +65,9 @@ func (g *Global) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	if answer.GetOverallCode() == rlsv3.RateLimitResponse_OVER_LIMIT && g.Enforced.Drawn() {
 		return nil, g.refuse(req, &answer)
 	}
-	for _, h := range answer.GetRequestHeadersToAdd() {
-		req.Header.Add(h.GetKey(), h.GetValue())
-	}
+	req.Header.AddAll(fields(answer.GetRequestHeadersToAdd()))
 	resp, err := next.Handle(req)
-	if err == nil {
-		for _, f := range g.told(&answer) {
-			resp.Header.Add(f.Name, f.Value)
-		}
-	}
-	return resp, err
+	return stream.OnHead(resp, err, func(resp *stream.Response) { resp.Header.AddAll(g.told(&answer)) })
 }
 
 func (g *Global) question(list []Descriptor) *rlsv3.RateLimitRequest {
@@ -106,10 +99,7 @@ func (g *Global) refuse(req *stream.Request, a *rlsv3.RateLimitResponse) error {
 
 // told are the fields that the service wants on the reply.
 func (g *Global) told(a *rlsv3.RateLimitResponse) []stream.Field {
-	var out []stream.Field
-	for _, h := range a.GetResponseHeadersToAdd() {
-		out = append(out, fieldOf(h))
-	}
+	out := fields(a.GetResponseHeadersToAdd())
 	if !g.Tell {
 		return out
 	}
@@ -141,8 +131,15 @@ var units = map[rlsv3.RateLimitResponse_RateLimit_Unit]int{
 	rlsv3.RateLimitResponse_RateLimit_DAY: 86400, rlsv3.RateLimitResponse_RateLimit_WEEK: 7 * 86400, rlsv3.RateLimitResponse_RateLimit_MONTH: 30 * 86400, rlsv3.RateLimitResponse_RateLimit_YEAR: 365 * 86400,
 }
 
-func fieldOf(h *corev3.HeaderValue) stream.Field {
-	return stream.Field{Name: h.GetKey(), Value: h.GetValue()}
+// fields are those that the service wants on a head, as far as they may be there.
+func fields(list []*corev3.HeaderValue) []stream.Field {
+	var out []stream.Field
+	for _, h := range list {
+		if f := (stream.Field{Name: h.GetKey(), Value: h.GetValue()}); f.Fit() {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 var _ stream.Filter = (*Global)(nil)

@@ -141,12 +141,10 @@ func (l *Local) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 	if !over {
 		l.OK.Count()
 		resp, err := next.Handle(req)
-		if err == nil && l.Tell && b != nil {
-			for _, f := range b.tell(left, wait) {
-				resp.Header.Add(f.Name, f.Value)
-			}
+		if !l.Tell || b == nil {
+			return resp, err
 		}
-		return resp, err
+		return stream.OnHead(resp, err, func(resp *stream.Response) { resp.Header.AddAll(b.tell(left, wait)) })
 	}
 	l.Limited.Count()
 	if !l.Enforced.Drawn() {

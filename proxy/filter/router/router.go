@@ -5,7 +5,6 @@
 package router
 
 import (
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,7 +20,6 @@ import (
 type Router struct {
 	route.Forward
 	options Options
-	total   uint64 // of the clusters' weights
 	// expected is the time that a try may take, in milliseconds, as the upstream
 	// is told; empty when it is not limited.
 	expected string
@@ -41,9 +39,6 @@ type Options struct {
 // New makes the handler that ends a route's chain.
 func New(f route.Forward, options Options) *Router {
 	r := &Router{Forward: f, options: options}
-	for _, c := range f.Clusters {
-		r.total += uint64(c.Weight)
-	}
 	if limit := tryTime(f.Retry, f.Timeout); limit > 0 {
 		r.expected = milliseconds(limit)
 	}
@@ -205,26 +200,17 @@ func decimal(n int64) string {
 
 // choose picks the cluster: the one, one by weight, or one named by a field.
 func (r *Router) choose(req *stream.Request) (*cluster.Handle, *route.Weighted) {
-	switch {
-	case r.ClusterHeader != "":
+	if r.ClusterHeader != "" {
 		if name := req.Header.Get(r.ClusterHeader); name != "" && r.Lookup != nil {
 			return r.Lookup(strings.Clone(name)), nil
 		}
 		return nil, nil
-	case len(r.Clusters) == 1:
-		return r.Clusters[0].Cluster, &r.Clusters[0]
-	case r.total == 0:
+	}
+	drawn := r.Draw(req)
+	if drawn == nil {
 		return nil, nil
 	}
-	draw := rand.Uint64N(r.total)
-	for i := range r.Clusters {
-		w := uint64(r.Clusters[i].Weight)
-		if draw < w {
-			return r.Clusters[i].Cluster, &r.Clusters[i]
-		}
-		draw -= w
-	}
-	return nil, nil
+	return drawn.Cluster, drawn
 }
 
 // rewrite changes path, host and fields as the route says.

@@ -94,7 +94,7 @@ func (s *Cookie) Endpoint(req *stream.Request) string {
 	address, expires, ok := decode(message)
 	switch {
 	case !ok:
-		return string(message) // names no endpoint that there is
+		return string(message) // an address as it stands, as Envoy wrote it once
 	case expires != 0 && time.Now().Unix() > expires:
 		return ""
 	}

@@ -83,9 +83,9 @@ var paramActions = map[corev3.KeyValueAppend_KeyValueAppendAction]route.AppendAc
 	corev3.KeyValueAppend_OVERWRITE_IF_EXISTS:        route.OverwriteIfExists,
 }
 
-func (c *Compiler) param(m *corev3.KeyValueMutation) (mutation.Param, error) {
+func (c *Compiler) param(m *corev3.KeyValueMutation) (route.Param, error) {
 	record := m.GetAppend().GetRecord()
-	out := mutation.Param{Name: cmp.Or(record.GetKey(), m.GetRemove()), Action: paramActions[m.GetAppend().GetAction()], Remove: m.GetRemove() != ""}
+	out := route.Param{Name: cmp.Or(record.GetKey(), m.GetRemove()), Action: paramActions[m.GetAppend().GetAction()], Remove: m.GetRemove() != ""}
 	if (m.GetAppend() == nil) == (m.GetRemove() == "") {
 		return out, fieldcheck.Refuse("", "must have either append or remove")
 	}

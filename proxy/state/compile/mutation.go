@@ -8,6 +8,7 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // mutating is what messages that change header fields have in common.
@@ -39,6 +40,9 @@ func (c *Compiler) operations(list []*corev3.HeaderValueOption) ([]route.HeaderO
 	var out []route.HeaderOp
 	for i, o := range list {
 		op := route.HeaderOp{Name: strings.ToLower(o.GetHeader().GetKey()), Append: appendActions[o.GetAppendAction()], KeepEmpty: o.GetKeepEmptyValue()}
+		if name := (stream.Field{Name: op.Name}); !name.Fit() {
+			return nil, fieldcheck.Refuse(fmt.Sprintf("[%d].header.key", i), "%q is not a field that can be changed", op.Name)
+		}
 		//nolint:staticcheck // istiod still writes the deprecated form
 		if o.GetAppend() != nil && !o.GetAppend().GetValue() {
 			op.Append = route.OverwriteOrAdd

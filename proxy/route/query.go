@@ -1,19 +1,18 @@
-package mutation
+package route
 
 import (
 	"net/url"
 	"slices"
 	"strings"
 
-	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // Param sets a query parameter, or removes all of its name.
 type Param struct {
 	Name   string
-	Value  route.Value
-	Action route.AppendAction
+	Value  Value
+	Action AppendAction
 	Remove bool
 }
 
@@ -29,10 +28,10 @@ func (p pair) is(name string) bool {
 	return err == nil && plain == name
 }
 
-// query gives a request's path with its query changed: the parameters in order of
+// Query gives a request's path with its query changed: the parameters in order of
 // their names, as Envoy writes them. Those that are not changed stay as they are
 // written.
-func query(params []Param, req *stream.Request) string {
+func Query(params []Param, req *stream.Request) string {
 	path, rest, _ := strings.Cut(req.Path, "?")
 	var pairs []pair
 	for each := range strings.SplitSeq(rest, "&") {
@@ -61,9 +60,9 @@ func (p *Param) apply(pairs []pair, req *stream.Request) []pair {
 	switch {
 	case p.Remove:
 		return slices.DeleteFunc(pairs, named)
-	case p.Action == route.AddIfAbsent && found, p.Action == route.OverwriteIfExists && !found:
+	case p.Action == AddIfAbsent && found, p.Action == OverwriteIfExists && !found:
 		return pairs
-	case p.Action != route.AppendOrAdd:
+	case p.Action != AppendOrAdd:
 		pairs = slices.DeleteFunc(pairs, named)
 	}
 	value := p.Value.Literal
