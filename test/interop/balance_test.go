@@ -2,19 +2,13 @@ package interop
 
 import (
 	"fmt"
-	"log/slog"
 	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/lateenmesh/lateen/proxy"
-	"github.com/lateenmesh/lateen/proxy/bootstrap"
 )
 
 // balance is a cluster, and how many requests its endpoints get are compared.
@@ -65,7 +59,7 @@ func newNumbered(t *testing.T, n int) numbered {
 
 // at is an endpoint; more are further fields of it.
 func (n numbered) at(i int, more ...string) string {
-	return fmt.Sprintf("{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}, hostname: host-%d}%s}", n[i], i, strings.Join(append([]string{""}, more...), ", "))
+	return fmt.Sprintf("{endpoint: {address: %s, hostname: host-%d}%s}", socketAddress(n[i]), i, strings.Join(append([]string{""}, more...), ", "))
 }
 
 // group is a locality of endpoints.
@@ -73,33 +67,12 @@ func group(fields string, endpoints ...string) string {
 	return fmt.Sprintf("{%slb_endpoints: [%s]}", fields, strings.Join(endpoints, ", "))
 }
 
-// compared are both proxies on the same clusters.
-func compared(t *testing.T, all []balance) (theirs, ours *peer) {
-	t.Helper()
-	binary := envoyBinary(t)
-	theirs, ours = &peer{name: "envoy", address: freeAddress(t)}, &peer{name: "lateen", address: freeAddress(t)}
-	config := filepath.Join(t.TempDir(), "envoy.yaml")
-	if err := os.WriteFile(config, []byte(balanceText(theirs, all)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	runEnvoy(t, binary, config)
-	parsed, err := bootstrap.Parse([]byte(balanceText(ours, all)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, proxy.Config{Bootstrap: parsed, DrainTime: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
-	waitFor(t, theirs.address)
-	waitFor(t, ours.address)
-	return theirs, ours
-}
-
 // The same endpoints get the same shares of requests as with Envoy, and the same
 // keys go to the same endpoints.
 func TestBalancesAsEnvoy(t *testing.T) {
-	envoyBinary(t)
 	ports := newNumbered(t, 8)
 	all := append(balances(ports), namedBalances(t, ports)...)
-	theirs, ours := compared(t, all)
+	theirs, ours := both(t, balanced(all))
 	for _, b := range all {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
@@ -176,54 +149,32 @@ func (p *peer) spread(t *testing.T, b balance) []string {
 // anybody is where the proxies are said to be: nobody calls them.
 var anybody = numbered{"1", "2", "3", "4"}
 
-func balanceText(p *peer, all []balance) string {
-	host, port, _ := net.SplitHostPort(p.address)
+// balanced is a bootstrap with a path and a cluster for each.
+func balanced(all []balance) func(*peer) string {
 	var routes, clusters strings.Builder
+	fmt.Fprintf(&clusters, "  - {name: proxies, type: STATIC, load_assignment: {cluster_name: proxies, endpoints: [%s, %s]}}\n",
+		group("locality: {zone: a}, ", anybody.at(0), anybody.at(1)), group("locality: {zone: b}, ", anybody.at(2), anybody.at(3)))
 	for _, b := range all {
 		route := b.route
 		if !strings.Contains(route, "hash_policy") {
 			route += ", hash_policy: [{header: {header_name: x-key}}]"
 		}
-		fmt.Fprintf(&routes, "              - {match: {path: /%s}, route: {cluster: %s%s}}\n", b.name, b.name, route)
+		fmt.Fprintf(&routes, "- {match: {path: /%s}, route: {cluster: %s%s}}\n", b.name, b.name, route)
 		cluster := b.cluster
 		if !strings.Contains(cluster, "type: ") {
 			cluster = "type: STATIC\n" + cluster
 		}
 		fmt.Fprintf(&clusters, "  - name: %s\n    connect_timeout: 1s\n%s\n    load_assignment: {cluster_name: %s, %s}\n", b.name, indent(cluster, "    "), b.name, b.endpoints)
 	}
-	return fmt.Sprintf(`
-node: {id: test, cluster: proxies, locality: {zone: a}}
-cluster_manager: {local_cluster_name: proxies}
-static_resources:
-  listeners:
-  - name: web
-    address: {socket_address: {address: %s, port_value: %s}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: web
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-          route_config:
-            name: web
-            virtual_hosts:
-            - name: web
-              domains: ["*"]
-              routes:
-%s  clusters:
-  - name: proxies
-    type: STATIC
-    load_assignment: {cluster_name: proxies, endpoints: [%s, %s]}
-%s`, host, port, routes.String(), group("locality: {zone: a}, ", anybody.at(0), anybody.at(1)), group("locality: {zone: b}, ", anybody.at(2), anybody.at(3)), clusters.String())
+	return func(p *peer) string {
+		return "node: {id: test, cluster: proxies, locality: {zone: a}}\ncluster_manager: {local_cluster_name: proxies}" +
+			static(web{name: "web", address: p.address, routes: routes.String()}.String(), clusters.String())
+	}
 }
 
 // As many requests at once have a connection as with Envoy; the others wait.
 func TestConnectionLimitsAsEnvoy(t *testing.T) {
 	t.Parallel() // it mostly waits
-	envoyBinary(t)
 	ports := newNumbered(t, 2)
 	one, two := "endpoints: ["+group("", ports.at(0))+"]", "endpoints: ["+group("", ports.at(0), ports.at(1))+"]"
 	all := []balance{
@@ -233,7 +184,7 @@ func TestConnectionLimitsAsEnvoy(t *testing.T) {
 		{name: "limited-per-host-of-two", cluster: "circuit_breakers: {per_host_thresholds: [{max_connections: 1}]}", endpoints: two},
 		{name: "limited-both", cluster: "circuit_breakers: {thresholds: [{max_connections: 1}], per_host_thresholds: [{max_connections: 5}]}", endpoints: two},
 	}
-	theirs, ours := compared(t, all)
+	theirs, ours := both(t, balanced(all))
 	for _, b := range all {
 		if got, want := ours.rounds(t, b.name), theirs.rounds(t, b.name); got != want {
 			t.Errorf("%s: %d rounds; Envoy takes %d", b.cluster, got, want)

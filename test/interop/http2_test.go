@@ -8,7 +8,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,9 +25,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/interop"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
-
-	"github.com/lateenmesh/lateen/proxy"
-	"github.com/lateenmesh/lateen/proxy/bootstrap"
 )
 
 // hop is one of our proxies before one upstream.
@@ -39,49 +35,24 @@ type hop struct {
 
 // newHop starts a proxy with a plain and a secure listener before the upstream.
 // options are the cluster's further fields.
-func newHop(t *testing.T, upstream, codec, options string) *hop {
+func newHop(t *testing.T, address, codec, options string) *hop {
 	t.Helper()
 	h := &hop{plain: freeAddress(t), secure: freeAddress(t)}
 	cert, key := h.certificate(t)
-	listener := func(name, address, transport string) string {
-		host, port, _ := net.SplitHostPort(address)
-		return fmt.Sprintf(`
-  - name: %s
-    address: {socket_address: {address: %s, port_value: %s}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: %s
-          codec_type: %s
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-          route_config:
-            virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: up, timeout: 0s}}]}]
-          upgrade_configs: [{upgrade_type: websocket}]%s`, name, host, port, name, codec, transport)
+	listener := web{
+		name: "plain", address: h.plain, routes: "- {match: {prefix: /}, route: {cluster: up, timeout: 0s}}",
+		manager: "codec_type: " + codec + "\nupgrade_configs: [{upgrade_type: websocket}]",
 	}
-	host, port, _ := net.SplitHostPort(upstream)
-	text := "node: {id: test, cluster: test}\nstatic_resources:\n  listeners:" + listener("plain", h.plain, "") + listener("secure", h.secure, fmt.Sprintf(`
-      transport_socket:
-        name: envoy.transport_sockets.tls
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
-          common_tls_context:
-            alpn_protocols: [h2, http/1.1]
-            tls_certificates: [{certificate_chain: {filename: %s}, private_key: {filename: %s}}]`, cert, key)) + fmt.Sprintf(`
-  clusters:
-  - name: up
-    type: STATIC
-    connect_timeout: 1s
-    load_assignment: {cluster_name: up, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: %s, port_value: %s}}}}]}]}
-%s`, host, port, indent(options, "    "))
-	config, err := bootstrap.Parse([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+	secure := listener
+	secure.name, secure.address, secure.chain = "secure", h.secure, fmt.Sprintf(`
+transport_socket:
+  name: envoy.transport_sockets.tls
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+    common_tls_context:
+      alpn_protocols: [h2, http/1.1]
+      tls_certificates: [{certificate_chain: {filename: %s}, private_key: {filename: %s}}]`, cert, key)
+	runOurs(t, static(listener.String()+secure.String(), upstream("up", address, options)))
 	waitFor(t, h.plain)
 	waitFor(t, h.secure)
 	return h

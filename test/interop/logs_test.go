@@ -30,7 +30,6 @@ const collected = `
 
 // What log services are told is what Envoy tells them.
 func TestLogsAsEnvoySendsThem(t *testing.T) {
-	binary := envoyBinary(t)
 	requests := []struct {
 		story string
 		ask   ask
@@ -41,9 +40,9 @@ func TestLogsAsEnvoySendsThem(t *testing.T) {
 		{"direct", get("/none")},
 		{"query", get("/?v=2")},
 	}
-	tell := func(start func(up upstreams) *peer) (entries, records []string) {
+	tell := func(name string, run runner) (entries, records []string) {
 		up := upstreams{v1: newBackend(t, "v1"), v2: newBackend(t, "v2"), services: newServices(t), proxied: newProxied(t), loggers: collected}
-		p := start(up)
+		p := start(t, name, run, up.bootstrap)
 		for _, r := range requests {
 			p.ask(t, r.story, r.ask)
 			select {
@@ -63,8 +62,8 @@ func TestLogsAsEnvoySendsThem(t *testing.T) {
 		}
 		return entries, records
 	}
-	theirEntries, theirRecords := tell(func(up upstreams) *peer { return startEnvoy(t, binary, up) })
-	ourEntries, ourRecords := tell(func(up upstreams) *peer { return startOurs(t, up) })
+	theirEntries, theirRecords := tell("envoy", runEnvoy)
+	ourEntries, ourRecords := tell("lateen", runOurs)
 	if diff := cmp.Diff(ourEntries, theirEntries); diff != "" {
 		t.Errorf("entries (-ours +Envoy):\n%s", diff)
 	}

@@ -62,13 +62,13 @@ routes:
 
 // Connection managers with these settings answer as Envoy's.
 func TestManagersAsEnvoy(t *testing.T) {
-	binary := envoyBinary(t)
+	envoyBinary(t) // or none of them is compared
 	up := upstreams{v1: newBackend(t, "v1"), v2: newBackend(t, "v2"), services: newServices(t), proxied: newProxied(t)}
 	for _, m := range managers {
 		t.Run(m.name, func(t *testing.T) {
 			up := up
 			up.manager, up.table, up.stories = m.manager, m.table, m.stories
-			theirs, ours := startEnvoy(t, binary, up), startOurs(t, up)
+			theirs, ours := both(t, up.bootstrap)
 			for _, s := range m.stories {
 				for _, a := range s.asks {
 					want, got := theirs.ask(t, s.name, a), ours.ask(t, s.name, a)

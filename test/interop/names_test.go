@@ -89,7 +89,8 @@ func namedBalances(t *testing.T, p numbered) []balance {
 	go s.Serve(l)
 	t.Cleanup(func() { s.Close() })
 	server := newNames(t)
-	resolver := "dns_resolvers: [{socket_address: {address: 127.0.0.1, port_value: " + server.port + "}}]"
+	at := "resolvers: [" + socketAddress(server.port) + "]"
+	resolver := "dns_" + at
 	var out []balance
 	for _, kind := range []string{"STRICT_DNS", "LOGICAL_DNS"} {
 		for _, family := range []string{"", "AUTO", "V4_ONLY", "V6_ONLY", "V4_PREFERRED", "ALL"} {
@@ -110,7 +111,6 @@ func namedBalances(t *testing.T, p numbered) []balance {
 		return `type: STRICT_DNS
 typed_dns_resolver_config: {name: envoy.network.dns_resolver.cares, typed_config: {"@type": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig, ` + fields + `}}`
 	}
-	at := "resolvers: [{socket_address: {address: 127.0.0.1, port_value: " + server.port + "}}]"
 	return append(out,
 		balance{name: "typed-resolver", cluster: typed(at), endpoints: endpointNamed("v4", p[1])},
 		balance{name: "typed-resolver-tcp", cluster: typed(at + ", dns_resolver_options: {use_tcp_for_dns_lookups: true, no_default_search_domain: true}"), endpoints: endpointNamed("v4", p[1])},
@@ -120,23 +120,22 @@ typed_dns_resolver_config: {name: envoy.network.dns_resolver.cares, typed_config
 }
 
 func endpointNamed(name, port string) string {
-	return fmt.Sprintf("endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: %s.test, port_value: %s}}}}]}]", name, port)
+	return "endpoints: [{lb_endpoints: [{endpoint: {address: " + socketAddress(name+".test:"+port) + "}}]}]"
 }
 
 // What becomes of a cluster whose name changes is what becomes of Envoy's.
 func TestNamesChangeAsWithEnvoy(t *testing.T) {
 	t.Parallel() // it mostly waits
-	envoyBinary(t)
 	ports, server := newNumbered(t, 1), newNames(t)
 	var all []balance
 	const asked = "dns_refresh_rate: 0.2s\nhealth_checks: [{timeout: 1s, interval: 0.2s, no_traffic_interval: 0.2s, unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: {}}]"
 	for _, kind := range []string{"STRICT_DNS", "LOGICAL_DNS"} {
 		for _, how := range []string{asked, asked + "\nignore_health_on_host_removal: true", "dns_refresh_rate: 0.2s", "dns_refresh_rate: 0.2s\nrespect_dns_ttl: true", "dns_refresh_rate: 0.2s\ndns_failure_refresh_rate: {base_interval: 0.1s, max_interval: 0.2s}"} {
 			all = append(all, balance{name: fmt.Sprint(strings.ToLower(kind), len(all)), endpoints: endpointNamed("changing", ports[0]),
-				cluster: "type: " + kind + "\n" + how + "\ndns_lookup_family: V4_ONLY\ndns_resolvers: [{socket_address: {address: 127.0.0.1, port_value: " + server.port + "}}]"})
+				cluster: "type: " + kind + "\n" + how + "\ndns_lookup_family: V4_ONLY\ndns_resolvers: [" + socketAddress(server.port) + "]"})
 		}
 	}
-	theirs, ours := compared(t, all)
+	theirs, ours := both(t, balanced(all))
 	for _, phase := range []string{"there", "broken", "there", "empty", "there", "gone", "there", "elsewhere", "there"} {
 		server.phase.Store(phase)
 		time.Sleep(2500 * time.Millisecond) // more than the time for which addresses hold

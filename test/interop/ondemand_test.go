@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -19,34 +17,20 @@ import (
 	"github.com/envoyproxy/go-control-plane/pkg/server/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
-
-	"github.com/lateenmesh/lateen/proxy"
-	"github.com/lateenmesh/lateen/proxy/bootstrap"
 )
 
 // A cluster that nobody has heard of is asked for by the request that goes there, which
 // waits for it; one that there is not is answered for. Envoy does the same.
 func TestClustersOnDemand(t *testing.T) {
-	t.Run("ours", func(t *testing.T) {
-		demandClusters(t, func(file string) {
-			config, err := bootstrap.Load(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond})
-		})
-	})
-	t.Run("Envoy", func(t *testing.T) {
-		binary := envoyBinary(t)
-		demandClusters(t, func(file string) { runEnvoy(t, binary, file) }, firstOnly)
-	})
+	t.Run("ours", func(t *testing.T) { demandClusters(t, runOurs) })
+	t.Run("Envoy", func(t *testing.T) { demandClusters(t, runEnvoy, firstOnly) })
 }
 
 // firstOnly leaves out what comes after the first cluster: with this server Envoy 1.39
 // hears of no second one.
 const firstOnly = true
 
-func demandClusters(t *testing.T, start func(file string), first ...bool) {
+func demandClusters(t *testing.T, run runner, first ...bool) {
 	one, two := newBackend(t, "one"), newBackend(t, "two")
 	clusters := cache.NewLinearCache(resource.ClusterType)
 	tell := func(name string, b *backend) {
@@ -75,49 +59,20 @@ func demandClusters(t *testing.T, start func(file string), first ...bool) {
 	t.Cleanup(func() { cancel(); g.Stop() })
 
 	address := freeAddress(t)
-	_, port, _ := net.SplitHostPort(address)
-	_, xds, _ := net.SplitHostPort(l.Addr().String())
-	file := filepath.Join(t.TempDir(), "envoy.yaml")
-	if err := os.WriteFile(file, []byte(fmt.Sprintf(`
-node: {id: me, cluster: us}
-static_resources:
-  listeners:
-  - name: web
-    address: {socket_address: {address: 127.0.0.1, port_value: %s}}
-    filter_chains:
-    - filters:
-      - name: http
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: web
-          http_filters:
-          - name: on_demand
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.OnDemand
-              odcds:
-                timeout: 1s
-                source: {resource_api_version: V3, api_config_source: {api_type: DELTA_GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: xds}}]}}
-          - {name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
-          route_config:
-            validate_clusters: false
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - {match: {prefix: /fixed}, route: {cluster: fixed}}
-              - {match: {prefix: /never}, route: {cluster: one, prefix_rewrite: /}, typed_per_filter_config: {on_demand: {"@type": type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.PerRouteConfig}}}
-              - {match: {prefix: /}, route: {cluster_header: x-cluster}}
-  clusters:
-  - name: xds
-    type: STATIC
-    connect_timeout: 1s
-    load_assignment: {cluster_name: xds, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]}
-    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {"@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {http2_protocol_options: {}}}
-`, port, xds)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	start(file)
+	run(t, "node: {id: me, cluster: us}"+static(web{
+		name: "web", address: address, table: "validate_clusters: false",
+		filters: `
+- name: on_demand
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.OnDemand
+    odcds:
+      timeout: 1s
+      source: {resource_api_version: V3, api_config_source: {api_type: DELTA_GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: xds}}]}}`,
+		routes: `
+- {match: {prefix: /fixed}, route: {cluster: fixed}}
+- {match: {prefix: /never}, route: {cluster: one, prefix_rewrite: /}, typed_per_filter_config: {on_demand: {"@type": type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.PerRouteConfig}}}
+- {match: {prefix: /}, route: {cluster_header: x-cluster}}`,
+	}.String(), upstream("xds", l.Addr().String(), speakHTTP2)))
 	waitFor(t, address)
 	asked := func(path, cluster, want string) {
 		t.Helper()

@@ -22,9 +22,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/lateenmesh/lateen/proxy"
-	"github.com/lateenmesh/lateen/proxy/bootstrap"
 )
 
 // told are operators whose values do not differ from run to run.
@@ -41,7 +38,6 @@ var toldOperators = []string{
 // What the access log tells of certificates, connections and paths is what Envoy
 // tells; so is what the upstream is told of the client's certificate.
 func TestOperatorsAsEnvoy(t *testing.T) {
-	binary := envoyBinary(t)
 	ca := newAuthority(t)
 	client, server, upstream := ca.issue(t, "client"), ca.issue(t, "server"), ca.issue(t, "upstream")
 	up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -50,22 +46,15 @@ func TestOperatorsAsEnvoy(t *testing.T) {
 	up.TLS = &tls.Config{Certificates: []tls.Certificate{upstream.pair(t)}}
 	up.StartTLS()
 	t.Cleanup(up.Close)
-	_, upPort, _ := net.SplitHostPort(up.Listener.Addr().String())
 
-	lines := func(start func(file string)) []string {
-		dir, address := t.TempDir(), freeAddress(t)
+	lines := func(name string, run runner) []string {
+		dir := t.TempDir()
 		for name, text := range map[string]string{"ca.pem": ca.chain, "chain.pem": server.chain + ca.chain, "key.pem": server.key} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
-		log := &logFile{file: filepath.Join(dir, "log")}
-		file := filepath.Join(dir, "envoy.yaml")
-		if err := os.WriteFile(file, []byte(operatorsBootstrap(dir, address, upPort, log.file)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		start(file)
-		waitFor(t, address)
+		p := start(t, name, run, func(p *peer) string { return operatorsBootstrap(dir, p, up.Listener.Addr().String()) })
 		roots := x509.NewCertPool()
 		roots.AddCert(ca.cert)
 		var out []string
@@ -73,85 +62,60 @@ func TestOperatorsAsEnvoy(t *testing.T) {
 			c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
 				RootCAs: roots, ServerName: "server.example", Certificates: []tls.Certificate{client.pair(t)}, MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.CurveP256},
 			}}}
-			resp, err := c.Get("https://" + address + path)
+			resp, err := c.Get("https://" + p.address + path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			_, _ = io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
-			for i, each := range strings.Split(log.next(t), "\t") {
+			for i, each := range strings.Split(p.log.next(t), "\t") {
 				out = append(out, path+" "+toldOperators[i]+": "+localPort.ReplaceAllString(each, "ADDRESS"))
 			}
 		}
 		return out
 	}
-	theirs := lines(func(file string) { runEnvoy(t, binary, file) })
-	ours := lines(func(file string) {
-		config, err := bootstrap.Load(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond, LogFlush: 10 * time.Millisecond})
-	})
+	theirs, ours := lines("envoy", runEnvoy), lines("lateen", runOurs)
 	if diff := cmp.Diff(ours, theirs); diff != "" {
 		t.Errorf("(-ours +Envoy):\n%s", diff)
 	}
 }
 
-func operatorsBootstrap(dir, address, upPort, log string) string {
-	_, port, _ := net.SplitHostPort(address)
-	var format []string
-	for _, o := range toldOperators {
-		format = append(format, "%"+o+"%")
-	}
+func operatorsBootstrap(dir string, p *peer, up string) string {
 	cluster := func(name, hostname string) string {
 		return fmt.Sprintf(`
   - name: %s
     type: STATIC
     connect_timeout: 1s
-    load_assignment: {cluster_name: %s, endpoints: [{lb_endpoints: [{endpoint: {hostname: %q, address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]}
+    load_assignment: {cluster_name: %s, endpoints: [{lb_endpoints: [{endpoint: {hostname: %q, address: %s}}]}]}
     transport_socket:
       name: tls
       typed_config:
         "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
         sni: upstream.example
-        common_tls_context: {tls_params: {tls_maximum_protocol_version: TLSv1_2}, validation_context: {trusted_ca: {filename: %s/ca.pem}}}`, name, name, hostname, upPort, dir)
+        common_tls_context: {tls_params: {tls_maximum_protocol_version: TLSv1_2}, validation_context: {trusted_ca: {filename: %s/ca.pem}}}`, name, name, hostname, socketAddress(up), dir)
 	}
-	return `
-static_resources:
-  clusters:` + cluster("named", "named.example") + cluster("unnamed", "") + fmt.Sprintf(`
-  listeners:
-  - name: web
-    address: {socket_address: {address: 127.0.0.1, port_value: %s}}
-    listener_filters: [{name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector}}]
-    filter_chains:
-    - transport_socket:
-        name: tls
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
-          require_client_certificate: true
-          common_tls_context:
-            tls_params: {ecdh_curves: [P-256]}
-            validation_context: {trusted_ca: {filename: %s/ca.pem}}
-            tls_certificates: [{certificate_chain: {filename: %s/chain.pem}, private_key: {filename: %s/key.pem}}]
-      filters:
-      - name: http
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: web
-          forward_client_cert_details: SANITIZE_SET
-          set_current_client_cert_details: {subject: true, cert: true, chain: true, uri: true, dns: true}
-          access_log: [{name: file, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: %s, log_format: {text_format_source: {inline_string: "%s\n"}}}}]
-          http_filters: [{name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - {match: {prefix: /rewritten}, route: {cluster: unnamed, prefix_rewrite: /new}}
-              - {match: {prefix: /direct}, direct_response: {status: 200}}
-              - {match: {prefix: /}, route: {cluster: named}}
-`, port, dir, dir, dir, log, strings.Join(format, `\t`))
+	return static(web{
+		name: "web", address: p.address,
+		listener: `listener_filters: [{name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector}}]`,
+		chain: fmt.Sprintf(`
+transport_socket:
+  name: tls
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+    require_client_certificate: true
+    common_tls_context:
+      tls_params: {ecdh_curves: [P-256]}
+      validation_context: {trusted_ca: {filename: %[1]s/ca.pem}}
+      tls_certificates: [{certificate_chain: {filename: %[1]s/chain.pem}, private_key: {filename: %[1]s/key.pem}}]`, dir),
+		manager: fmt.Sprintf(`
+forward_client_cert_details: SANITIZE_SET
+set_current_client_cert_details: {subject: true, cert: true, chain: true, uri: true, dns: true}
+access_log: [{name: file, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: %s, log_format: {text_format_source: {inline_string: "%%%s%%\n"}}}}]`, p.log.file, strings.Join(toldOperators, `%\t%`)),
+		routes: `
+- {match: {prefix: /rewritten}, route: {cluster: unnamed, prefix_rewrite: /new}}
+- {match: {prefix: /direct}, direct_response: {status: 200}}
+- {match: {prefix: /}, route: {cluster: named}}`,
+	}.String(), cluster("named", "named.example")+cluster("unnamed", ""))
 }
 
 // authority signs certificates.

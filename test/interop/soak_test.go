@@ -42,7 +42,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/lateenmesh/lateen/proxy"
-	"github.com/lateenmesh/lateen/proxy/bootstrap"
 )
 
 var soak = flag.Duration("soak", 2*time.Second, "how long TestNoRequestIsLost changes things under load")
@@ -157,20 +156,7 @@ func TestNoRequestIsLost(t *testing.T) {
 		w.step++
 	}
 	tell()
-	config, err := bootstrap.Parse([]byte(fmt.Sprintf(`
-node: {id: node, cluster: test}
-dynamic_resources:
-  ads_config: {api_type: DELTA_GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: xds}}]}
-  cds_config: {ads: {}, resource_api_version: V3}
-  lds_config: {ads: {}, resource_api_version: V3}
-static_resources:
-  clusters:
-  - {name: xds, type: STATIC, connect_timeout: 1s, http2_protocol_options: {}, load_assignment: {cluster_name: xds, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}}]}]}}
-`, portOf(l.Addr().String()))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
+	runWith(t, following("DELTA_GRPC", l.Addr().String()), proxy.Config{Log: slog.New(slog.DiscardHandler)})
 	waitFor(t, plain)
 	waitFor(t, secure)
 	expectOK(t, "http://"+plain)

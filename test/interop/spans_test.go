@@ -4,11 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,9 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/lateenmesh/lateen/proxy"
-	"github.com/lateenmesh/lateen/proxy/bootstrap"
 )
 
 // tracedRoutes are of listeners whose requests are traced.
@@ -32,39 +26,20 @@ const tracedRoutes = `
 - {match: {prefix: /plain}, route: {cluster: up}}`
 
 // traced is a bootstrap with a listener for each way in which requests are traced.
-func traced(addresses []string, collector, upstream string) string {
-	var out strings.Builder
-	out.WriteString("node: {id: me, cluster: service}\nstatic_resources:\n  clusters:\n")
-	for _, c := range [][2]string{{"collector", collector}, {"up", upstream}, {"gone", "1"}} {
-		fmt.Fprintf(&out, "  - {name: %s, type: STATIC, connect_timeout: 1s, load_assignment: {cluster_name: %s, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]}}\n", c[0], c[0], c[1])
-	}
-	out.WriteString("  listeners:\n")
+func traced(addresses []string, collector, up string) string {
+	var listeners string
 	for i, address := range addresses {
-		_, port, _ := net.SplitHostPort(address)
-		fmt.Fprintf(&out, `
-  - name: listener%d
-    traffic_direction: %s
-    address: {socket_address: {address: 127.0.0.1, port_value: %s}}
-    filter_chains:
-    - filters:
-      - name: http
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: web
-          tracing:
-            spawn_upstream_span: %v
-            custom_tags: [{tag: literal, literal: {value: v}}, {tag: both, literal: {value: listener}}, {tag: environment, environment: {name: LATEEN_NOT_SET, default_value: unset}}, {tag: header, request_header: {name: x-tag, default_value: none}}]
-            provider: {name: zipkin, typed_config: {"@type": type.googleapis.com/envoy.config.trace.v3.ZipkinConfig, collector_cluster: collector, collector_endpoint: /api/v2/spans, collector_endpoint_version: HTTP_JSON}}
-          http_filters: [{name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-%s
-`, i, []string{"UNSPECIFIED", "INBOUND", "OUTBOUND"}[i%3], port, i >= 3, indent(tracedRoutes, "              ")+"\n")
+		listeners += web{
+			name: fmt.Sprint("listener", i), address: address, routes: tracedRoutes,
+			listener: "traffic_direction: " + []string{"UNSPECIFIED", "INBOUND", "OUTBOUND"}[i%3],
+			manager: fmt.Sprintf(`
+tracing:
+  spawn_upstream_span: %v
+  custom_tags: [{tag: literal, literal: {value: v}}, {tag: both, literal: {value: listener}}, {tag: environment, environment: {name: LATEEN_NOT_SET, default_value: unset}}, {tag: header, request_header: {name: x-tag, default_value: none}}]
+  provider: {name: zipkin, typed_config: {"@type": type.googleapis.com/envoy.config.trace.v3.ZipkinConfig, collector_cluster: collector, collector_endpoint: /api/v2/spans, collector_endpoint_version: HTTP_JSON}}`, i >= 3),
+		}.String()
 	}
-	return out.String()
+	return "node: {id: me, cluster: service}" + static(listeners, upstream("collector", collector)+upstream("up", up)+upstream("gone", "1"))
 }
 
 var (
@@ -75,22 +50,14 @@ var (
 // Spans and what is told of them on the wire are Envoy's: on the way in and out, with
 // and without a span for the exchange with the upstream, named by either side.
 func TestSpansAsEnvoySendsThem(t *testing.T) {
-	binary := envoyBinary(t)
-	theirs := tellSpans(t, func(file string) { runEnvoy(t, binary, file) })
-	ours := tellSpans(t, func(file string) {
-		config, err := bootstrap.Load(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond})
-	})
+	theirs, ours := tellSpans(t, runEnvoy), tellSpans(t, runOurs)
 	if diff := cmp.Diff(ours, theirs); diff != "" {
 		t.Errorf("(-ours +Envoy):\n%s", diff)
 	}
 }
 
 // tellSpans gives the spans of each request, and what it and its reply carried.
-func tellSpans(t *testing.T, start func(file string)) []string {
+func tellSpans(t *testing.T, run runner) []string {
 	spans := make(chan map[string]any, 1000)
 	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var list []map[string]any
@@ -103,7 +70,7 @@ func tellSpans(t *testing.T, start func(file string)) []string {
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	t.Cleanup(collector.Close)
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/named") {
 			w.Header().Set("x-envoy-decorator-operation", "from-upstream")
 		}
@@ -111,18 +78,12 @@ func tellSpans(t *testing.T, start func(file string)) []string {
 			fmt.Fprintf(w, "%s: %q\n", name, r.Header.Get(name))
 		}
 	}))
-	t.Cleanup(upstream.Close)
+	t.Cleanup(up.Close)
 	var addresses []string
 	for range 6 {
 		addresses = append(addresses, freeAddress(t))
 	}
-	_, collectorPort, _ := net.SplitHostPort(collector.Listener.Addr().String())
-	_, upstreamPort, _ := net.SplitHostPort(upstream.Listener.Addr().String())
-	file := filepath.Join(t.TempDir(), "envoy.yaml")
-	if err := os.WriteFile(file, []byte(traced(addresses, collectorPort, upstreamPort)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	start(file)
+	run(t, traced(addresses, collector.Listener.Addr().String(), up.Listener.Addr().String()))
 	var out []string
 	sampled := 0
 	for i, address := range addresses {

@@ -3,22 +3,15 @@ package interop
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-
-	"github.com/lateenmesh/lateen/proxy"
-	"github.com/lateenmesh/lateen/proxy/bootstrap"
 )
 
 // counted are statistics of requests, filters and clusters.
@@ -40,15 +33,10 @@ envoy_cluster_circuit_breakers_default_remaining_rq`)
 
 // The same requests count the same, under the same names.
 func TestStatisticsAsEnvoy(t *testing.T) {
-	binary := envoyBinary(t)
-	count := func(start func(file string)) map[string]string {
+	count := func(run runner) map[string]string {
 		up := newBackend(t, "up")
 		address, admin := freeAddress(t), freeAddress(t)
-		file := filepath.Join(t.TempDir(), "envoy.yaml")
-		if err := os.WriteFile(file, []byte(statisticsBootstrap(address, admin, up.port)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		start(file)
+		run(t, statisticsBootstrap(address, admin, up.port))
 		waitFor(t, admin)
 		waitFor(t, address)
 		for _, path := range []string{"/", "/deny", "/gone", "/none", "/direct", "/moved", "/fault", "/token", "/", "/", "/limited", "/limited"} {
@@ -103,14 +91,7 @@ func TestStatisticsAsEnvoy(t *testing.T) {
 		}
 		return told
 	}
-	theirs := count(func(file string) { runEnvoy(t, binary, file) })
-	ours := count(func(file string) {
-		config, err := bootstrap.Load(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond})
-	})
+	theirs, ours := count(runEnvoy), count(runOurs)
 	if diff := cmp.Diff(ours, theirs); diff != "" {
 		t.Errorf("(-ours +Envoy):\n%s", diff)
 	}
@@ -143,11 +124,7 @@ func scrape(admin string, out map[string]string) error {
 }
 
 func statisticsBootstrap(address, admin, up string) string {
-	_, port, _ := net.SplitHostPort(address)
-	_, adminPort, _ := net.SplitHostPort(admin)
-	const filters = "type.googleapis.com/envoy.extensions.filters.http."
-	return fmt.Sprintf(`
-admin: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}
+	return "admin: {address: " + socketAddress(admin) + "}" + `
 stats_config:
   use_all_default_tags: false
   stats_tags:
@@ -156,50 +133,37 @@ stats_config:
   - {tag_name: response_code_class, regex: '_rq(_(\dxx))$'}
   - {tag_name: authz_enforce_result, regex: 'rbac(\.(allowed|denied))'}
   - {tag_name: authz_dry_run_action, regex: '(\.istio_dry_run_(allow|deny)_)'}
-  - {tag_name: authz_dry_run_result, regex: '(\.shadow_(allowed|denied))'}
-static_resources:
-  listeners:
-  - name: web
-    address: {socket_address: {address: 127.0.0.1, port_value: %s}}
-    filter_chains:
-    - filters:
-      - name: http
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: "web;"
-          http_filters:
-          - name: jwt
-            typed_config:
-              "@type": %sjwt_authn.v3.JwtAuthentication
-              providers: {p: {issuer: someone, local_jwks: {inline_string: %q}}}
-              rules: [{match: {prefix: /token}, requires: {provider_name: p}}]
-          - name: rbac
-            typed_config:
-              "@type": %srbac.v3.RBAC
-              rules: {action: DENY, policies: {p: {permissions: [{url_path: {path: {prefix: /deny}}}], principals: [{any: true}]}}}
-              shadow_rules: {action: DENY, policies: {p: {permissions: [{url_path: {path: {prefix: /direct}}}], principals: [{any: true}]}}}
-              shadow_rules_stat_prefix: istio_dry_run_deny_
-          - {name: fault, typed_config: {"@type": %sfault.v3.HTTPFault, abort: {http_status: 418, percentage: {numerator: 100}}, headers: [{name: x-fault, present_match: true}]}}
-          - {name: limit, typed_config: {"@type": %slocal_ratelimit.v3.LocalRateLimit, stat_prefix: rl}}
-          - {name: router, typed_config: {"@type": %srouter.v3.Router}}
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: [web.example]
-              routes:
-              - {match: {prefix: /gone}, route: {cluster: gone, retry_policy: {retry_on: 5xx, num_retries: 1}}}
-              - {match: {prefix: /direct}, direct_response: {status: 200}}
-              - {match: {prefix: /moved}, redirect: {path_redirect: /new}}
-              - match: {prefix: /limited}
-                route: {cluster: up}
-                typed_per_filter_config:
-                  limit: {"@type": %slocal_ratelimit.v3.LocalRateLimit, stat_prefix: rl, token_bucket: {max_tokens: 1, tokens_per_fill: 1, fill_interval: 600s}, filter_enabled: {default_value: {numerator: 100}}, filter_enforced: {default_value: {numerator: 100}}}
-              - {match: {path: /}, route: {cluster: up}}
-              - {match: {prefix: /deny}, route: {cluster: up}}
-              - {match: {prefix: /fault}, route: {cluster: up}}
-              - {match: {prefix: /token}, route: {cluster: up}}
-  clusters:
-  - {name: up, alt_stat_name: "up;", type: STATIC, connect_timeout: 1s, load_assignment: {cluster_name: up, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}]}]}}
-  - {name: gone, alt_stat_name: "gone;", type: STATIC, connect_timeout: 1s, load_assignment: {cluster_name: gone, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 1}}}}]}]}}
-`, adminPort, port, filters, trusted.jwks, filters, filters, filters, filters, filters, up)
+  - {tag_name: authz_dry_run_result, regex: '(\.shadow_(allowed|denied))'}` +
+		static(web{
+			name: "web;", address: address,
+			filters: fmt.Sprintf(`
+- name: jwt
+  typed_config:
+    "@type": %[1]sjwt_authn.v3.JwtAuthentication
+    providers: {p: {issuer: someone, local_jwks: {inline_string: %[2]q}}}
+    rules: [{match: {prefix: /token}, requires: {provider_name: p}}]
+- name: rbac
+  typed_config:
+    "@type": %[1]srbac.v3.RBAC
+    rules: {action: DENY, policies: {p: {permissions: [{url_path: {path: {prefix: /deny}}}], principals: [{any: true}]}}}
+    shadow_rules: {action: DENY, policies: {p: {permissions: [{url_path: {path: {prefix: /direct}}}], principals: [{any: true}]}}}
+    shadow_rules_stat_prefix: istio_dry_run_deny_
+- {name: fault, typed_config: {"@type": %[1]sfault.v3.HTTPFault, abort: {http_status: 418, percentage: {numerator: 100}}, headers: [{name: x-fault, present_match: true}]}}
+- {name: limit, typed_config: {"@type": %[1]slocal_ratelimit.v3.LocalRateLimit, stat_prefix: rl}}`, httpFilters, trusted.jwks),
+			hosts: `
+- name: all
+  domains: [web.example]
+  routes:
+  - {match: {prefix: /gone}, route: {cluster: gone, retry_policy: {retry_on: 5xx, num_retries: 1}}}
+  - {match: {prefix: /direct}, direct_response: {status: 200}}
+  - {match: {prefix: /moved}, redirect: {path_redirect: /new}}
+  - match: {prefix: /limited}
+    route: {cluster: up}
+    typed_per_filter_config:
+      limit: {"@type": ` + httpFilters + `local_ratelimit.v3.LocalRateLimit, stat_prefix: rl, token_bucket: {max_tokens: 1, tokens_per_fill: 1, fill_interval: 600s}, filter_enabled: {default_value: {numerator: 100}}, filter_enforced: {default_value: {numerator: 100}}}
+  - {match: {path: /}, route: {cluster: up}}
+  - {match: {prefix: /deny}, route: {cluster: up}}
+  - {match: {prefix: /fault}, route: {cluster: up}}
+  - {match: {prefix: /token}, route: {cluster: up}}`,
+		}.String(), upstream("up", up, `alt_stat_name: "up;"`)+upstream("gone", "1", `alt_stat_name: "gone;"`))
 }

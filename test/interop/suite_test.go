@@ -19,7 +19,6 @@ import (
 	_ "github.com/envoyproxy/go-control-plane/pkg/test" // the suite's program is of its module
 
 	"github.com/lateenmesh/lateen/proxy"
-	"github.com/lateenmesh/lateen/proxy/bootstrap"
 )
 
 const controlPlaneModule = "github.com/envoyproxy/go-control-plane"
@@ -67,16 +66,12 @@ func runSuite(t *testing.T, suite, sample string, flags []string) {
 	}
 	moved := strings.NewReplacer("port_value: 19000", fmt.Sprint("port_value: ", ports), "port_value: 18000", fmt.Sprint("port_value: ", ports+1),
 		"port_value: 18001", fmt.Sprint("port_value: ", ports+2), "port_value: 18090", fmt.Sprint("port_value: ", ports+3)).Replace(string(text))
-	config, err := bootstrap.Parse([]byte(moved))
-	if err != nil {
-		t.Fatal(err)
-	}
 	_, port, _ := net.SplitHostPort(upstream.Listener.Addr().String())
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, suite, append([]string{"-message", message, "-upstream", port, "-port", strconv.Itoa(ports + 1), "-gateway", strconv.Itoa(ports + 2), "-als", strconv.Itoa(ports + 3),
 		"-base", strconv.Itoa(ports + 4), "-scopedhttp=0", "-vhdshttp=0", "-extension=0", "-delay=250ms", "-u=2"}, flags...)...)
-	run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelError}))})
+	runWith(t, moved, proxy.Config{Log: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelError}))})
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -4,47 +4,26 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
-
-	"github.com/lateenmesh/lateen/proxy"
-	"github.com/lateenmesh/lateen/proxy/bootstrap"
 )
 
 // What filters do with trailers is seen over HTTP/2 only: Envoy drops those of
 // HTTP/1.
 func TestTrailersSameAsEnvoy(t *testing.T) {
-	binary := envoyBinary(t)
 	up := trailing(t, nil)
-	theirs, ours := freeAddress(t), freeAddress(t)
-	file := filepath.Join(t.TempDir(), "envoy.yaml")
-	if err := os.WriteFile(file, []byte(trailersBootstrap(theirs, up)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	runEnvoy(t, binary, file)
-	config, err := bootstrap.Parse([]byte(trailersBootstrap(ours, up)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
-	waitFor(t, theirs)
-	waitFor(t, ours)
+	theirs, ours := both(t, func(p *peer) string { return trailersBootstrap(p.address, up) })
 	for _, path := range []string{"/plain", "/plain/none", "/changed", "/changed/none", "/unzipped", "/unzipped/none", "/zipped", "/zipped/none"} {
 		for _, sent := range []http.Header{nil, {"X-Gone": {"1"}, "X-Kept": {"2"}}} {
-			if diff := cmp.Diff(exchange(t, ours, path, sent), exchange(t, theirs, path, sent)); diff != "" {
+			if diff := cmp.Diff(exchange(t, ours.address, path, sent), exchange(t, theirs.address, path, sent)); diff != "" {
 				t.Errorf("%s with trailers %v (-ours +Envoy):\n%s", path, sent, diff)
 			}
 		}
@@ -52,46 +31,22 @@ func TestTrailersSameAsEnvoy(t *testing.T) {
 }
 
 func trailersBootstrap(address, up string) string {
-	host, port, _ := net.SplitHostPort(address)
-	_, upPort, _ := net.SplitHostPort(up)
-	return fmt.Sprintf(`
-node: {id: test, cluster: test}
-static_resources:
-  listeners:
-  - name: web
-    address: {socket_address: {address: %s, port_value: %s}}
-    filter_chains:
-    - filters:
-      - name: http
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: web
-          http_filters:
-          - {name: zip, disabled: true, typed_config: {"@type": %[3]scompressor.v3.Compressor, request_direction_config: {common_config: {content_type: [text/plain]}}, compressor_library: {name: lib, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip}}}}
-          - {name: zip.br, disabled: true, typed_config: {"@type": %[3]scompressor.v3.Compressor, compressor_library: {name: lib, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.brotli.compressor.v3.Brotli}}}}
-          - {name: zip.zstd, disabled: true, typed_config: {"@type": %[3]scompressor.v3.Compressor, compressor_library: {name: lib, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.zstd.compressor.v3.Zstd}}}}
-          - {name: unzip, disabled: true, typed_config: {"@type": %[3]sdecompressor.v3.Decompressor, decompressor_library: {name: lib, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.gzip.decompressor.v3.Gzip}}}}
-          - name: change
-            disabled: true
-            typed_config:
-              "@type": %[3]sheader_mutation.v3.HeaderMutation
-              mutations:
-                request_trailers_mutations: [{append: {header: {key: x-kept, value: "%%REQ(:path)%%"}}}, {remove: x-gone}]
-                response_trailers_mutations: [{append: {header: {key: x-status, value: "%%RESPONSE_CODE%%"}}}, {remove: x-first}]
-          - name: router
-            typed_config: {"@type": %[3]srouter.v3.Router}
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-%[4]s
-  clusters:
-  - name: v1
-    type: STATIC
-    typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {"@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {http2_protocol_options: {}}}}
-    load_assignment: {cluster_name: v1, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %[5]s}}}}]}]}
-`, host, port, httpFilters, indent(on("/changed", awake("change"))+on("/unzipped", awake("unzip"))+on("/zipped", awakeAll("zip", "zip.br", "zip.zstd"))+on("/", ""), "              "), upPort)
+	return static(web{
+		name: "web", address: address,
+		filters: fmt.Sprintf(`
+- {name: zip, disabled: true, typed_config: {"@type": %[1]scompressor.v3.Compressor, request_direction_config: {common_config: {content_type: [text/plain]}}, compressor_library: {name: lib, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip}}}}
+- {name: zip.br, disabled: true, typed_config: {"@type": %[1]scompressor.v3.Compressor, compressor_library: {name: lib, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.brotli.compressor.v3.Brotli}}}}
+- {name: zip.zstd, disabled: true, typed_config: {"@type": %[1]scompressor.v3.Compressor, compressor_library: {name: lib, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.zstd.compressor.v3.Zstd}}}}
+- {name: unzip, disabled: true, typed_config: {"@type": %[1]sdecompressor.v3.Decompressor, decompressor_library: {name: lib, typed_config: {"@type": type.googleapis.com/envoy.extensions.compression.gzip.decompressor.v3.Gzip}}}}
+- name: change
+  disabled: true
+  typed_config:
+    "@type": %[1]sheader_mutation.v3.HeaderMutation
+    mutations:
+      request_trailers_mutations: [{append: {header: {key: x-kept, value: "%%REQ(:path)%%"}}}, {remove: x-gone}]
+      response_trailers_mutations: [{append: {header: {key: x-status, value: "%%RESPONSE_CODE%%"}}}, {remove: x-first}]`, httpFilters),
+		routes: on("/changed", awake("change")) + on("/unzipped", awake("unzip")) + on("/zipped", awakeAll("zip", "zip.br", "zip.zstd")) + on("/", ""),
+	}.String(), upstream("v1", up, speakHTTP2))
 }
 
 // A part of a reply that has come can be read before the next one is sent, however
@@ -99,11 +54,7 @@ static_resources:
 func TestCompressedStreamsAreNotHeldBack(t *testing.T) {
 	read := make(chan struct{})
 	up, ours := trailing(t, read), freeAddress(t)
-	config, err := bootstrap.Parse([]byte(trailersBootstrap(ours, up)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+	runOurs(t, trailersBootstrap(ours, up))
 	waitFor(t, ours)
 	for _, coding := range []string{"gzip", "br", "zstd"} {
 		for _, two := range []bool{false, true} {

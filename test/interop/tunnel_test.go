@@ -1,35 +1,19 @@
 package interop
 
 import (
-	"fmt"
 	"io"
-	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/lateenmesh/lateen/internal/accept"
-	"github.com/lateenmesh/lateen/proxy"
-	"github.com/lateenmesh/lateen/proxy/bootstrap"
 )
 
-// clusterOf is a cluster of one endpoint.
-func clusterOf(name, address, more string) string {
-	host, port, _ := net.SplitHostPort(address)
-	return fmt.Sprintf("  - {name: %s, type: STATIC, connect_timeout: 1s, load_assignment: {cluster_name: %s, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: %s, port_value: %s}}}}]}]}%s}\n", name, name, host, port, more)
-}
-
 // entrance carries what comes to an address behind a CONNECT.
-func entrance(address, next, more string) string {
-	host, port, _ := net.SplitHostPort(address)
-	return fmt.Sprintf(`
-node: {id: test, cluster: test}
-static_resources:
-  listeners:
+func entrance(address, next, options string) string {
+	return static(`
   - name: in
-    address: {socket_address: {address: %s, port_value: %s}}
+    address: `+socketAddress(address)+`
     filter_chains:
     - filters:
       - name: envoy.filters.network.tcp_proxy
@@ -37,38 +21,21 @@ static_resources:
           "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
           stat_prefix: in
           cluster: out
-          tunneling_config: {hostname: "db.example:5432", headers_to_add: [{header: {key: x-from, value: "%%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%%"}}]}
-  clusters:
-%s`, host, port, clusterOf("out", next, more))
+          tunneling_config: {hostname: "db.example:5432", headers_to_add: [{header: {key: x-from, value: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}}]}`,
+		upstream("out", next, options))
 }
 
 // exit ends a CONNECT with the right host and field.
 func exit(address, next, codec string) string {
-	host, port, _ := net.SplitHostPort(address)
-	return fmt.Sprintf(`
-node: {id: test, cluster: test}
-static_resources:
-  listeners:
-  - name: out
-    address: {socket_address: {address: %s, port_value: %s}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: out
-          codec_type: %s
-          http2_protocol_options: {allow_connect: true}
-          upgrade_configs: [{upgrade_type: CONNECT}]
-          http_filters: [{name: envoy.filters.http.router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]
-          route_config:
-            virtual_hosts:
-            - name: db
-              domains: ["db.example:5432"]
-              routes:
-              - {match: {connect_matcher: {}, headers: [{name: x-from, string_match: {exact: 127.0.0.1}}]}, route: {cluster: db, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]}}
-  clusters:
-%s`, host, port, codec, clusterOf("db", next, ""))
+	return static(web{
+		name: "out", address: address,
+		manager: "codec_type: " + codec + "\nhttp2_protocol_options: {allow_connect: true}\nupgrade_configs: [{upgrade_type: CONNECT}]",
+		hosts: `
+- name: db
+  domains: ["db.example:5432"]
+  routes:
+  - {match: {connect_matcher: {}, headers: [{name: x-from, string_match: {exact: 127.0.0.1}}]}, route: {cluster: db, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]}}`,
+	}.String(), upstream("db", next))
 }
 
 // Bytes go through tunnels of which either end is ours, over either version of
@@ -84,29 +51,15 @@ func TestTunnels(t *testing.T) {
 		io.WriteString(conn, "bye")
 		conn.Close()
 	})
-	start := func(t *testing.T, who, text, address string) {
-		t.Helper()
-		if who == "envoy" {
-			file := filepath.Join(t.TempDir(), "envoy.yaml")
-			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			runEnvoy(t, envoyBinary(t), file)
-		} else {
-			config, err := bootstrap.Parse([]byte(text))
-			if err != nil {
-				t.Fatal(err)
-			}
-			run(t, proxy.Config{Bootstrap: config, DrainTime: 10 * time.Millisecond, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
-		}
-		waitFor(t, address)
-	}
+	runners := map[string]runner{"ours": runOurs, "envoy": runEnvoy}
 	for _, tc := range []struct{ in, out string }{{"ours", "ours"}, {"ours", "envoy"}, {"envoy", "ours"}} {
-		for codec, more := range map[string]string{"HTTP1": "", "HTTP2": ", http2_protocol_options: {}"} {
+		for codec, options := range map[string]string{"HTTP1": "", "HTTP2": "http2_protocol_options: {}"} {
 			t.Run(tc.in+" to "+tc.out+" over "+codec, func(t *testing.T) {
 				in, out := freeAddress(t), freeAddress(t)
-				start(t, tc.out, exit(out, echo.Addr().String(), codec), out)
-				start(t, tc.in, entrance(in, out, more), in)
+				runners[tc.out](t, exit(out, echo.Addr().String(), codec))
+				waitFor(t, out)
+				runners[tc.in](t, entrance(in, out, options))
+				waitFor(t, in)
 				conn, err := net.Dial("tcp", in)
 				if err != nil {
 					t.Fatal(err)
