@@ -55,7 +55,8 @@ type Outcome uint8
 
 // The outcomes that outlier detection counts.
 const (
-	OK           Outcome = iota
+	Unknown      Outcome = iota // the client left, or was too slow: nobody knows what would have come
+	OK
 	ServerError          // a 5xx
 	GatewayError         // 502, 503 or 504
 	LocalFailure         // no connection, a timeout, a reset
@@ -94,7 +95,11 @@ func (t *tally) add(good bool) {
 // Report tells how an exchange went, and ejects the host when it has failed too
 // often.
 func (c *Cluster) Report(h *Host, outcome Outcome, now func() time.Time) {
-	if outcome != OK {
+	switch outcome {
+	case Unknown:
+		return
+	case OK:
+	default:
 		h.Errors.Add(1)
 	}
 	o, r := c.Outlier, h.outlier

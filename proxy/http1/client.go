@@ -87,10 +87,17 @@ func (c *Client) RoundTrip(req *stream.Request, deadline time.Time) (*stream.Res
 func (c *Client) Progress() (sent, began bool) { return c.sent, c.began }
 
 // SetDeadline moves the deadline of the exchange under way; the zero time takes
-// it away.
+// it away. While the body is still arriving it moves what comes behind that.
 func (c *Client) SetDeadline(t time.Time) {
-	if c.upload.span == 0 {
+	c.upload.mu.Lock()
+	defer c.upload.mu.Unlock()
+	switch {
+	case !c.upload.busy || c.upload.span == 0:
 		_ = c.bound(t) // an error shows at the next read
+	case t.IsZero():
+		c.upload.span = 0
+	default:
+		c.upload.span = max(1, time.Until(t))
 	}
 }
 

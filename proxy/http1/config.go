@@ -42,7 +42,7 @@ type Config struct {
 	StreamDuration time.Duration
 	// MaxDuration ends a connection that is older, between requests; 0 never.
 	MaxDuration time.Duration
-	// MaxRequests ends a connection with its so manieth request; 0 never.
+	// MaxRequests ends a connection with the request of that number; 0 never.
 	MaxRequests int
 	// Last reports whether a connection is to end with its request; nil is never.
 	Last func() bool

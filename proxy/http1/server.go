@@ -453,12 +453,11 @@ func (c *serving) upgrade(resp *stream.Response) error {
 	defer c.watch.begin(c.info.Start)
 	up := resp.Upgraded
 	if d := c.info.Limit; d > 0 {
-		late := time.AfterFunc(time.Until(c.info.Start.Add(d)), func() {
+		defer stream.After(time.Until(c.info.Start.Add(d)), func() {
 			c.req.Waiting.Abandon(stream.DurationTimeout)
 			c.conn.Close()
 			up.Close()
-		})
-		defer late.Stop()
+		})()
 	}
 	var upward sync.WaitGroup
 	upward.Go(func() {

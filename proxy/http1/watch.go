@@ -24,7 +24,7 @@ type watch struct {
 	waiting *stream.Waiting
 	idle    time.Duration // until a request on which nothing moves is given up; 0 never
 	own     time.Duration // until a request is given up altogether; 0 never
-	// stop makes a read that waits for the client return.
+	// interrupt makes a read that waits for the client return.
 	interrupt func()
 
 	limit   atomic.Int64  // own, or what holds for this request

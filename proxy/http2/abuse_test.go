@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -145,6 +146,25 @@ func TestEndlessHeaderSections(t *testing.T) {
 		f, isHead := r.next().(*oracle.MetaHeadersFrame)
 		if !isHead || f.PseudoValue("status") != "431" {
 			t.Errorf("got %v; want status 431", f)
+		}
+	})
+	// One of too many fields, with a path that stands in it as it is: each is refused
+	// in the same way.
+	synctest.Test(t, func(t *testing.T) {
+		conn, _, _ := serve(t, Config{}, ok)
+		r := newRaw(t, conn)
+		fields := with(get[:6])
+		for i := range 120 {
+			fields = append(fields, fmt.Sprintf("x-%d", i), "some value")
+		}
+		for id := uint32(1); id < 9; id += 2 {
+			block := r.encode(fields...)
+			path := append([]byte{0x14, 4}, "/abc"...) // :path, never indexed
+			r.must(r.framer.WriteHeaders(oracle.HeadersFrameParam{StreamID: id, BlockFragment: append(path, block...), EndStream: true, EndHeaders: true}))
+			if f, isHead := r.next().(*oracle.MetaHeadersFrame); !isHead || f.PseudoValue("status") != "431" {
+				t.Errorf("stream %d: got %v; want status 431", id, f)
+			}
+			_ = r.next() // the body
 		}
 	})
 	// A section that stalls.

@@ -142,7 +142,7 @@ func (k *call) run() {
 	var resp *stream.Response
 	var err error
 	switch {
-	case k.broken != "":
+	case k.broken != "" && k.refusal == nil:
 		resp = k.malformed()
 	case k.refusal != nil:
 		resp = stream.Reply(&k.req, k.refusal, &k.local)
@@ -221,12 +221,12 @@ func (k *call) answer(resp *stream.Response) {
 		k.info.CutOff(k.req.Waiting.Abandoned(), err)
 	}
 	if k.req.Upload.Sending() {
-		late := time.AfterFunc(settleTime, k.stopReading)
+		stop := stream.After(settleTime, k.stopReading)
 		if resp.Done != nil {
 			resp.Done.Settle()
 		}
 		k.req.Upload.Wait()
-		late.Stop()
+		stop()
 	}
 	k.leave(err)
 	k.info.End = time.Now()

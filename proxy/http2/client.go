@@ -347,12 +347,17 @@ func (e *Exchange) Progress() (sent, began bool) {
 }
 
 // SetDeadline moves the deadline of the exchange under way; the zero time takes
-// it away.
+// it away. While the body is still arriving it moves what comes behind that.
 func (e *Exchange) SetDeadline(t time.Time) {
 	e.client.mu.Lock()
 	defer e.client.mu.Unlock()
-	if e.span == 0 {
+	switch {
+	case !e.sending || e.span == 0:
 		e.arm(t)
+	case t.IsZero():
+		e.span = 0
+	default:
+		e.span = max(1, time.Until(t))
 	}
 }
 
@@ -393,8 +398,7 @@ func (e *Exchange) Interrupt() {
 // the server is given a moment to take what it has been sent.
 func (e *Exchange) Settle(req *stream.Request) {
 	if req.Upload.Sending() {
-		late := time.AfterFunc(settleTime, e.Interrupt)
-		defer late.Stop()
+		defer stream.After(settleTime, e.Interrupt)()
 		req.Upload.Wait()
 	}
 }
@@ -481,7 +485,6 @@ func (c *Client) section(id uint32, h *head, end bool) error {
 	case h.tooLarge:
 		// As Envoy has it this is a reset, not a violation.
 		c.resetStream(t, EnhanceYourCalm, &stream.ResetError{Reason: "the response head is too large"})
-		e.lost()
 		return c.guard.wasted()
 	case h.broken != "":
 		return c.violated(t, ProtocolError, h.broken)

@@ -57,7 +57,11 @@ func (h *head) malformed(why string) {
 func (h *head) decode(d *hpack.Decoder, block []byte, cfg *Config) error {
 	h.reset()
 	h.size = len(block)
+	kept := 0 // of the text, when the head is too large: what the fields so far hold
 	for first := true; ; first = false {
+		if !h.tooLarge {
+			kept = len(h.text)
+		}
 		f, rest, text, ok, err := d.Next(block, h.text, first)
 		if err != nil {
 			return broken(CompressionError, err.Error())
@@ -71,7 +75,7 @@ func (h *head) decode(d *hpack.Decoder, block []byte, cfg *Config) error {
 		if h.listed > cfg.MaxHead || h.count > cfg.MaxHeaders {
 			// The rest is decoded only for the tables' sake.
 			h.tooLarge = true
-			h.text = h.text[:0]
+			h.text = h.text[:kept]
 			continue
 		}
 		h.add(f)

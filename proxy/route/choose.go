@@ -41,6 +41,14 @@ func Choose(table *Table, req *stream.Request) (*Route, error) {
 	return r, nil
 }
 
+// Keep makes it the request's route again, though another one was looked for meanwhile.
+func (r *Route) Keep(req *stream.Request) {
+	if r != nil {
+		req.Info.Matched = r
+		r.bound(req)
+	}
+}
+
 // unmatched notes that no route has been chosen.
 func unmatched(info *stream.Info) {
 	info.Matched, info.Route, info.Operation, info.VirtualHost, info.Cluster = nil, "", "", "", ""

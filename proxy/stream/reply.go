@@ -85,26 +85,16 @@ func GRPCTimeout(h *Header) (timeout time.Duration, told bool) {
 	if err != nil {
 		return 0, false
 	}
-	var unit time.Duration
-	switch text[len(text)-1] {
-	case 'H':
-		unit = time.Hour
-	case 'M':
-		unit = time.Minute
-	case 'S':
-		unit = time.Second
-	case 'm':
-		unit = time.Millisecond
-	case 'u':
-		unit = time.Microsecond
-	case 'n':
-		unit = time.Nanosecond
-	default:
+	unit, known := units[text[len(text)-1]]
+	if !known {
 		return 0, false
 	}
 	timeout = min(time.Duration(n), longest/unit) * unit
 	return (timeout + time.Millisecond - 1).Truncate(time.Millisecond), true
 }
+
+// units are those of a grpc-timeout.
+var units = map[byte]time.Duration{'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond}
 
 // longest is more than anybody waits; eight digits of hours would not fit.
 const longest = 100 * 365 * 24 * time.Hour

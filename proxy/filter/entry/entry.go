@@ -124,7 +124,9 @@ func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
 	resp, err := h.answer(req)
 	for r := stream.AsRedirected(err); r != nil; r = stream.AsRedirected(err) {
 		h.followed(req, r.Response)
-		resp, err = h.route(req)
+		if err = h.config.Path.apply(req); err == nil {
+			resp, err = h.route(req)
+		}
 	}
 	return h.reply(req, route.Matched(req), resp, err)
 }

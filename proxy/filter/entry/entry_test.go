@@ -128,6 +128,27 @@ func TestFollowed(t *testing.T) {
 	}
 }
 
+// The path that a redirect leads to is spelled as everybody else's.
+func TestFollowedPaths(t *testing.T) {
+	last := &leading{to: "/public/../admin"}
+	req := &stream.Request{Method: "GET", Path: "/a", Authority: "shop", Conn: &stream.Conn{}, Info: &stream.Info{}}
+	if _, err := New(Config{Path: PathRules{Normalize: true}, NotFound: last}).Handle(req); err != nil || last.seen != "/admin" {
+		t.Errorf("came to %s, %v", last.seen, err)
+	}
+}
+
+// leading is an upstream whose first answer leads elsewhere.
+type leading struct{ to, seen string }
+
+func (l *leading) Handle(req *stream.Request) (*stream.Response, error) {
+	if l.to != "" {
+		req.Path, l.to = l.to, ""
+		return nil, &stream.Redirected{Response: &stream.Response{Status: 302}}
+	}
+	l.seen = req.Path
+	return &stream.Response{Status: 200}, nil
+}
+
 // Requests from inside keep what tells the proxy, and other services, what to do;
 // the rest is as Envoy 1.39 has it.
 func TestInside(t *testing.T) {

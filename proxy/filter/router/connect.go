@@ -51,7 +51,11 @@ func (a *attempt) connect(req *stream.Request) (failure, error) {
 
 // own gets a connection that nobody else uses meanwhile.
 func (a *attempt) own(req *stream.Request, ask pool.TLSRequest) (failure, error) {
-	a.conn = a.host.Pool().Idle(ask, a.began)
+	now := a.began
+	if a.tries > 1 {
+		now = time.Now()
+	}
+	a.conn = a.host.Pool().Idle(ask, now)
 	for a.conn == nil {
 		if p := a.breaker.AcquireConnectionTo(a.host); p != nil {
 			return a.open(req, ask, p)

@@ -13,18 +13,18 @@ func (r *Router) tellTime(req *stream.Request, policy *route.Retry, limit, elaps
 	if r.Duration != nil && stream.IsGRPC(&req.Header) {
 		switch {
 		case req.Info.Limit > 0:
-			req.Header.Set("grpc-timeout", milliseconds(req.Info.Limit)+"m")
+			req.Header.Set("grpc-timeout", grpcTimeout(req.Info.Limit))
 		case req.Limit > 0: // the route takes the listener's away
 			req.Header.Del("grpc-timeout")
 		}
 	}
-	expected := r.expected
+	expected, try := r.expected, r.tryTime
 	if policy != r.Retry || limit != r.Timeout || elapsed > 0 {
 		expected = ""
 		if limit > 0 {
 			limit = max(limit-elapsed.Truncate(time.Millisecond), time.Millisecond) // 0 would be without end
 		}
-		if try := tryTime(policy, limit); try > 0 {
+		if try = tryTime(policy, limit); try > 0 {
 			expected = milliseconds(try)
 		}
 	}
@@ -32,11 +32,20 @@ func (r *Router) tellTime(req *stream.Request, policy *route.Retry, limit, elaps
 		return
 	}
 	if g := r.GRPCTimeout; g != nil && stream.IsGRPC(&req.Header) {
-		req.Header.Set("grpc-timeout", expected+"m")
+		req.Header.Set("grpc-timeout", grpcTimeout(try))
 	}
 	if !r.options.Suppress {
 		req.Header.Set(fieldExpected, expected)
 	}
+}
+
+// grpcTimeout is a time as gRPC writes it, in at most eight digits.
+func grpcTimeout(d time.Duration) string {
+	n, units := max(0, d.Milliseconds()), "mSMH"
+	for step := int64(1000); n > 99_999_999 && len(units) > 1; step = 60 {
+		n, units = n/step, units[1:]
+	}
+	return decimal(min(n, 99_999_999)) + units[:1]
 }
 
 // timeFor is how long the whole request may take: what the route says, or, where

@@ -114,7 +114,11 @@ func (h *hedge) begin() bool {
 	h.running[t] = true
 	// Ends with its try, which leave interrupts.
 	go func() {
-		if t.resp, t.why, t.err = t.send(t.req); !h.tell(h.ended, t) {
+		t.resp, t.why, t.err = t.send(t.req)
+		if t.why == 0 && !t.req.Upload.Within(uploadTime) {
+			t.client.Settle(t.req) // whoever takes the answer knows nothing of this upload
+		}
+		if !h.tell(h.ended, t) {
 			t.end(false)
 		}
 	}()

@@ -205,3 +205,36 @@ func TestHedgeEndsWithItsClient(t *testing.T) {
 		}
 	})
 }
+
+// An endpoint that never answers is found out, though another one answers each time.
+func TestHedgesTellOfTheSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := cluster.Config{Outlier: &cluster.Outlier{Consecutive5xx: 3, Enforce5xx: 100, BaseEjection: time.Hour, MaxEjectionPercent: 50}}
+		f := hedging(1)
+		f.Retry.AvoidPrevious, f.Retry.HostAttempts = true, 8
+		m := newMesh(t, f, cfg, 2)
+		m.upstream("10.0.0.1:80", stall)
+		m.upstream("10.0.0.2:80", func(_ int, _ *http.Request, conn net.Conn) { answer(conn, 200, "hello") })
+		for range 20 {
+			if status, _, _ := m.ask(get); status != 200 {
+				t.Fatalf("got %d", status)
+			}
+		}
+		if out := m.cluster.Ejected(time.Now()); out != 1 {
+			t.Errorf("%d endpoints are out", out)
+		}
+	})
+}
+
+// The record says how much was sent, also of a body that a goroutine sends.
+func TestHedgedBytes(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMesh(t, hedging(1), cluster.Config{}, 1)
+			m.upstream("10.0.0.1:80", func(_ int, _ *http.Request, conn net.Conn) { answer(conn, 200, "hello") })
+			if _, _, info := m.ask("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"); info.BytesReceived != 5 {
+				t.Errorf("%d bytes were received", info.BytesReceived)
+			}
+		})
+	}
+}

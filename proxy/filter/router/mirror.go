@@ -50,7 +50,7 @@ func copyOf(req *stream.Request, m *route.Mirror, body []byte) *stream.Request {
 // detached is a copy of a request, with a record of its own, that outlives it.
 func detached(req *stream.Request, body []byte) *stream.Request {
 	s := &stream.Request{
-		Method: strings.Clone(req.Method), Scheme: req.Scheme, Authority: strings.Clone(req.Authority), Path: strings.Clone(req.Path),
+		Method: strings.Clone(req.Method), Scheme: strings.Clone(req.Scheme), Authority: strings.Clone(req.Authority), Path: strings.Clone(req.Path),
 		Protocol: req.Protocol, Header: req.Header.Clone(), Length: req.Length, Conn: req.Conn, Info: &stream.Info{}, ALPN: req.ALPN,
 	}
 	if body != nil {

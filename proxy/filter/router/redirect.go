@@ -38,8 +38,8 @@ func (b *replay) whole(req *stream.Request) bool {
 }
 
 // redirected changes the request to what the location says, and finds out where it
-// would go. If it may not go there it stays as it was; the route that was found
-// stays the one that its record tells of.
+// would go. If it may not go there it stays as it was, and its reply is its own route's;
+// the route that was found stays the one that its record tells of.
 func redirected(p *route.Redirects, req *stream.Request, resp *stream.Response, location string) bool {
 	scheme, authority, path, ok := absolute(location)
 	secure := req.Scheme == "https" && req.Conn.TLS != nil
@@ -56,7 +56,7 @@ func redirected(p *route.Redirects, req *stream.Request, resp *stream.Response, 
 			}
 		}
 	}
-	from := req.Info.Route
+	from, own := req.Info.Route, route.Matched(req)
 	original := "http://" + req.Authority + req.Path
 	if secure {
 		original = "https" + original[len("http"):]
@@ -67,6 +67,7 @@ func redirected(p *route.Redirects, req *stream.Request, resp *stream.Response, 
 	if to == nil || !p.Allows(hop, hops, secure, scheme == "https") {
 		req.Scheme, req.Authority, req.Path = oldScheme, oldAuthority, oldPath
 		oldHeader.CopyTo(&req.Header)
+		own.Keep(req)
 		return false
 	}
 	if resp.Status == 303 && req.Method != "GET" && req.Method != "HEAD" { // RFC 9110 section 15.4.4
@@ -91,5 +92,8 @@ func absolute(location string) (scheme, authority, path string, ok bool) {
 	}
 	path, _, _ = strings.Cut(path, "#")
 	authority = authority[strings.LastIndexByte(authority, '@')+1:]
-	return scheme, authority, path, authority != ""
+	if path == "" {
+		path = "/"
+	}
+	return scheme, authority, path, authority != "" && stream.ValidHost(authority) && stream.ValidTarget(path)
 }

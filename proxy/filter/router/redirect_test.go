@@ -12,7 +12,10 @@ func TestAbsolute(t *testing.T) {
 		"http://a/b?c":      {"http", "a", "/b?c"},
 		"HTTPS://a:8443":    {"https", "a:8443", "/"},
 		"http://a/b#c":      {"http", "a", "/b"},
-		"http://a#c":        {"http", "a", ""},
+		"http://a#c":        {"http", "a", "/"},
+		"http://a/b c":      {},
+		"http://a/b\tc":     {},
+		"http://a,b/c":      {},
 		"http://u:p@a/b@c":  {"http", "a", "/b@c"},
 		"http://a?b":        {"http", "a", "?b"},
 		"/a":                {},
@@ -62,6 +65,8 @@ func TestRedirected(t *testing.T) {
 	} {
 		tc.policy.Table, tc.policy.Copy = &current, []string{"x-copy", "x-gone"}
 		req := &stream.Request{Method: tc.method, Scheme: "http", Authority: "old", Path: "/old", Conn: &stream.Conn{}, Info: &stream.Info{Route: "start", Hops: tc.hops}}
+		own := &route.Route{Name: "start"}
+		req.Info.Matched = own
 		req.Header.Add("x-copy", "mine")
 		req.Header.Add("x-gone", "mine")
 		resp := &stream.Response{Status: tc.status}
@@ -77,6 +82,9 @@ func TestRedirected(t *testing.T) {
 		}
 		if fields != want || len(req.Info.Hops) != len(tc.hops) != tc.follows {
 			t.Errorf("%s: got %q, %v; want %q", name, fields, req.Info.Hops, want)
+		}
+		if (route.Matched(req) == own) == tc.follows {
+			t.Errorf("%s: the reply is that of %v", name, route.Matched(req))
 		}
 	}
 }

@@ -120,7 +120,10 @@ func (a *attempt) backoff(resp *stream.Response) time.Duration {
 	if limit == 0 {
 		limit = 10 * base
 	}
-	span := min(base<<min(a.tries-1, 16), limit)
+	span := limit
+	if n := min(a.tries-1, 16); base <= limit>>n {
+		span = base << n
+	}
 	return time.Duration(rand.Int64N(int64(span) + 1))
 }
 

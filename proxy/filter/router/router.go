@@ -20,8 +20,9 @@ import (
 type Router struct {
 	route.Forward
 	options Options
-	// expected is the time that a try may take, in milliseconds, as the upstream
-	// is told; empty when it is not limited.
+	// tryTime is how long a try may take, expected the same in milliseconds, as the
+	// upstream is told; empty when it is not limited.
+	tryTime  time.Duration
 	expected string
 }
 
@@ -39,8 +40,8 @@ type Options struct {
 // New makes the handler that ends a route's chain.
 func New(f route.Forward, options Options) *Router {
 	r := &Router{Forward: f, options: options}
-	if limit := tryTime(f.Retry, f.Timeout); limit > 0 {
-		r.expected = milliseconds(limit)
+	if r.tryTime = tryTime(f.Retry, f.Timeout); r.tryTime > 0 {
+		r.expected = milliseconds(r.tryTime)
 	}
 	return r
 }

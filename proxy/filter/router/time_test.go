@@ -224,6 +224,72 @@ func TestSlowAnswers(t *testing.T) {
 	}
 }
 
+// The time of a try does not go on behind the head because the request came in pieces.
+func TestSlowAnswersToSlowRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t, route.Forward{Timeout: 10 * time.Second, Retry: &route.Retry{PerTry: time.Second}}, cluster.Config{}, 1)
+		m.upstream("10.0.0.1:80", func(_ int, _ *http.Request, conn net.Conn) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe")
+			time.Sleep(3 * time.Second)
+			_, _ = io.WriteString(conn, "llo")
+		})
+		conn := m.client()
+		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx")
+		time.Sleep(500 * time.Millisecond) // mesh time
+		_, _ = io.WriteString(conn, "y")
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "hello" {
+			t.Errorf("got %q, %v", body, err)
+		}
+		<-m.infos
+	})
+}
+
+// A retry looks at connections as they are when it begins.
+func TestRetriesTakeNoDeadConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		retry := &route.Retry{On: route.On5xx, Max: 1, Resets: []route.Reset{{Name: "retry-after"}}, MaxReset: time.Minute}
+		m := newMesh(t, route.Forward{Retry: retry}, cluster.Config{}, 1)
+		n := 0
+		m.upstream("10.0.0.1:80", func(_ int, _ *http.Request, conn net.Conn) {
+			if n++; n > 1 {
+				answer(conn, 200, "well")
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 503 X\r\ncontent-length: 0\r\nretry-after: 4\r\n\r\n")
+			time.Sleep(time.Second)
+			conn.Close()
+		})
+		if status, body, info := m.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"); status != 200 || body != "well" {
+			t.Errorf("got %d %q, %v %s", status, body, info.Flags, info.Details)
+		}
+	})
+}
+
+// Times beyond what gRPC's eight digits say in milliseconds have another unit, and
+// pauses stay within their limit whatever they are made of.
+func TestLongTimes(t *testing.T) {
+	for d, want := range map[time.Duration]string{0: "0m", time.Second: "1000m", 27 * time.Hour: "97200000m", 48 * time.Hour: "172800S", 40_000 * time.Hour: "2400000M", 100 * 365 * 24 * time.Hour: "52560000M"} {
+		if got := grpcTimeout(d); got != want {
+			t.Errorf("%v is %s; want %s", d, got, want)
+		}
+		var h stream.Header
+		h.Add("grpc-timeout", grpcTimeout(d))
+		if back, told := stream.GRPCTimeout(&h); !told || back != d {
+			t.Errorf("%v comes back as %v, %v", d, back, told)
+		}
+	}
+	for tries := range 40 {
+		a := &attempt{policy: &route.Retry{BaseBackoff: 48 * time.Hour, MaxBackoff: 480 * time.Hour}, tries: tries + 1}
+		if got := a.backoff(nil); got < 0 || got > 480*time.Hour {
+			t.Errorf("try %d waits for %v", tries, got)
+		}
+	}
+}
+
 // A response that is under way is cut off when its stream has lasted as long as the
 // cluster allows.
 func TestStreamsAreCutOff(t *testing.T) {

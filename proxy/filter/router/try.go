@@ -124,8 +124,8 @@ func (a *attempt) send(req *stream.Request) (*stream.Response, failure, error) {
 	}
 	if err != nil {
 		why := a.classify(req, err)
-		if why == failedDownstream {
-			a.outcome = cluster.OK
+		if why == failedDownstream || why == failedSlow {
+			a.outcome = cluster.Unknown
 		}
 		a.end(false)
 		if req.Upload.Stop() && a.body != nil {
