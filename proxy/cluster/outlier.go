@@ -55,11 +55,11 @@ type Outcome uint8
 
 // The outcomes that outlier detection counts.
 const (
-	Unknown      Outcome = iota // the client left, or was too slow: nobody knows what would have come
+	Unknown Outcome = iota // the client left, or was too slow: nobody knows what would have come
 	OK
-	ServerError          // a 5xx
-	GatewayError         // 502, 503 or 504
-	LocalFailure         // no connection, a timeout, a reset
+	ServerError  // a 5xx
+	GatewayError // 502, 503 or 504
+	LocalFailure // no connection, a timeout, a reset
 )
 
 // OutcomeOf classifies a response's status.

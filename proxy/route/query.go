@@ -14,6 +14,9 @@ type Param struct {
 	Value  Value
 	Action AppendAction
 	Remove bool
+	// Encoded says that name and value are as they stand in a query; what cannot stand
+	// there is encoded all the same.
+	Encoded bool
 }
 
 // pair is a parameter as it is written in a query.
@@ -69,18 +72,28 @@ func (p *Param) apply(pairs []pair, req *stream.Request) []pair {
 	if p.Value.Format != nil {
 		value = p.Value.Format(req, nil)
 	}
-	return append(pairs, pair{escape(p.Name), escape(value)})
+	if p.Encoded {
+		return append(pairs, pair{escape(p.Name, standing), escape(value, standing)})
+	}
+	return append(pairs, pair{escape(p.Name, plain), escape(value, plain)})
 }
 
-// escape percent-encodes text for a query: all but what forms leave as it is.
-func escape(s string) string {
+// plain reports whether forms leave a byte as it is.
+func plain(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.' || c == '*'
+}
+
+// standing reports whether a byte can stand within a query's parameter.
+func standing(c byte) bool { return c > ' ' && c < 0x7f && c != '#' && c != '&' }
+
+// escape percent-encodes text for a query, all but what is kept.
+func escape(s string, kept func(byte) bool) string {
 	const hex = "0123456789ABCDEF"
 	var out strings.Builder
 	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.', c == '*':
+		if c := s[i]; kept(c) {
 			out.WriteByte(c)
-		default:
+		} else {
 			out.Write([]byte{'%', hex[c>>4], hex[c&15]})
 		}
 	}

@@ -27,6 +27,10 @@ func TestQuery(t *testing.T) {
 			t.Errorf("%s became %s, want %s", path, got, want)
 		}
 	}
+	encoded := []Param{{Name: "a", Value: Value{Literal: "b%20c d&e=f#\r\n"}, Encoded: true}}
+	if got := Query(encoded, &stream.Request{Path: "/p", Info: &stream.Info{}}); got != "/p?a=b%20c%20d%26e=f%23%0D%0A" {
+		t.Errorf("an encoded parameter became %s", got)
+	}
 	req := &stream.Request{Path: "/p?gone=1", Info: &stream.Info{}}
 	if got := Query(params[4:], req); got != "/p" {
 		t.Errorf("became %s", got)

@@ -16,8 +16,10 @@ func corsStory() story {
 		on("/all", awakeAll(policy(shop+`, allow_methods: "GET,PUT", allow_headers: "x-a,x-b", expose_headers: "x-c", max_age: "10", allow_credentials: true`))) +
 		on("/some", awakeAll(policy(shop))) + on("/star", awakeAll(policy(`allow_origin_string_match: [{exact: "*"}], allow_credentials: true`))) + on("/none", awakeAll(policy(`allow_methods: GET`))) +
 		on("/strict", awakeAll(policy(shop+`, forward_not_matching_preflights: false`))) + on("/private", awakeAll(policy(shop+", allow_private_network_access: true"))) + on("/off", awakeAll(policy(shop+`, filter_enabled: {default_value: {numerator: 0}}`))) +
+		on("/any", awakeAll(policy(shop+`, allow_methods: "*", allow_headers: "*", expose_headers: "*"`))) + on("/any-with", awakeAll(policy(shop+`, allow_methods: "*", allow_headers: "*", allow_credentials: true`))) +
+		"- {match: {prefix: /refused}, direct_response: {status: 403}, " + awakeAll(policy(shop+", expose_headers: x-c")) + "}\n- {match: {prefix: /lost}, route: {cluster: nowhere}, " + awakeAll(policy(shop)) + "}\n" +
 		on("/reply", awakeAll(policy(shop+", allow_credentials: true"))) + on("/", "")}
-	for _, path := range []string{"/all", "/some", "/star", "/none", "/strict", "/private", "/off", "/reply?access-control-allow-origin=x&access-control-expose-headers=y&vary=z", "/status/404", "/"} {
+	for _, path := range []string{"/all", "/some", "/star", "/none", "/strict", "/private", "/off", "/any", "/any-with", "/refused", "/lost", "/reply?access-control-allow-origin=x&access-control-expose-headers=y&vary=z", "/status/404", "/"} {
 		for _, o := range []string{"https://shop.example", "https://dev.example", "https://host.example", "https://evil.example", "null"} {
 			s.asks = append(s.asks, get(path, origin(o)), preflight(path, o), preflight(path, o, "access-control-request-headers: x-z", "access-control-request-private-network: true"))
 		}

@@ -123,7 +123,7 @@ func (authorization) Check(_ context.Context, in *authv3.CheckRequest) (*authv3.
 		metadata, _ := structpb.NewStruct(map[string]any{"who": "jason"})
 		return &authv3.CheckResponse{Status: &rpcstatus.Status{}, DynamicMetadata: metadata, HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
 			Headers:              []*corev3.HeaderValueOption{field("x-asked", string(asked), false), field("x-more", "more", true), action("x-neither", 0), action("x-add", 0), action("x-absent", 1), action("x-over", 2), action("x-exists", 3)},
-			QueryParametersToSet: []*corev3.QueryParameter{{Key: "asked", Value: "1"}}, QueryParametersToRemove: []string{"gone"},
+			QueryParametersToSet: []*corev3.QueryParameter{{Key: "asked", Value: "1"}, {Key: "odd", Value: "a%20b=c+/?"}}, QueryParametersToRemove: []string{"gone"},
 			HeadersToRemove:      []string{"x-secret"},
 			ResponseHeadersToAdd: []*corev3.HeaderValueOption{field("x-granted", "yes", false)},
 		}}}, nil

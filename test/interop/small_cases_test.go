@@ -68,8 +68,11 @@ func smallStories() []story {
 				get("/set"), get("/to"), get("/to", "x-version: 2"), get("/to", "cookie: a=b; user=jason"), get("/to", "x-count: 7"), get("/to", "x-count: seven"), get("/to", "x-coded: aGVsbG8="), get("/to", "x-coded: ???"),
 				get("/to", "x-path: /first/second"), get("/to", "x-version: 1", "x-version: 2"),
 			}},
-		{name: "mutate", routes: "routes:\n" + on("/plain", awake("mutate")) + on("/own", `typed_per_filter_config: {mutate: {"@type": `+httpFilters+`header_mutation.v3.HeaderMutationPerRoute, mutations: {request_mutations: [{append: {header: {key: x-own, value: route}}}]}}}`),
+		{name: "mutate", routes: "routes:\n" + on("/plain", awake("mutate")) + on("/own", `typed_per_filter_config: {mutate: {"@type": `+httpFilters+`header_mutation.v3.HeaderMutationPerRoute, mutations: {request_mutations: [{append: {header: {key: x-own, value: route}}}]}}}`) +
+			"- {match: {prefix: /lost}, route: {cluster: nowhere}, " + awake("mutate") + "}\n- {match: {prefix: /direct}, direct_response: {status: 403}, " + awake("mutate") + "}\n" +
+			on("/aborted", awakeAll("mutate", `fault: {"@type": `+httpFilters+`fault.v3.HTTPFault, abort: {http_status: 418, percentage: {numerator: 100}}}`)),
 			asks: []ask{
+				get("/lost"), get("/direct"), {path: "/aborted", deviates: "a refusal passes through the filters that the request came by, not through those behind the one that refused"},
 				get("/plain"), get("/plain", "x-added: 0", "x-over: 0", "x-new: 0", "x-gone: 0"), get("/plain", "x-tmp-a: 1", "x-tmp-b: 2", "x-kept: 3"), get("/own"),
 			}},
 		{name: "levels", routes: "typed_per_filter_config: {" + level("query", "host", "") + ", " + level("levels", "host", "") + "}\nroutes:\n" + on("/first", awakeAll(level("query", "route", ", query_parameter_mutations: [{remove: add}]"))) +

@@ -42,8 +42,8 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 				resp.Header.Set("access-control-allow-private-network", "true")
 			}
 		}
-		set(resp, "access-control-allow-methods", f.Methods)
-		set(resp, "access-control-allow-headers", f.Headers)
+		answer(req, resp, "methods", "method", f.Methods)
+		answer(req, resp, "headers", "headers", f.Headers)
 		set(resp, "access-control-max-age", f.MaxAge)
 		return resp, nil
 	}
@@ -60,6 +60,16 @@ func (f *Filter) grant(resp *stream.Response, origin string) {
 		resp.Header.Set("access-control-allow-credentials", "true")
 	}
 	set(resp, "access-control-expose-headers", f.Expose)
+}
+
+// answer says what a page may send. "*" allows what it asks for, whatever it is: with
+// credentials browsers would take the star by its letter.
+func answer(req *stream.Request, resp *stream.Response, allowed, asked, value string) {
+	if value == "*" {
+		resp.Header.Set("access-control-allow-"+allowed, req.Header.Get("access-control-request-"+asked))
+		return
+	}
+	set(resp, "access-control-allow-"+allowed, value)
 }
 
 func set(resp *stream.Response, name, value string) {

@@ -73,6 +73,10 @@ func TestCORS(t *testing.T) {
 	if resp = ask(f, s, "OPTIONS", "https://evil.example"); resp.Header.Has("access-control-allow-origin") || s.called != 2 {
 		t.Errorf("another origin's preflight: got %v, want an answer without a grant", resp.Header)
 	}
+	star := &Filter{Enabled: runtime.All, Origin: func(string) bool { return true }, Methods: "*", Headers: "*", Credentials: true}
+	if resp = ask(star, s, "OPTIONS", "https://shop.example"); resp.Header.Get("access-control-allow-methods") != "PUT" || resp.Header.Get("access-control-allow-headers") != "" {
+		t.Errorf("a star: got %v", resp.Header)
+	}
 	f.ForwardOther = true
 	if ask(f, s, "OPTIONS", "https://evil.example"); s.called != 3 {
 		t.Error("another origin's preflight is not forwarded although it should be")

@@ -160,7 +160,7 @@ func (a *Answer) change(h *stream.Header) {
 func (a *Answer) params() []route.Param {
 	var out []route.Param
 	for _, f := range a.SetParams {
-		out = append(out, route.Param{Name: f.Name, Value: route.Value{Literal: f.Value}, Action: route.OverwriteOrAdd})
+		out = append(out, route.Param{Name: f.Name, Value: route.Value{Literal: f.Value}, Action: route.OverwriteOrAdd, Encoded: true})
 	}
 	for _, name := range a.RemoveParams {
 		out = append(out, route.Param{Name: name, Remove: true})

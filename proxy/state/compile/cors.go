@@ -34,7 +34,7 @@ func (c *Compiler) corsFilter(_ proto.Message, on *spot) (stream.Filter, error) 
 	if e := levels[0].GetFilterEnabled(); e != nil {
 		share = c.share(e)
 	}
-	if share.Never() {
+	if share.Never() || on.forward == nil { // in Envoy, too, what goes upstream alone has a policy
 		return nil, nil
 	}
 	var origins []route.StringMatch
