@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -67,7 +66,7 @@ var ignoredDownstream = map[string]bool{"Date": true, "X-Envoy-Upstream-Service-
 
 func (p *peer) ask(t *testing.T, host string, a ask) answer {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", p.address, 5*time.Second)
+	conn, err := dial(p.address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,6 +89,15 @@ func runWith(t *testing.T, text string, c proxy.Config) *proxy.Proxy {
 	return p
 }
 
+// dial connects to an address, or to a Unix socket by its path.
+func dial(address string) (net.Conn, error) {
+	network := "tcp"
+	if filepath.IsAbs(address) {
+		network = "unix"
+	}
+	return net.DialTimeout(network, address, 5*time.Second)
+}
+
 // peer is one of the proxies that are compared.
 type peer struct {
 	name, address string
@@ -130,7 +139,7 @@ func freeAddress(t *testing.T) string {
 func waitFor(t *testing.T, address string) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", address); err == nil {
+		if conn, err := dial(address); err == nil {
 			conn.Close()
 			return
 		}
@@ -209,8 +218,12 @@ func upstream(name, address string, fields ...string) string {
 		name, name, socketAddress(address), indent(strings.Join(fields, "\n"), "    "))
 }
 
-// socketAddress is an address, of this machine when it is only a port.
+// socketAddress is an address, of this machine when it is only a port, or the path of a
+// Unix socket.
 func socketAddress(address string) string {
+	if filepath.IsAbs(address) {
+		return fmt.Sprintf("{pipe: {path: %s}}", address)
+	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		host, port = "127.0.0.1", address

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -161,11 +162,14 @@ func entryConfig(m *hcmv3.HttpConnectionManager) (entry.Config, error) {
 			return out, fieldcheck.Refuse("scheme_header_transformation.scheme_to_overwrite", "%q is not http or https", out.Scheme)
 		}
 	}
-	out.InternalSockets = m.GetInternalAddressConfig().GetUnixSockets()
 	var err error
 	if out.Internal, err = ranges(m.GetInternalAddressConfig().GetCidrRanges()); err != nil {
 		return out, fieldcheck.At("internal_address_config.cidr_ranges", err)
 	}
+	if m.GetInternalAddressConfig() != nil && out.Internal == nil {
+		out.Internal = private
+	}
+	out.InternalSockets = m.GetInternalAddressConfig().GetUnixSockets()
 	switch a := m.GetCommonHttpProtocolOptions().GetHeadersWithUnderscoresAction(); a {
 	case corev3.HttpProtocolOptions_REJECT_REQUEST:
 		out.RefuseUnderscores = true
@@ -182,4 +186,12 @@ func entryConfig(m *hcmv3.HttpConnectionManager) (entry.Config, error) {
 	}
 	out.Upgrades = upgrades(m)
 	return out, nil
+}
+
+// private are the addresses that a connection manager with an internal_address_config
+// takes for internal where that names none: those of RFC 1918 and RFC 4193, and this
+// machine's own.
+var private = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("127.0.0.1/32"),
+	netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("::1/128"),
 }
