@@ -41,6 +41,7 @@ var rules = []rule{
 	{from: "proxy/route", forbid: hotPath, why: "the request path works on compiled values"},
 	{from: "proxy/listener", forbid: hotPath, why: "the request path works on compiled values"},
 	{from: "proxy/stream", forbid: hotPath, why: "the request path works on compiled values"},
+	{from: "proxy/socket", forbid: hotPath, except: []string{"proxy/socket/fromenvoy"}, why: "the request path works on compiled values"},
 }
 
 var hotPath = []string{"google.golang.org/protobuf", "github.com/envoyproxy", "net/http"}
@@ -50,7 +51,7 @@ var hotPath = []string{"google.golang.org/protobuf", "github.com/envoyproxy", "n
 var stages = map[string]struct{ shared, wiring []string }{
 	"control": {shared: []string{"control/mesh", "control/collection"}, wiring: []string{"control"}},
 	"proxy": {
-		shared: []string{"proxy/stream", "proxy/runtime"},
+		shared: []string{"proxy/stream", "proxy/runtime", "proxy/socket", "proxy/socket/fromenvoy"},
 		wiring: []string{"proxy", "proxy/state"},
 	},
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/envoyjson"
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
-	"github.com/lateenmesh/lateen/proxy/socket"
+	"github.com/lateenmesh/lateen/proxy/socket/fromenvoy"
 )
 
 // Load reads an Envoy bootstrap file, YAML or JSON.
@@ -79,7 +79,7 @@ func From(b *bootstrapv3.Bootstrap) (*Config, error) {
 	}
 	var err error
 	if a := b.GetAdmin().GetAddress(); a != nil {
-		if c.Admin, err = socket.From(a); err != nil {
+		if c.Admin, err = fromenvoy.Address(a); err != nil {
 			return nil, fieldcheck.At("admin.address", err)
 		}
 	}

@@ -8,10 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-
-	"github.com/lateenmesh/lateen/internal/fieldcheck"
 )
 
 // Address is where somebody listens: at an IP address and port or, when Path is
@@ -34,25 +30,6 @@ func (a Address) String() string {
 
 // IsValid reports whether it is an address at all.
 func (a Address) IsValid() bool { return a.Path != "" || a.AddrPort.IsValid() }
-
-// From reads an address of Envoy's configuration.
-func From(m *corev3.Address) (Address, error) {
-	switch a := m.GetAddress().(type) {
-	case *corev3.Address_Pipe:
-		return Address{Path: a.Pipe.GetPath(), Mode: fs.FileMode(a.Pipe.GetMode()) & fs.ModePerm}, nil
-	case *corev3.Address_SocketAddress:
-		if p := a.SocketAddress.GetProtocol(); p != corev3.SocketAddress_TCP {
-			return Address{}, fieldcheck.Refuse("socket_address.protocol", "%s is not supported", p)
-		}
-		ip, err := netip.ParseAddr(a.SocketAddress.GetAddress())
-		if err != nil {
-			return Address{}, fieldcheck.Refuse("socket_address.address", "%q is not an IP address", a.SocketAddress.GetAddress())
-		}
-		return Address{AddrPort: netip.AddrPortFrom(ip, uint16(a.SocketAddress.GetPortValue()))}, nil
-	default:
-		return Address{}, fieldcheck.Refuse("", "is of a kind that is not supported, write socket_address or pipe")
-	}
-}
 
 // Open opens the socket of an address. The wildcard of IPv6 is for IPv6 alone. A
 // Unix socket takes the place of one that lies there already, and stays when it is

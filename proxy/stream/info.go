@@ -40,6 +40,9 @@ const (
 	RateLimitServiceError                   // RLSE
 	InvalidEnvoyHeaders                     // IH
 	FailedHealthCheck                       // LH
+
+	// RequestTimeout is none of them: only a reason to give a request up.
+	RequestTimeout
 )
 
 // flagNames has for each flag its names, and its number among Envoy's.

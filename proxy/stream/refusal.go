@@ -53,6 +53,8 @@ func Abandoned(why Flags) *Refusal {
 	switch why {
 	case StreamIdleTimeout:
 		return &Refusal{Status: 504, Flags: why, Details: "stream_idle_timeout", Body: "stream timeout", Close: true}
+	case RequestTimeout:
+		return &Refusal{Status: 408, Details: "request_overall_timeout", Body: "request timeout", Close: true}
 	case DurationTimeout: // Envoy 1.39 notes no flag for it
 		return &Refusal{Status: 504, Details: "max_duration_timeout", Body: "downstream duration timeout", GRPC: 4, Close: true} // deadline exceeded
 	}
@@ -86,6 +88,12 @@ func OnHead(resp *Response, err error, change func(*Response)) (*Response, error
 	change(&local)
 	r.Header = local.Header.Fields()
 	return nil, &r
+}
+
+// IsRefusal reports whether an error says how it is answered.
+func IsRefusal(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r)
 }
 
 // AsRefusal gives err as a refusal; an error that is none becomes status 500.

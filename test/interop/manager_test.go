@@ -6,6 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+var chunked = []string{"transfer-encoding: chunked"}
+
 // managers are connection managers with settings that the common one cannot have,
 // and what is asked of them.
 var managers = []struct {
@@ -41,6 +43,15 @@ require_tls: ALL
 routes:
 - {match: {prefix: /}, route: {cluster: v2}}`, asks: []ask{get("/"), get("/", "x-forwarded-proto: http")}},
 	}},
+	{name: "request", manager: "request_timeout: 0.4s", stories: []story{{name: "a.example", routes: `
+routes:
+- {match: {prefix: /buffered}, route: {cluster: v1}, ` + awake("buffer") + `}
+- {match: {prefix: /retried}, route: {cluster: v1, retry_policy: {retry_on: 5xx}}}
+- {match: {prefix: /}, route: {cluster: v1}}`, asks: []ask{
+		get("/"), get("/sleep/800"), {method: "POST", path: "/sleep/800", body: "hello"}, {method: "POST", path: "/", headers: chunked, body: "5\r\nhello\r\n0\r\n\r\n"},
+		{method: "POST", path: "/echo", headers: chunked, body: "5\r\nhello\r\n"}, {method: "POST", path: "/buffered", headers: chunked, body: "5\r\nhello\r\n"}, {method: "POST", path: "/retried", headers: chunked, body: "5\r\nhello\r\n"},
+		{method: "POST", path: "/echo", headers: chunked, body: "5\r\nhel"}, {method: "POST", path: "/early", headers: chunked, body: "5\r\nhello\r\n"},
+	}}}},
 	{name: "http", manager: "scheme_header_transformation: {scheme_to_overwrite: http}", stories: []story{{name: "a.example", routes: `
 require_tls: ALL
 response_headers_to_add: [{header: {key: x-host, value: h}}]

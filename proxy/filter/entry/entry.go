@@ -64,6 +64,9 @@ type Config struct {
 	// RefuseUnderscores answers 400 to a field name with "_", DropUnderscores
 	// leaves such a field out.
 	RefuseUnderscores, DropUnderscores bool
+	// RequestTimeout is how long a request may take to arrive; 0 is for ever. It ends
+	// when the answer begins.
+	RequestTimeout time.Duration
 	// Overloaded reports whether a request is not to be taken; nil is never.
 	Overloaded func() bool
 	// Began is told of each request; may be nil.
@@ -121,12 +124,17 @@ func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
 	if h.config.Overloaded != nil && h.config.Overloaded() {
 		return h.reply(req, nil, nil, overloaded)
 	}
+	received := h.receive(req)
 	resp, err := h.answer(req)
 	for r := stream.AsRedirected(err); r != nil; r = stream.AsRedirected(err) {
 		h.followed(req, r.Response)
 		if err = h.config.Path.apply(req); err == nil {
 			resp, err = h.route(req)
 		}
+	}
+	received()
+	if err != nil && stream.IsSource(err) && !stream.IsRefusal(err) {
+		err = stream.Abandoned(req.Waiting.Abandoned()) // a filter has waited for the body
 	}
 	return h.reply(req, route.Matched(req), resp, err)
 }

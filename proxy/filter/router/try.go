@@ -206,7 +206,7 @@ func (a *attempt) classify(req *stream.Request, err error) failure {
 	sent, began := a.client.Progress()
 	var reset *stream.ResetError
 	switch why := req.Waiting.Abandoned(); {
-	case why == stream.StreamIdleTimeout, why == stream.DurationTimeout:
+	case why == stream.StreamIdleTimeout, why == stream.DurationTimeout, why == stream.RequestTimeout:
 		return failedSlow
 	case why != 0, stream.IsSource(err):
 		return failedDownstream

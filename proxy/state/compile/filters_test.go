@@ -123,17 +123,6 @@ func TestChainIsPerRoute(t *testing.T) {
 	}
 }
 
-// A limit that nobody would keep is refused; none is none.
-func TestRequestTimeoutIsRefused(t *testing.T) {
-	if _, err := entryConfig(&hcmv3.HttpConnectionManager{RequestTimeout: durationpb.New(0)}); err != nil {
-		t.Error(err)
-	}
-	_, err := entryConfig(&hcmv3.HttpConnectionManager{RequestTimeout: durationpb.New(time.Second)})
-	if err == nil || !strings.Contains(err.Error(), "request_timeout: is not supported") {
-		t.Errorf("got %v", err)
-	}
-}
-
 // What bounds exchanges with endpoints is kept.
 func TestUpstreamLimits(t *testing.T) {
 	c := &Cluster{Config: &cluster.Config{}}

@@ -176,9 +176,7 @@ func entryConfig(m *hcmv3.HttpConnectionManager) (entry.Config, error) {
 	case corev3.HttpProtocolOptions_DROP_HEADER:
 		out.DropUnderscores = true
 	}
-	if m.GetRequestTimeout().AsDuration() > 0 {
-		return out, fieldcheck.Refuse("request_timeout", "is not supported: request_headers_timeout bounds heads, stream_idle_timeout bodies that stall")
-	}
+	out.RequestTimeout = m.GetRequestTimeout().AsDuration()
 	for i, u := range m.GetUpgradeConfigs() {
 		if strings.EqualFold(u.GetUpgradeType(), "connect-udp") {
 			return out, fieldcheck.Refuse(fmt.Sprintf("upgrade_configs[%d].upgrade_type", i), "%q is not supported: there is no HTTP/3", u.GetUpgradeType())

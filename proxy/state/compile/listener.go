@@ -24,6 +24,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/socket"
+	"github.com/lateenmesh/lateen/proxy/socket/fromenvoy"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -98,7 +99,7 @@ func (c *Compiler) refused(m *listenerv3.Listener, out *Listener) error {
 // is two addresses.
 func addresses(out *listener.Config, m *listenerv3.Listener) error {
 	var err error
-	if out.Address, err = socket.From(m.GetAddress()); err != nil {
+	if out.Address, err = fromenvoy.Address(m.GetAddress()); err != nil {
 		return fieldcheck.At("address", err)
 	}
 	compatible := func(a *corev3.Address) {
@@ -108,7 +109,7 @@ func addresses(out *listener.Config, m *listenerv3.Listener) error {
 	}
 	compatible(m.GetAddress())
 	for i, a := range m.GetAdditionalAddresses() {
-		at, err := socket.From(a.GetAddress())
+		at, err := fromenvoy.Address(a.GetAddress())
 		if err != nil {
 			return fieldcheck.At(fmt.Sprintf("additional_addresses[%d].address", i), err)
 		}
