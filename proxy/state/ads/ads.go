@@ -122,6 +122,9 @@ type protocol interface {
 	want(typeURL string, names []string) []message
 	// answer acknowledges a response, or refuses it when err is not nil.
 	answer(r response, err error) message
+	// forget takes back what was accepted of resources: they are asked for anew on
+	// the next stream.
+	forget(typeURL string, names []string)
 }
 
 // wildcard types are asked for without names: the server knows what a proxy

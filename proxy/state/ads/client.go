@@ -77,10 +77,11 @@ func (t TypeStatus) With(other TypeStatus) TypeStatus {
 // Client keeps one stream to the control plane. While there is none, what the
 // sink has stays in force.
 type Client struct {
-	config Config
-	proto  protocol // owned by Run's goroutine
-	lives  lives    // owned by Run's goroutine
-	woken  chan struct{}
+	config  Config
+	connect func(context.Context, Config) (wire, error)
+	proto   protocol // owned by Run's goroutine
+	lives   lives    // owned by Run's goroutine
+	woken   chan struct{}
 
 	mu     sync.Mutex          // guards what follows
 	wanted map[string][]string // by type URL
@@ -100,7 +101,7 @@ func New(c Config) *Client {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	client := &Client{
-		config: c, proto: newDelta(), lives: newLives(), woken: make(chan struct{}, 1),
+		config: c, connect: openWire, proto: newDelta(), lives: newLives(), woken: make(chan struct{}, 1),
 		wanted: map[string][]string{}, dirty: map[string]bool{},
 		status: Status{Types: map[string]TypeStatus{}},
 	}
@@ -141,20 +142,31 @@ func (c *Client) Run(ctx context.Context) error {
 	pause := backoff{first: c.config.Backoff, most: c.config.MaxBackoff}
 	for {
 		heard, err := c.converse(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		if heard {
 			pause.reset()
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		wait := pause.next()
 		c.disconnected(err)
 		c.config.Log.Warn("control plane lost, configuration stays as it is",
 			"address", c.config.name(), "error", err, "retry", wait)
+		paused, over := context.WithTimeout(ctx, wait)
+		await(c, paused.Done())
+		over()
+	}
+}
+
+// await waits for a value of ch, which must come when Run's context ends. Meanwhile
+// resources outlive their time, as they do on a stream.
+func await[T any](c *Client, ch <-chan T) T {
+	for {
 		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
+		case v := <-ch:
+			return v
+		case <-c.lives.timer.C:
+			c.expire()
 		}
 	}
 }
@@ -164,8 +176,14 @@ func (c *Client) Run(ctx context.Context) error {
 func (c *Client) converse(ctx context.Context) (heard bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w, err := openWire(ctx, c.config)
-	if err != nil {
+	var w wire
+	opened := make(chan error, 1)
+	go func() {
+		var err error
+		w, err = c.connect(ctx, c.config)
+		opened <- err
+	}()
+	if err := await(c, opened); err != nil {
 		return false, err
 	}
 	defer w.close()

@@ -97,6 +97,14 @@ func (d *delta) answer(r response, err error) message {
 	return m
 }
 
+func (d *delta) forget(url string, names []string) {
+	if t := d.types[url]; t != nil {
+		for _, name := range names {
+			delete(t.held, name)
+		}
+	}
+}
+
 func byOrder(a, b string) int {
 	if d := order(a) - order(b); d != 0 {
 		return d

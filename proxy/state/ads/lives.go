@@ -84,6 +84,7 @@ func (c *Client) expire() {
 		if len(names) == 0 {
 			continue
 		}
+		c.proto.forget(url, names)
 		c.config.Log.Info("resources have outlived their time", "type", url, "names", names)
 		if err := c.config.Sink.Update(Update{Source: c.config.Source, Type: url, Removed: names}); err != nil {
 			c.config.Log.Warn("resources that have outlived their time are not taken away", "type", url, "error", err)

@@ -72,3 +72,6 @@ func (s *sotw) answer(r response, err error) message {
 	t.version = r.update.Version
 	return t.request(r.typeURL)
 }
+
+// forget does nothing: versions are of responses, not of resources.
+func (s *sotw) forget(string, []string) {}
