@@ -42,6 +42,10 @@ type Config struct {
 // name is what the log calls the control plane.
 func (c *Config) name() string { return cmp.Or(c.File.Path, c.Server.Address) }
 
+// streams reports whether there is a stream to the control plane. Only on one do
+// resources have a time to live: who asks is told of what lives on.
+func (c *Config) streams() bool { return c.REST == 0 && c.File.Path == "" }
+
 // Status is how the conversation goes.
 type Status struct {
 	Connected bool
@@ -105,7 +109,7 @@ func New(c Config) *Client {
 		wanted: map[string][]string{}, dirty: map[string]bool{},
 		status: Status{Types: map[string]TypeStatus{}},
 	}
-	if c.SotW || c.REST > 0 || c.File.Path != "" {
+	if c.SotW || !c.streams() {
 		client.proto = newSotW()
 	}
 	return client
@@ -303,7 +307,7 @@ func (c *Client) handle(r response) (m message, wait time.Duration) {
 	if err == nil && r.news() {
 		err = c.config.Sink.Update(r.update)
 	}
-	if err == nil {
+	if err == nil && c.config.streams() {
 		c.lives.note(r, time.Now())
 	}
 	m = c.proto.answer(r, err)

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	_ "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3" // files name it
@@ -138,32 +137,4 @@ func TestREST(t *testing.T) {
 	if u := <-updates; u.Version != "2" {
 		t.Errorf("got %+v, want version 2", u)
 	}
-}
-
-// A resource with a time to live goes when it is over, unless a word comes before;
-// one without stays.
-func TestTimeToLive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var gone []string
-		c := New(Config{Sink: sinkFunc(func(u Update) error { gone = append(gone, u.Removed...); return nil })})
-		tell := func(r response) {
-			r.typeURL, r.update.Type = ClusterType, ClusterType
-			c.handle(r)
-		}
-		tell(response{update: Update{Set: []Resource{{Name: "a", ttl: time.Second}, {Name: "b", ttl: time.Second}, {Name: "c"}, {Name: "d", ttl: time.Second}}}})
-		time.Sleep(900 * time.Millisecond)
-		tell(response{alive: []Resource{{Name: "a", ttl: time.Second}}})
-		tell(response{update: Update{Set: []Resource{{Name: "d"}}}})
-		start := time.Now()
-		for _, want := range []struct {
-			gone  string
-			after time.Duration
-		}{{"b", 100 * time.Millisecond}, {"b a", time.Second}} {
-			<-c.lives.timer.C
-			c.expire()
-			if got := strings.Join(gone, " "); got != want.gone || time.Since(start) != want.after {
-				t.Errorf("%s gone after %v; want %s after %v", got, time.Since(start), want.gone, want.after)
-			}
-		}
-	})
 }

@@ -1,6 +1,7 @@
 package ads
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -21,6 +22,16 @@ func newLives() lives {
 // note takes what a response that was accepted says.
 func (l *lives) note(r response, now time.Time) {
 	changed := false
+	if r.update.Full { // a resource that is told bare has no name here
+		named := map[string]bool{}
+		for _, res := range r.update.Set {
+			named[res.Name] = res.ttl > 0
+		}
+		maps.DeleteFunc(l.ends[r.typeURL], func(name string, _ time.Time) bool {
+			changed = changed || !named[name]
+			return !named[name]
+		})
+	}
 	for _, list := range [][]Resource{r.update.Set, r.alive} {
 		for _, res := range list {
 			ends := l.ends[r.typeURL]

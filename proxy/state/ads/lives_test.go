@@ -98,3 +98,66 @@ func TestTimeToLiveWithoutStream(t *testing.T) {
 		})
 	}
 }
+
+// A resource with a time to live goes when it is over, unless a word comes before;
+// one without stays.
+func TestTimeToLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var gone []string
+		c := New(Config{Sink: sinkFunc(func(u Update) error { gone = append(gone, u.Removed...); return nil })})
+		tell := func(r response) {
+			r.typeURL, r.update.Type = ClusterType, ClusterType
+			c.handle(r)
+		}
+		tell(response{update: Update{Set: []Resource{{Name: "a", ttl: time.Second}, {Name: "b", ttl: time.Second}, {Name: "c"}, {Name: "d", ttl: time.Second}}}})
+		time.Sleep(900 * time.Millisecond)
+		tell(response{alive: []Resource{{Name: "a", ttl: time.Second}}})
+		tell(response{update: Update{Set: []Resource{{Name: "d"}}}})
+		start := time.Now()
+		for _, want := range []struct {
+			gone  string
+			after time.Duration
+		}{{"b", 100 * time.Millisecond}, {"b a", time.Second}} {
+			<-c.lives.timer.C
+			c.expire()
+			if got := strings.Join(gone, " "); got != want.gone || time.Since(start) != want.after {
+				t.Errorf("%s gone after %v; want %s after %v", got, time.Since(start), want.gone, want.after)
+			}
+		}
+	})
+}
+
+// In the state of the world a resource that comes again without a time to live has
+// none any more. In files and over REST, where nobody is told that it lives on, it
+// never has one.
+func TestNoTimeToLive(t *testing.T) {
+	bare := response{update: Update{Full: true, Set: []Resource{{}}}}
+	for _, tc := range []struct {
+		name   string
+		config Config
+		then   []response
+		gone   string
+	}{
+		{"a stream", Config{SotW: true}, nil, "a"},
+		{"a stream that tells it bare", Config{SotW: true}, []response{bare}, ""},
+		{"a file", Config{File: File{Path: "/cds.yaml"}}, nil, ""},
+		{"REST", Config{REST: time.Second}, nil, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var gone []string
+				tc.config.Sink = sinkFunc(func(u Update) error { gone = append(gone, u.Removed...); return nil })
+				c := New(tc.config)
+				for _, r := range append([]response{{update: Update{Full: true, Set: []Resource{{Name: "a", ttl: time.Second}}}}}, tc.then...) {
+					r.typeURL, r.update.Type = ClusterType, ClusterType
+					c.handle(r)
+				}
+				time.Sleep(time.Minute)
+				c.expire()
+				if got := strings.Join(gone, " "); got != tc.gone {
+					t.Errorf("%q gone, want %q", got, tc.gone)
+				}
+			})
+		})
+	}
+}
