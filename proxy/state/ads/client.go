@@ -87,10 +87,19 @@ type Client struct {
 	lives   lives    // owned by Run's goroutine
 	woken   chan struct{}
 
-	mu     sync.Mutex          // guards what follows
-	wanted map[string][]string // by type URL
-	dirty  map[string]bool     // types whose wish changed and was not sent yet
+	mu     sync.Mutex       // guards what follows
+	wishes map[string]*wish // by type URL
 	status Status
+}
+
+// wish is what is wanted of one type.
+type wish struct {
+	names []string // sorted
+	// left are the names that were not wanted at some time since the last request:
+	// what comes of one that is wanted again is new to whoever wants it.
+	left map[string]bool
+	// asked is true once a request was made, dirty while one is to be made.
+	asked, dirty bool
 }
 
 // New makes a client; Run starts it.
@@ -106,7 +115,7 @@ func New(c Config) *Client {
 	}
 	client := &Client{
 		config: c, connect: openWire, proto: newDelta(), lives: newLives(), woken: make(chan struct{}, 1),
-		wanted: map[string][]string{}, dirty: map[string]bool{},
+		wishes: map[string]*wish{},
 		status: Status{Types: map[string]TypeStatus{}},
 	}
 	if c.SotW || !c.streams() {
@@ -121,14 +130,37 @@ func New(c Config) *Client {
 func (c *Client) Want(typeURL string, names []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old, known := c.wanted[typeURL]; known && slices.Equal(old, names) {
+	names = slices.Sorted(slices.Values(names))
+	w := c.wishes[typeURL]
+	if w == nil {
+		w = &wish{}
+		c.wishes[typeURL] = w
+	} else if slices.Equal(w.names, names) {
 		return
 	}
-	c.wanted[typeURL] = slices.Clone(names)
-	c.dirty[typeURL] = true
+	if w.asked {
+		w.leave(names)
+	}
+	w.names, w.dirty = names, true
 	select {
 	case c.woken <- struct{}{}:
 	default:
+	}
+}
+
+// leave notes which names are not among the next ones, which are sorted.
+func (w *wish) leave(next []string) {
+	for _, name := range w.names {
+		for len(next) > 0 && next[0] < name {
+			next = next[1:]
+		}
+		if len(next) > 0 && next[0] == name {
+			continue
+		}
+		if w.left == nil {
+			w.left = map[string]bool{}
+		}
+		w.left[name] = true
 	}
 }
 
@@ -272,14 +304,23 @@ func (c *Client) open(w wire) error {
 	return c.sendWishes(w)
 }
 
-// sendWishes tells the server what Want changed since the last time.
+// sendWishes tells the server what Want changed since the last time. A name that
+// was not wanted meanwhile is taken back before it is asked for anew.
 func (c *Client) sendWishes(w wire) error {
 	for {
-		url, names, ok := c.nextWish()
+		url, names, left, ok := c.nextWish()
 		if !ok {
 			return nil
 		}
-		for _, m := range c.proto.want(url, names) {
+		var messages []message
+		kept := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return left[name] })
+		if len(kept) < len(names) {
+			messages = c.proto.want(url, kept)
+		}
+		if !wildcard(url) {
+			c.lives.forget(url, left)
+		}
+		for _, m := range append(messages, c.proto.want(url, names)...) {
 			if err := w.send(m); err != nil {
 				return err
 			}
@@ -287,15 +328,21 @@ func (c *Client) sendWishes(w wire) error {
 	}
 }
 
-func (c *Client) nextWish() (url string, names []string, ok bool) {
+func (c *Client) nextWish() (url string, names []string, left map[string]bool, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.dirty) == 0 {
-		return "", nil, false
+	for each, w := range c.wishes {
+		if w.dirty && (!ok || byOrder(each, url) < 0) {
+			url, ok = each, true
+		}
 	}
-	url = slices.MinFunc(slices.Collect(maps.Keys(c.dirty)), byOrder)
-	delete(c.dirty, url)
-	return url, c.wanted[url], true
+	if !ok {
+		return "", nil, nil, false
+	}
+	w := c.wishes[url]
+	names, left = w.names, w.left
+	w.left, w.asked, w.dirty = nil, true, false
+	return url, names, left, true
 }
 
 // handle gives a response to the sink. It returns the answer for the server,

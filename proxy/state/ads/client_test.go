@@ -9,6 +9,7 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -99,5 +100,51 @@ func TestClient(t *testing.T) {
 	s := c.Status().Types[ClusterType]
 	if s.Accepted != 1 || s.Rejected != 1 || s.Nack == "" {
 		t.Errorf("got %+v, want one accepted, one rejected and why", s)
+	}
+}
+
+// A name that was not wanted for a moment is asked for anew, also when nothing was
+// sent in that moment: whoever wants it again has nothing of it.
+func TestWantedAgain(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		sotw   bool
+		wishes [][]string
+		want   []message
+	}{
+		{"as before", false, [][]string{{"b", "a"}, {"a", "b"}}, nil},
+		{"again", false, [][]string{{"b"}, {"a", "b"}}, []message{
+			{typeURL: EndpointType, unsubscribe: []string{"a"}}, {typeURL: EndpointType, subscribe: []string{"a"}}}},
+		{"later", false, [][]string{{"b"}, {"b", "c"}, {"a", "b", "c"}}, []message{
+			{typeURL: EndpointType, subscribe: []string{"c"}, unsubscribe: []string{"a"}}, {typeURL: EndpointType, subscribe: []string{"a"}}}},
+		{"no more", false, [][]string{{"a"}}, []message{{typeURL: EndpointType, unsubscribe: []string{"b"}}}},
+		{"again, state of the world", true, [][]string{{"b"}, {"a", "b"}}, []message{
+			{typeURL: EndpointType, version: "1", nonce: "n", names: []string{"b"}}, {typeURL: EndpointType, version: "1", nonce: "n", names: []string{"a", "b"}}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := New(Config{SotW: tc.sotw, Sink: sinkFunc(func(Update) error { return nil })})
+			l := newLine(t.Context())
+			send := func() (sent []message) {
+				if err := c.sendWishes(l); err != nil {
+					t.Fatal(err)
+				}
+				for len(l.sent) > 0 {
+					sent = append(sent, <-l.sent)
+				}
+				return sent
+			}
+			c.Want(EndpointType, nil)
+			c.Want(EndpointType, []string{"a", "b"})
+			if first := send(); len(first) != 1 {
+				t.Errorf("got %+v at first, want one request", first)
+			}
+			c.handle(set(EndpointType, "n", "1", "a"))
+			for _, names := range tc.wishes {
+				c.Want(EndpointType, names)
+			}
+			if diff := cmp.Diff(send(), tc.want, exact); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

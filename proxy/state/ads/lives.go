@@ -57,6 +57,11 @@ func (l *lives) note(r response, now time.Time) {
 	}
 }
 
+// forget lets the resources live that nobody wants any more.
+func (l *lives) forget(typeURL string, names map[string]bool) {
+	maps.DeleteFunc(l.ends[typeURL], func(name string, _ time.Time) bool { return names[name] })
+}
+
 // arm sets the timer for the first end.
 func (l *lives) arm(now time.Time) {
 	var first time.Time

@@ -161,3 +161,24 @@ func TestNoTimeToLive(t *testing.T) {
 		})
 	}
 }
+
+// What nobody wants any more is not taken away: whoever wants it again waits for it.
+func TestTimeToLiveOfUnwanted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var gone []string
+		c := New(Config{Sink: sinkFunc(func(u Update) error { gone = append(gone, u.Removed...); return nil })})
+		l := newLine(t.Context())
+		c.Want(SecretType, []string{"a", "b"})
+		_ = c.sendWishes(l)
+		r := set(SecretType, "n", "1", "a", "b")
+		r.update.Set[0].ttl, r.update.Set[1].ttl = time.Second, time.Second
+		c.handle(r)
+		c.Want(SecretType, []string{"b"})
+		_ = c.sendWishes(l)
+		time.Sleep(time.Minute)
+		c.expire()
+		if got := strings.Join(gone, " "); got != "b" {
+			t.Errorf("%q gone, want b", got)
+		}
+	})
+}
