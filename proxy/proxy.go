@@ -197,13 +197,16 @@ func (p *Proxy) dynamic() error {
 		name          *string
 		field, typeOf string
 	}{{b.ClusterSource, &p.clusterSource, "cds_config", ads.ClusterType}, {b.ListenerSource, &p.listenerSource, "lds_config", ads.ListenerType}} {
-		if each.source == nil || each.source == b.ADS {
+		if each.source == nil {
 			continue
 		}
-		var err error
-		if *each.name, err = p.sources.add(each.source); err != nil {
-			return fieldcheck.At(each.field, err)
+		if each.source != b.ADS {
+			var err error
+			if *each.name, err = p.sources.add(each.source); err != nil {
+				return fieldcheck.At(each.field, err)
+			}
 		}
+		p.sources.all[asked{*each.name, each.typeOf}] = true
 	}
 	for i, r := range b.RTDS {
 		source := ""
@@ -248,6 +251,13 @@ func (p *Proxy) serve() error {
 // Run serves until ctx ends, then lets connections finish for the drain time.
 // Static listeners serve at once, or when clusters know whom they may use.
 func (p *Proxy) Run(ctx context.Context) error {
+	// Before any request, which may want clusters by name.
+	switch b := p.config.Bootstrap; {
+	case b.ClusterSource != nil:
+		p.sources.want(p.clusterSource, ads.ClusterType, nil)
+	case b.ListenerSource != nil:
+		p.sources.want(p.listenerSource, ads.ListenerType, nil)
+	}
 	var unheard []<-chan struct{}
 	if p.static || p.config.Bootstrap.ListenerSource == nil {
 		// Listeners wait until clusters know whom they may use.
@@ -279,12 +289,6 @@ func (p *Proxy) Run(ctx context.Context) error {
 		})
 	}
 	g.Go(func() error { return p.telemetry.Run(running) })
-	switch b := p.config.Bootstrap; {
-	case b.ClusterSource != nil:
-		p.sources.want(p.clusterSource, ads.ClusterType, nil)
-	case b.ListenerSource != nil:
-		p.sources.want(p.listenerSource, ads.ListenerType, nil)
-	}
 	p.wantRuntime()
 	p.sources.start(running, g)
 	if p.pressure != nil {

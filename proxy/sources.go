@@ -21,9 +21,10 @@ import (
 // sources are all whom the proxy asks for configuration: the aggregated control
 // plane, and servers and files that resources name for themselves.
 type sources struct {
-	make    func(s bootstrap.Source, name, typeURL string) *ads.Client
+	make    func(s bootstrap.Source, name, typeURL string) client
 	known   func(cluster string) bool
-	control *ads.Client // the aggregated one; nil when there is none
+	control client         // the aggregated one; nil when there is none
+	all     map[asked]bool // those that are asked for everything; it does not change
 
 	mu      sync.Mutex // guards what follows
 	located map[string]bootstrap.Source
@@ -34,14 +35,20 @@ type sources struct {
 // asked is a source that is asked for one type of resource.
 type asked struct{ source, typeURL string }
 
+// client asks a source; [ads.Client] is one.
+type client interface {
+	Want(typeURL string, names []string)
+	Run(context.Context) error
+	Status() ads.Status
+}
+
 type supplier struct {
-	*ads.Client
-	named bool               // it is only asked for resources by name
-	stop  context.CancelFunc // nil before it runs
+	client
+	stop context.CancelFunc // nil before it runs
 }
 
 func (p *Proxy) newSources() *sources {
-	s := &sources{located: map[string]bootstrap.Source{}, clients: map[asked]*supplier{}}
+	s := &sources{all: map[asked]bool{}, located: map[string]bootstrap.Source{}, clients: map[asked]*supplier{}}
 	s.known = func(name string) bool {
 		for _, each := range p.config.Bootstrap.Clusters { // before they are in force
 			if each.GetName() == name {
@@ -50,7 +57,7 @@ func (p *Proxy) newSources() *sources {
 		}
 		return p.state.Cluster(name) != nil
 	}
-	s.make = func(from bootstrap.Source, name, typeURL string) *ads.Client {
+	s.make = func(from bootstrap.Source, name, typeURL string) client {
 		return ads.New(ads.Config{
 			Node: p.config.Bootstrap.Node, SotW: from.SotW, REST: from.REST, File: ads.File{Path: from.File, Directory: from.Directory}, Server: p.server(&from),
 			Service: typeURL, Source: name, Sink: sink{p}, Log: p.config.Log,
@@ -101,6 +108,10 @@ func (s *sources) add(from *bootstrap.Source) (string, error) {
 
 // want tells a source which names of a type are wanted.
 func (s *sources) want(source, typeURL string, names []string) {
+	key := asked{source, typeURL}
+	if s.all[key] {
+		names = append([]string{ads.Everything}, names...)
+	}
 	if source == "" {
 		if s.control != nil {
 			s.control.Want(typeURL, names)
@@ -109,9 +120,8 @@ func (s *sources) want(source, typeURL string, names []string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := asked{source, typeURL}
 	c := s.clients[key]
-	if len(names) == 0 && (!wildcard(typeURL) || c != nil && c.named) {
+	if len(names) == 0 {
 		if c != nil && c.stop != nil {
 			c.stop()
 		}
@@ -119,7 +129,7 @@ func (s *sources) want(source, typeURL string, names []string) {
 		return
 	}
 	if c == nil {
-		c = &supplier{Client: s.make(s.located[source], source, typeURL), named: len(names) > 0}
+		c = &supplier{client: s.make(s.located[source], source, typeURL)}
 		s.clients[key] = c
 		if s.run != nil {
 			s.run(c)
@@ -127,9 +137,6 @@ func (s *sources) want(source, typeURL string, names []string) {
 	}
 	c.Want(typeURL, names)
 }
-
-// wildcard types are asked for without names.
-func wildcard(typeURL string) bool { return typeURL == ads.ClusterType || typeURL == ads.ListenerType }
 
 // start keeps what is asked, and what will be, running in g until ctx ends.
 func (s *sources) start(ctx context.Context, g *errgroup.Group) {

@@ -1,11 +1,14 @@
 package proxy
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/lateenmesh/lateen/proxy/bootstrap"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
 
 // Whoever is to be asked must be there: a proxy does not start with a source that it
@@ -48,5 +51,50 @@ func TestIstiosBootstrap(t *testing.T) {
 	}
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// wishes is a source that only notes what is wanted of it.
+type wishes map[string][]string
+
+func (w wishes) Want(url string, names []string) { w[url] = names }
+func (w wishes) Run(ctx context.Context) error   { <-ctx.Done(); return ctx.Err() }
+func (w wishes) Status() (none ads.Status)       { return none }
+
+// Whoever is configured to have clusters is asked for everything beside those that
+// requests name, and nobody else is.
+func TestEverythingIsAskedOfOne(t *testing.T) {
+	const more = "static_resources: {clusters: [{name: xds, connect_timeout: 1s, type: STATIC, load_assignment: {cluster_name: xds}}]}\n" +
+		"dynamic_resources: {ads_config: {api_type: GRPC, grpc_services: [{envoy_grpc: {cluster_name: xds}}]}, cds_config: %s}"
+	const server = "{api_config_source: {api_type: GRPC, grpc_services: [{envoy_grpc: {cluster_name: xds}}]}}"
+	for _, c := range []struct {
+		name, clusters, demanded string // who has clusters, and who is asked for one
+		names                    string
+	}{
+		{"the control plane", "{ads: {}}", "", "* far"},
+		{"the control plane beside a file", "{path: /cds.yaml}", "", "far"},
+		{"the same server", server, "GRPC xds", "* far"},
+		{"another server", "{ads: {}}", "GRPC xds", "far"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config, err := bootstrap.Parse([]byte(fmt.Sprintf(more, c.clusters)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := New(Config{Bootstrap: config})
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := map[string]wishes{"": {}}
+			p.sources.control = asked[""]
+			p.sources.make = func(_ bootstrap.Source, name, _ string) client {
+				asked[name] = wishes{}
+				return asked[name]
+			}
+			p.sources.want(c.demanded, ads.ClusterType, []string{"far"})
+			if got := strings.Join(asked[c.demanded][ads.ClusterType], " "); got != c.names {
+				t.Errorf("asked for %s, want %s", got, c.names)
+			}
+		})
 	}
 }

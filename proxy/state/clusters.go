@@ -95,7 +95,7 @@ func same(a *raw, b *raw) bool {
 func (s *State) setCluster(name string, r *raw, m *clusterv3.Cluster) error {
 	e := s.clusters[name]
 	if e != nil && same(e.raw, r) {
-		e.raw.version, e.problem = r.version, nil
+		e.raw.version, e.raw.source, e.problem = r.version, r.source, nil
 		return nil
 	}
 	if e != nil && e.raw.static && !r.static {

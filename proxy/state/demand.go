@@ -12,10 +12,6 @@ import (
 // from requests.
 const mostDemanded = 10_000
 
-// everything asks for all clusters that a server has for this proxy, beside those that
-// are asked for by name.
-const everything = "*"
-
 // demand asks a source for a cluster that a request goes to; nil when too many have
 // been asked for.
 func (s *State) demand(source, name string) *cluster.Handle {
@@ -27,7 +23,7 @@ func (s *State) demand(source, name string) *cluster.Handle {
 	if s.demanded[ref] {
 		return h
 	}
-	if len(s.demanded) >= mostDemanded || name == everything {
+	if len(s.demanded) >= mostDemanded || name == ads.Everything {
 		s.config.Log.Warn("cluster not asked for: too many have been", "cluster", name)
 		return nil
 	}
@@ -44,9 +40,6 @@ func (s *State) askDemanded(source string) {
 		if each.Source == source {
 			names = append(names, each.Name)
 		}
-	}
-	if source == "" {
-		names = append(names, everything)
 	}
 	slices.Sort(names)
 	s.config.Want(source, ads.ClusterType, names)

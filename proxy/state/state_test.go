@@ -268,9 +268,8 @@ func TestWaiting(t *testing.T) {
 	}
 }
 
-// Clusters that requests ask for are asked of their source by name, beside all others
-// where that is the control plane; one that is refused is asked for again by the next
-// request.
+// Clusters that requests ask for are asked of their source by name; one that is refused
+// is asked for again by the next request.
 func TestDemand(t *testing.T) {
 	s, r := newState(t)
 	for _, step := range []struct {
@@ -278,8 +277,8 @@ func TestDemand(t *testing.T) {
 		key          string
 		want         []string
 	}{
-		{"", "b", ads.ClusterType, []string{"*", "b"}},
-		{"", "a", ads.ClusterType, []string{"*", "a", "b"}},
+		{"", "b", ads.ClusterType, []string{"b"}},
+		{"", "a", ads.ClusterType, []string{"a", "b"}},
 		{"there", "a", "there " + ads.ClusterType, []string{"a"}},
 	} {
 		if h := s.demand(step.source, step.name); h == nil || h != s.handle(step.name) {
@@ -301,5 +300,19 @@ func TestDemand(t *testing.T) {
 	}
 	if s.demand("", "*") != nil {
 		t.Error("everything is asked for by a request")
+	}
+}
+
+// A cluster that comes as it was from another source is that one's.
+func TestSameFromAnotherSource(t *testing.T) {
+	s, _ := newState(t)
+	body, err := anypb.New(parse(t, &clusterv3.Cluster{}, `{"name":"a","type":"STATIC"}`))
+	noError(t, err)
+	for _, source := range []string{"there", ""} {
+		noError(t, s.Update(ads.Update{Source: source, Type: ads.ClusterType, Set: []ads.Resource{{Body: body}}}))
+	}
+	noError(t, s.Update(ads.Update{Source: "there", Type: ads.ClusterType, Full: true}))
+	if s.handle("a").Load() == nil {
+		t.Error("taken away by the source of before")
 	}
 }

@@ -30,6 +30,10 @@ const (
 // Types lists the type URLs in their order.
 var Types = [...]string{ClusterType, EndpointType, ListenerType, RouteType, SecretType, RuntimeType}
 
+// Everything asks for all clusters or listeners that a server has for this proxy,
+// beside those that are asked for by name.
+const Everything = "*"
+
 // order is the place of a type among [Types]; unknown types come last.
 func order(typeURL string) int {
 	if i := slices.Index(Types[:], typeURL); i >= 0 {
@@ -117,8 +121,7 @@ func (r *response) news() bool {
 type protocol interface {
 	// open starts a new stream: all that is wanted is asked for again.
 	open() []message
-	// want replaces the names asked for; none is a wildcard when it is the
-	// type's first call and the type is listeners or clusters.
+	// want replaces the names asked for; none is nothing.
 	want(typeURL string, names []string) []message
 	// answer acknowledges a response, or refuses it when err is not nil.
 	answer(r response, err error) message
@@ -126,7 +129,3 @@ type protocol interface {
 	// the next stream.
 	forget(typeURL string, names []string)
 }
-
-// wildcard types are asked for without names: the server knows what a proxy
-// needs.
-func wildcard(typeURL string) bool { return typeURL == ClusterType || typeURL == ListenerType }

@@ -124,9 +124,8 @@ func New(c Config) *Client {
 	return client
 }
 
-// Want replaces the names of a type that are asked for; of clusters and
-// listeners, no names means all. It may be called from any goroutine, also
-// from the sink.
+// Want replaces the names of a type that are asked for; [Everything] may be among
+// them. It may be called from any goroutine, also from the sink.
 func (c *Client) Want(typeURL string, names []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -317,7 +316,7 @@ func (c *Client) sendWishes(w wire) error {
 		if len(kept) < len(names) {
 			messages = c.proto.want(url, kept)
 		}
-		if !wildcard(url) {
+		if !slices.Contains(names, Everything) {
 			c.lives.forget(url, left)
 		}
 		for _, m := range append(messages, c.proto.want(url, names)...) {

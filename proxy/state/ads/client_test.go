@@ -95,7 +95,7 @@ func TestClient(t *testing.T) {
 		}
 		return errors.New("gone")
 	})
-	c.Want(ClusterType, nil)
+	c.Want(ClusterType, []string{Everything})
 	<-finished
 	s := c.Status().Types[ClusterType]
 	if s.Accepted != 1 || s.Rejected != 1 || s.Nack == "" {

@@ -12,8 +12,11 @@ type delta struct {
 }
 
 type deltaType struct {
-	wanted map[string]bool   // empty for a wildcard
+	wanted map[string]bool
 	held   map[string]string // accepted resources: name to version
+	// unnamed is true while the stream was asked for everything in the way that all
+	// servers know, by a first request without names.
+	unnamed bool
 }
 
 func newDelta() *delta { return &delta{types: map[string]*deltaType{}} }
@@ -25,29 +28,31 @@ func newDelta() *delta { return &delta{types: map[string]*deltaType{}} }
 func (d *delta) open() []message {
 	var out []message
 	for _, url := range slices.SortedFunc(maps.Keys(d.types), byOrder) {
-		t := d.types[url]
-		if !wildcard(url) && len(t.wanted) == 0 {
-			continue
+		if t := d.types[url]; len(t.wanted) > 0 {
+			out = append(out, t.first(url))
 		}
-		out = append(out, t.first(url))
 	}
 	return out
 }
 
 func (t *deltaType) first(url string) message {
-	return message{typeURL: url, subscribe: slices.Sorted(maps.Keys(t.wanted)), initial: maps.Clone(t.held)}
+	m := message{typeURL: url, initial: maps.Clone(t.held)}
+	if t.unnamed = len(t.wanted) == 1 && t.wanted[Everything]; !t.unnamed {
+		m.subscribe = slices.Sorted(maps.Keys(t.wanted))
+	}
+	return m
 }
 
 func (d *delta) want(url string, names []string) []message {
 	t := d.types[url]
 	if t == nil {
+		if len(names) == 0 {
+			return nil
+		}
 		t = &deltaType{wanted: map[string]bool{}, held: map[string]string{}}
 		d.types[url] = t
 		for _, n := range names {
 			t.wanted[n] = true
-		}
-		if !wildcard(url) && len(names) == 0 {
-			return nil
 		}
 		return []message{t.first(url)}
 	}
@@ -65,9 +70,15 @@ func (d *delta) want(url string, names []string) []message {
 			delete(t.held, n)
 		}
 	}
+	if t.wanted[Everything] && !next[Everything] {
+		maps.DeleteFunc(t.held, func(n, _ string) bool { return !next[n] })
+	}
 	t.wanted = next
 	if len(m.subscribe)+len(m.unsubscribe) == 0 {
 		return nil
+	}
+	if t.unnamed && len(m.subscribe) > 0 { // who names something wants nothing else without saying so
+		m.subscribe, t.unnamed = append(m.subscribe, Everything), false
 	}
 	slices.Sort(m.subscribe)
 	slices.Sort(m.unsubscribe)
@@ -87,7 +98,7 @@ func (d *delta) answer(r response, err error) message {
 		return m
 	}
 	for _, res := range r.update.Set {
-		if wildcard(r.typeURL) || t.wanted[res.Name] {
+		if t.wanted[Everything] || t.wanted[res.Name] {
 			t.held[res.Name] = res.Version
 		}
 	}

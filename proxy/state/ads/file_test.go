@@ -57,7 +57,7 @@ func TestFile(t *testing.T) {
 	}
 	replace(text("1", "a"))
 	c, updates := follow(t, Config{File: File{Path: path}, Service: ClusterType})
-	c.Want(ClusterType, nil)
+	c.Want(ClusterType, []string{Everything})
 	if u := <-updates; u.Version != "1" || len(u.Set) != 1 || !u.Full || u.Type != ClusterType || u.Source != "there" {
 		t.Errorf("got %+v at first", u)
 	}
@@ -127,7 +127,7 @@ func TestREST(t *testing.T) {
 			return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
 		}},
 	})
-	c.Want(ClusterType, nil)
+	c.Want(ClusterType, []string{Everything})
 	if u := <-updates; u.Version != "1" || len(u.Set) != 1 || !u.Full {
 		t.Errorf("got %+v at first", u)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 var exact = cmp.AllowUnexported(message{})
@@ -22,7 +23,7 @@ func set(url, nonce, version string, names ...string) response {
 // reconnect the client tells the versions that it already has."
 func TestDeltaReconnect(t *testing.T) {
 	d := newDelta()
-	got := d.want(ClusterType, nil)
+	got := d.want(ClusterType, []string{Everything})
 	if diff := cmp.Diff(got, []message{{typeURL: ClusterType, initial: map[string]string{}}}, exact); diff != "" {
 		t.Fatal("first request:", diff)
 	}
@@ -58,11 +59,47 @@ func TestDeltaSubscriptionChanges(t *testing.T) {
 	}
 }
 
+// "The client can request both everything and resources by name": everything is asked
+// for without names as long as it is all, and on a stream where a name was sent, or
+// will be, it is named.
+func TestEverything(t *testing.T) {
+	none := map[string]string{}
+	for _, tc := range []struct {
+		name            string
+		delta, sotw     []message // of which the last one is the next stream's first
+		wanted, instead []string
+	}{
+		{"beside a name", []message{{initial: none}, {subscribe: []string{Everything, "a"}}, {subscribe: []string{Everything, "a"}, initial: none}},
+			[]message{{}, {names: []string{Everything, "a"}}, {names: []string{Everything, "a"}}}, []string{Everything}, []string{Everything, "a"}},
+		{"without the name", []message{{subscribe: []string{Everything, "a"}, initial: none}, {unsubscribe: []string{"a"}}, {initial: none}},
+			[]message{{names: []string{Everything, "a"}}, {names: []string{Everything}}, {}}, []string{Everything, "a"}, []string{Everything}},
+		{"names alone", []message{{subscribe: []string{"a"}, initial: none}, {subscribe: []string{"b"}}, {subscribe: []string{"a", "b"}, initial: none}},
+			[]message{{names: []string{"a"}}, {names: []string{"a", "b"}}, {names: []string{"a", "b"}}}, []string{"a"}, []string{"a", "b"}},
+		{"nothing any more", []message{{subscribe: []string{"a"}, initial: none}, {unsubscribe: []string{"a"}}},
+			[]message{{names: []string{"a"}}, {names: []string{}}}, []string{"a"}, []string{}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, each := range []struct {
+				protocol protocol
+				want     []message
+			}{{newDelta(), tc.delta}, {newSotW(), tc.sotw}} {
+				for i := range each.want {
+					each.want[i].typeURL = ClusterType
+				}
+				got := append(each.protocol.want(ClusterType, tc.wanted), each.protocol.want(ClusterType, tc.instead)...)
+				if diff := cmp.Diff(append(got, each.protocol.open()...), each.want, exact, cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("%T: %s", each.protocol, diff)
+				}
+			}
+		})
+	}
+}
+
 // "If the client rejects the update it replies with error_detail populated and
 // the response's nonce."
 func TestNack(t *testing.T) {
 	d := newDelta()
-	d.want(ClusterType, nil)
+	d.want(ClusterType, []string{Everything})
 	got := d.answer(set(ClusterType, "n1", "1", "a"), errors.New(`cluster "a": lb_policy: is not supported`))
 	want := message{typeURL: ClusterType, nonce: "n1", problem: `cluster "a": lb_policy: is not supported`}
 	if diff := cmp.Diff(got, want, exact); diff != "" {

@@ -12,7 +12,8 @@ type sotw struct {
 }
 
 type sotwType struct {
-	names   []string // sorted; empty for a wildcard
+	names   []string // sorted
+	named   bool     // a request of this stream had names: no names are nothing then
 	version string   // last accepted
 	nonce   string   // of the last response on this stream
 }
@@ -24,28 +25,30 @@ func (s *sotw) open() []message {
 	var out []message
 	for _, url := range slices.SortedFunc(maps.Keys(s.types), byOrder) {
 		t := s.types[url]
-		t.nonce = ""
-		if wildcard(url) || len(t.names) > 0 {
+		t.nonce, t.named = "", false
+		if len(t.names) > 0 {
 			out = append(out, t.request(url))
 		}
 	}
 	return out
 }
 
+// request asks for everything in the way that all servers know, without names, where
+// nothing else is wanted.
 func (t *sotwType) request(url string) message {
-	return message{typeURL: url, version: t.version, nonce: t.nonce, names: t.names}
+	m := message{typeURL: url, version: t.version, nonce: t.nonce}
+	if t.named || len(t.names) != 1 || t.names[0] != Everything {
+		m.names, t.named = t.names, len(t.names) > 0 || t.named
+	}
+	return m
 }
 
 func (s *sotw) want(url string, names []string) []message {
 	names = slices.Sorted(slices.Values(names))
 	t := s.types[url]
 	if t == nil {
-		t = &sotwType{names: names}
+		t = &sotwType{}
 		s.types[url] = t
-		if !wildcard(url) && len(names) == 0 {
-			return nil
-		}
-		return []message{t.request(url)}
 	}
 	if slices.Equal(t.names, names) {
 		return nil
