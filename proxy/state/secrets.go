@@ -57,11 +57,10 @@ func (s *State) updateSecrets(u ads.Update) error {
 	}
 	s.watchFiles()
 	for _, name := range u.Removed {
-		ref := ads.Ref{Name: name, Source: u.Source}
-		s.secrets.Remove(ref)
-		delete(s.bodies, ref)
-		delete(s.files, ref)
-		s.absent[ref] = true
+		// A secret that is gone without who uses it stays.
+		if ref := (ads.Ref{Name: name, Source: u.Source}); s.bodies[ref] == nil {
+			s.absent[ref] = true
+		}
 	}
 	s.warmAll()
 	return errors.Join(failed...)

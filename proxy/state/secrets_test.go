@@ -116,6 +116,10 @@ func TestGatewaySecrets(t *testing.T) {
 	if len(r.listeners) != 1 {
 		t.Error("a secret that does not exist holds up the listener")
 	}
+	noError(t, s.Update(ads.Update{Type: ads.SecretType, Removed: []string{"kubernetes://shop"}}))
+	if !s.secrets.Has([]ads.Ref{{Name: "kubernetes://shop"}}) {
+		t.Error("a secret that is in use is taken away")
+	}
 	for _, res := range s.Resources(ads.SecretType) {
 		if res.Body != nil {
 			t.Errorf("secret %s is shown in dumps", res.Name)
