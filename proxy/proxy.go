@@ -225,16 +225,21 @@ func (p *Proxy) dynamic() error {
 }
 
 // sink hands what sources say to the state, and asks for listeners once clusters
-// have come: "the listeners' first request follows the clusters' first answer".
+// have come: "the listeners' first request follows the clusters' first answer". An
+// answer that cannot be read is one, too.
 type sink struct{ p *Proxy }
 
 // Update implements [ads.Sink].
 func (s sink) Update(u ads.Update) error {
-	if u.Type == ads.RuntimeType {
+	err := u.Broken
+	switch {
+	case err != nil:
+	case u.Type == ads.RuntimeType:
 		return s.p.takeRuntime(u)
+	default:
+		err = s.p.state.Update(u)
+		s.p.tidy.after(len(u.Set))
 	}
-	err := s.p.state.Update(u)
-	s.p.tidy.after(len(u.Set))
 	if u.Type == ads.ClusterType && s.p.config.Bootstrap.ListenerSource != nil {
 		s.p.sources.want(s.p.listenerSource, ads.ListenerType, nil)
 	}

@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,5 +98,26 @@ func TestEverythingIsAskedOfOne(t *testing.T) {
 				t.Errorf("asked for %s, want %s", got, c.names)
 			}
 		})
+	}
+}
+
+// Clusters that cannot be read do not hold up the listeners.
+func TestBrokenClusters(t *testing.T) {
+	config, err := bootstrap.Parse([]byte("dynamic_resources: {cds_config: {path: /cds.yaml}, lds_config: {path: /lds.yaml}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := New(Config{Bootstrap: config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := wishes{}
+	p.sources.make = func(_ bootstrap.Source, name, _ string) client { return asked }
+	broken := errors.New("line 1")
+	if err := (sink{p}).Update(ads.Update{Source: "/cds.yaml", Type: ads.ClusterType, Broken: broken}); err != broken {
+		t.Errorf("got %v, want what is wrong", err)
+	}
+	if got := asked[ads.ListenerType]; !slices.Equal(got, []string{ads.Everything}) {
+		t.Errorf("asked for listeners %q, want all", got)
 	}
 }

@@ -76,14 +76,17 @@ type Update struct {
 	// Full is true in the state of the world: of clusters and listeners, those
 	// that are not in Set are gone.
 	Full bool
+	// Broken is why nothing can be taken from the response; nil when it can be read.
+	Broken error
 }
 
-// Sink takes updates. Its method is called from the one goroutine of
-// [Client.Run].
+// Sink takes updates. Its method is called from the goroutine of [Client.Run]; a sink
+// of several clients has several at once.
 type Sink interface {
 	// Update applies what it can. An error becomes a nack with its text, which
 	// names the resource and the field; what was in force for the refused
-	// resource before stays.
+	// resource before stays. A broken update is told, too: somebody may wait for
+	// the first one. Its error is the answer.
 	Update(Update) error
 }
 
@@ -107,13 +110,11 @@ type response struct {
 	update  Update
 	// alive are resources that are as they were and live on.
 	alive []Resource
-	// broken is why the response cannot be used, where the wire knows.
-	broken error
 }
 
 // news reports whether the response says more than that resources live on.
 func (r *response) news() bool {
-	return len(r.alive) == 0 || len(r.update.Set)+len(r.update.Removed) > 0
+	return len(r.alive) == 0 || len(r.update.Set)+len(r.update.Removed) > 0 || r.update.Broken != nil
 }
 
 // protocol is one variant's rules, without I/O: what is wanted and what was

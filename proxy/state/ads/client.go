@@ -349,8 +349,8 @@ func (c *Client) nextWish() (url string, names []string, left map[string]bool, o
 // once, for ever.
 func (c *Client) handle(r response) (m message, wait time.Duration) {
 	r.update.Source = c.config.Source
-	err := r.broken
-	if err == nil && r.news() {
+	var err error
+	if r.news() {
 		err = c.config.Sink.Update(r.update)
 	}
 	if err == nil && c.config.streams() {

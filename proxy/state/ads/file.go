@@ -29,12 +29,12 @@ type File struct {
 // fileWire speaks for a file: it is the answer to each wish, and another one when it
 // is replaced.
 type fileWire struct {
-	ctx    context.Context
-	file   File
-	url    string
-	watch  *watch.Watch
-	wishes wishes
-	last   []byte // text that was read last; only receive looks at it
+	ctx   context.Context
+	file  File
+	url   string
+	watch *watch.Watch
+	*wishes
+	last []byte // text that was read last; only receive looks at it
 }
 
 func openFile(ctx context.Context, c Config) (wire, error) {
@@ -54,17 +54,11 @@ func openFile(ctx context.Context, c Config) (wire, error) {
 
 func (w *fileWire) close() { w.watch.Close() }
 
-// send takes wishes.
-func (w *fileWire) send(m message) error {
-	w.wishes.take(m)
-	return nil
-}
-
 func (w *fileWire) receive() (response, string, error) {
 	for {
 		asked := false
 		select {
-		case <-w.wishes.changed:
+		case <-w.changed:
 			asked = true
 		case <-w.watch.Changed():
 		case <-w.ctx.Done():
@@ -75,10 +69,10 @@ func (w *fileWire) receive() (response, string, error) {
 			continue
 		}
 		w.last = text
-		out := response{typeURL: w.url, broken: err}
+		out := broken(w.url, err)
 		if err == nil {
 			if out, err = readResources(text, w.url, w.file.Path); err != nil {
-				out.broken = fmt.Errorf("%s: %w", w.file.Path, err)
+				out = broken(w.url, fmt.Errorf("%s: %w", w.file.Path, err))
 			}
 		}
 		return out, w.file.Path, nil
@@ -95,10 +89,10 @@ type wishes struct {
 	anyone bool
 }
 
-func newWishes() wishes { return wishes{changed: make(chan struct{}, 1)} }
+func newWishes() *wishes { return &wishes{changed: make(chan struct{}, 1)} }
 
-// take notes a message; changed gets a value when it asks for something else.
-func (w *wishes) take(m message) {
+// send notes a message; changed gets a value when it asks for something else.
+func (w *wishes) send(m message) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	same := w.anyone && slices.Equal(w.last.names, m.names)
@@ -109,6 +103,7 @@ func (w *wishes) take(m message) {
 		default:
 		}
 	}
+	return nil
 }
 
 func (w *wishes) get() message {
@@ -117,23 +112,27 @@ func (w *wishes) get() message {
 	return w.last
 }
 
+// broken is a response that cannot be used.
+func broken(url string, err error) response {
+	return response{typeURL: url, update: Update{Type: url, Broken: err}}
+}
+
 // readResources reads a discovery response from a file's text.
 func readResources(text []byte, url, path string) (response, error) {
 	m := &discovery.DiscoveryResponse{}
-	out := response{typeURL: url, update: Update{Type: url}}
 	if strings.EqualFold(filepath.Ext(path), ".pb") {
 		if err := proto.Unmarshal(text, m); err != nil {
-			return out, err
+			return response{}, err
 		}
 	} else if err := envoyjson.Unmarshal(text, m); err != nil {
-		return out, err
+		return response{}, err
 	}
 	for i, r := range m.GetResources() {
 		if t := r.GetTypeUrl(); t != url && t != wrapper {
-			return out, fmt.Errorf("resources[%d]: is a %s, want a %s", i, t, url)
+			return response{}, fmt.Errorf("resources[%d]: is a %s, want a %s", i, t, url)
 		}
 	}
 	m.TypeUrl = url
-	out = stateOfTheWorld(m)
-	return out, out.broken
+	out := stateOfTheWorld(m)
+	return out, out.update.Broken
 }

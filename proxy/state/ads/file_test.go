@@ -24,7 +24,7 @@ import (
 func follow(t *testing.T, c Config) (*Client, <-chan Update) {
 	t.Helper()
 	updates := make(chan Update, 10)
-	c.Sink, c.Source, c.Backoff = sinkFunc(func(u Update) error { updates <- u; return nil }), "there", time.Millisecond
+	c.Sink, c.Source, c.Backoff = sinkFunc(func(u Update) error { updates <- u; return u.Broken }), "there", time.Millisecond
 	client := New(c)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -62,6 +62,9 @@ func TestFile(t *testing.T) {
 		t.Errorf("got %+v at first", u)
 	}
 	replace("resources: [{nonsense: true}]")
+	if u := <-updates; u.Broken == nil || u.Type != ClusterType || u.Source != "there" {
+		t.Errorf("got %+v of a file that cannot be read", u)
+	}
 	replace(text("2", "a", "b"))
 	if u := <-updates; u.Version != "2" || len(u.Set) != 2 {
 		t.Errorf("got %+v after the file was replaced", u)
@@ -118,6 +121,10 @@ func TestREST(t *testing.T) {
 			t.Errorf("got %s %+v, %v", r.URL, &in.Node, err)
 		}
 		asked <- in.VersionInfo
+		if now == "broken" {
+			_, _ = w.Write([]byte("<html>"))
+			return
+		}
 		fmt.Fprintf(w, `{"version_info": %q, "resources": [{"@type": %q, "name": "a"}]}`, now, ClusterType)
 	}))
 	defer server.Close()
@@ -133,8 +140,16 @@ func TestREST(t *testing.T) {
 	}
 	for <-asked != "1" {
 	}
+	version <- "broken"
+	if u := <-updates; u.Broken == nil || u.Type != ClusterType {
+		t.Errorf("got %+v, want what is wrong", u)
+	}
 	version <- "2"
-	if u := <-updates; u.Version != "2" {
+	u := <-updates
+	for u.Broken != nil { // asked again meanwhile
+		u = <-updates
+	}
+	if u.Version != "2" {
 		t.Errorf("got %+v, want version 2", u)
 	}
 }

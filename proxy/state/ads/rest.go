@@ -3,6 +3,7 @@ package ads
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,7 +23,7 @@ type restWire struct {
 	kind   string
 	node   *core.Node
 	every  time.Duration
-	wishes wishes
+	*wishes
 	// timer and told, the version that was told last, are receive's.
 	timer *time.Timer
 	told  string
@@ -43,27 +44,25 @@ func newREST(ctx context.Context, c Config) wire {
 
 func (w *restWire) close() { w.client.CloseIdleConnections() }
 
-func (w *restWire) send(m message) error {
-	w.wishes.take(m)
-	return nil
-}
-
 func (w *restWire) receive() (response, string, error) {
 	for {
 		asked := false
 		select {
-		case <-w.wishes.changed:
+		case <-w.changed:
 			asked = true
 		case <-w.timer.C:
 		case <-w.ctx.Done():
 			return response{}, "", w.ctx.Err()
 		}
 		w.timer.Reset(w.every)
-		m := w.wishes.get()
+		m := w.get()
 		if asked {
 			m.version = "" // what was taken was for other names: servers skip versions that somebody has
 		}
 		r, err := w.ask(m)
+		if errors.Is(err, errUnreadable) {
+			return broken(w.kind, err), "", nil
+		}
 		if err != nil {
 			return response{}, "", err
 		}
@@ -75,6 +74,9 @@ func (w *restWire) receive() (response, string, error) {
 		return stateOfTheWorld(r), r.GetControlPlane().GetIdentifier(), nil
 	}
 }
+
+// errUnreadable is of a server that answers, but not with resources.
+var errUnreadable = errors.New("not a discovery response")
 
 // ask makes one request; nil is that nothing has changed.
 func (w *restWire) ask(m message) (*discovery.DiscoveryResponse, error) {
@@ -106,7 +108,7 @@ func (w *restWire) ask(m message) (*discovery.DiscoveryResponse, error) {
 	}
 	out := &discovery.DiscoveryResponse{}
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(text, out); err != nil {
-		return nil, fmt.Errorf("POST %s: %w", w.url, err)
+		return nil, fmt.Errorf("POST %s: %w: %w", w.url, errUnreadable, err)
 	}
 	return out, nil
 }

@@ -157,7 +157,7 @@ func stateOfTheWorld(r *discovery.DiscoveryResponse) response {
 		}
 		m := &discovery.Resource{}
 		if err := body.UnmarshalTo(m); err != nil {
-			out.broken = fmt.Errorf("resources: %w", err)
+			out.update.Broken = fmt.Errorf("resources: %w", err)
 			continue
 		}
 		m.Version = r.GetVersionInfo()
