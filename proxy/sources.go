@@ -189,9 +189,13 @@ func (s *sources) status() ads.Status {
 // server is how a source is reached.
 func (p *Proxy) server(from *bootstrap.Source) ads.Server {
 	if from.Cluster != "" {
+		protocol := "h2"
+		if from.REST > 0 {
+			protocol = "http/1.1"
+		}
 		return ads.Server{
 			Address: from.Cluster, Authority: from.Authority, Plaintext: true, // the cluster has its own TLS
-			Dial: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.dial(ctx, from.Cluster) },
+			Dial: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.dial(ctx, from.Cluster, protocol) },
 		}
 	}
 	s := ads.Server{
@@ -209,13 +213,13 @@ func (p *Proxy) server(from *bootstrap.Source) ads.Server {
 // lookAgain is how often somebody looks whether a cluster has got endpoints.
 const lookAgain = 20 * time.Millisecond
 
-// dial opens a connection to an endpoint of a cluster. While there is none it waits
-// for one, until ctx ends.
-func (p *Proxy) dial(ctx context.Context, name string) (net.Conn, error) {
+// dial opens a connection to an endpoint of a cluster; a TLS server that may choose is
+// offered the protocol. While there is no endpoint it waits for one, until ctx ends.
+func (p *Proxy) dial(ctx context.Context, name, protocol string) (net.Conn, error) {
 	for {
 		if c := p.state.Cluster(name); c != nil {
 			if host := c.Pick(cluster.Choice{}); host != nil {
-				return p.dialHost(ctx, c, host)
+				return p.dialHost(ctx, c, host, protocol)
 			}
 		}
 		select {
@@ -226,8 +230,8 @@ func (p *Proxy) dial(ctx context.Context, name string) (net.Conn, error) {
 	}
 }
 
-func (p *Proxy) dialHost(ctx context.Context, c *cluster.Cluster, host *cluster.Host) (net.Conn, error) {
-	conn, err := host.Pool().Connect(ctx, pool.TLSRequest{Fallback: []string{"h2"}})
+func (p *Proxy) dialHost(ctx context.Context, c *cluster.Cluster, host *cluster.Host, protocol string) (net.Conn, error) {
+	conn, err := host.Pool().Connect(ctx, pool.TLSRequest{Fallback: []string{protocol}})
 	if err != nil {
 		c.Stats.CxConnectFail.Add(1)
 		c.Report(host, cluster.LocalFailure, time.Now)

@@ -2,12 +2,17 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lateenmesh/lateen/proxy/bootstrap"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
@@ -119,5 +124,47 @@ func TestBrokenClusters(t *testing.T) {
 	}
 	if got := asked[ads.ListenerType]; !slices.Equal(got, []string{ads.Everything}) {
 		t.Errorf("asked for listeners %q, want all", got)
+	}
+}
+
+// What is spoken over TLS is what the other side is told.
+func TestProtocolOfSource(t *testing.T) {
+	certificate := httptest.NewUnstartedServer(nil)
+	certificate.StartTLS()
+	defer certificate.Close()
+	chosen := make(chan string, 1)
+	config, err := bootstrap.Parse([]byte(`
+static_resources:
+  clusters:
+  - name: xds
+    connect_timeout: 1s
+    type: STATIC
+    load_assignment: {cluster_name: xds, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 10.0.0.1, port_value: 443}}}}]}]}
+    transport_socket: {name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := New(Config{Bootstrap: config, Dial: func(context.Context, string, string, net.Addr) (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() {
+			server := tls.Server(far, &tls.Config{Certificates: certificate.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}})
+			_ = server.Handshake() // the other side tells
+			chosen <- server.ConnectionState().NegotiatedProtocol
+			_, _ = io.Copy(io.Discard, far)
+		}()
+		return near, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, from := range map[string]bootstrap.Source{"h2": {Cluster: "xds"}, "http/1.1": {Cluster: "xds", REST: time.Second}} {
+		conn, err := p.server(&from).Dial(t.Context(), "tcp", "xds")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		if got := <-chosen; got != want {
+			t.Errorf("%s: got %q, want %q", &from, got, want)
+		}
 	}
 }
