@@ -101,7 +101,7 @@ func (s *State) setCluster(name string, r *raw, m *clusterv3.Cluster) error {
 	if e != nil && e.raw.static && !r.static {
 		return fmt.Errorf("cluster %q: is in the bootstrap, which wins", name)
 	}
-	name = strings.Clone(name) // see own
+	name = strings.Clone(name) // it lies in the message
 	compiled, err := s.compiler.Cluster(m)
 	if err != nil {
 		if e != nil {
@@ -165,7 +165,7 @@ func (s *State) install(e *clusterEntry, live *cluster.Cluster) {
 		e.stop()
 		e.stop = nil
 	}
-	old := s.handle(e.name).Store(live)
+	old := s.reference(e.name, false).Store(live)
 	e.active, e.pending, e.live = e.pending, nil, live
 	if old != nil {
 		old.Close()
@@ -260,7 +260,7 @@ func (s *State) removeCluster(source, name string) {
 	if e.stop != nil {
 		e.stop()
 	}
-	if old := s.handle(name).Store(nil); old != nil {
+	if old := s.reference(name, false).Store(nil); old != nil {
 		old.Close()
 	}
 }

@@ -2,7 +2,6 @@ package state
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
@@ -13,50 +12,77 @@ import (
 const mostDemanded = 10_000
 
 // demand asks a source for a cluster that a request goes to; nil when too many have
-// been asked for.
+// been asked for, or when the name means all of them.
 func (s *State) demand(source, name string) *cluster.Handle {
-	name = strings.Clone(name) // it may lie in a connection's buffer
-	h := s.handle(name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	ref := ads.Ref{Name: name, Source: source}
-	if s.demanded[ref] {
-		return h
-	}
-	if len(s.demanded) >= mostDemanded || name == ads.Everything {
-		s.config.Log.Warn("cluster not asked for: too many have been", "cluster", name)
+	if name == ads.Everything {
+		s.config.Log.Debug("cluster not asked for: the name means all clusters", "cluster", name)
 		return nil
 	}
-	s.demanded[ref] = true
-	s.askDemanded(source)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, asked := slices.BinarySearch(s.demanded[source], name)
+	if asked {
+		return s.reference(name, false)
+	}
+	if !s.mayDemand() {
+		return nil
+	}
+	h := s.reference(name, false)
+	s.demanded[source] = slices.Insert(s.demanded[source], at, h.Name()) // name may lie in a connection's buffer
+	s.config.Want(source, ads.ClusterType, s.demanded[source])
 	return h
 }
 
-// askDemanded tells a source which clusters are wanted of it by name. The caller holds
-// mu.
-func (s *State) askDemanded(source string) {
-	var names []string
-	for each := range s.demanded {
-		if each.Source == source {
-			names = append(names, each.Name)
-		}
+// mayDemand reports whether one more cluster may be asked for.
+func (s *State) mayDemand() bool {
+	all := 0
+	for _, names := range s.demanded {
+		all += len(names)
 	}
-	slices.Sort(names)
-	s.config.Want(source, ads.ClusterType, names)
+	if all >= mostDemanded && !s.full {
+		s.config.Log.Warn("requests ask for too many clusters, others are not asked for", "most", mostDemanded)
+		s.full = true
+	}
+	return all < mostDemanded
 }
 
 // refused lets whoever waits for clusters know that a source does not have them. The
 // next request asks again.
 func (s *State) refused(source string, names []string) {
-	some := false
+	gone := map[string]bool{}
 	for _, name := range names {
-		if ref := (ads.Ref{Name: name, Source: source}); s.demanded[ref] {
-			delete(s.demanded, ref)
-			s.handle(name).Decide()
-			some = true
+		gone[name] = true
+	}
+	var decided []string
+	s.demanded[source] = slices.DeleteFunc(s.demanded[source], func(name string) bool {
+		if gone[name] {
+			decided = append(decided, name)
+		}
+		return gone[name]
+	})
+	if len(decided) == 0 {
+		return
+	}
+	for _, name := range decided {
+		h := s.reference(name, false)
+		s.release(h)
+		h.Decide()
+	}
+	s.config.Want(source, ads.ClusterType, s.demanded[source])
+}
+
+// release forgets the reference to a cluster that only requests have named, which
+// nobody asks for any more and which is not there.
+func (s *State) release(h *cluster.Handle) {
+	for _, names := range s.demanded {
+		if _, asked := slices.BinarySearch(names, h.Name()); asked {
+			return
 		}
 	}
-	if some {
-		s.askDemanded(source)
+	s.handlesMu.Lock()
+	defer s.handlesMu.Unlock()
+	if s.passing[h.Name()] && h.Load() == nil {
+		delete(s.handles, h.Name())
+		delete(s.passing, h.Name())
 	}
 }

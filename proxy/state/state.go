@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -65,7 +66,8 @@ type Config struct {
 	// Secrets may be nil: then all secrets come as resources.
 	Secrets Secrets
 	// Want tells a source which names of a type are of interest; the empty source is
-	// the aggregated control plane. It is nil when nobody is asked.
+	// the aggregated control plane. It does not keep the names. It is nil when nobody
+	// is asked.
 	Want func(source, typeURL string, names []string)
 	// Locate says who has resources of a type that are asked for by name; nil is the
 	// aggregated control plane for all.
@@ -97,8 +99,9 @@ type State struct {
 	compiler *compile.Compiler
 	secrets  *credential.Store
 
-	handlesMu sync.RWMutex // guards handles
+	handlesMu sync.RWMutex // guards what follows
 	handles   map[string]*cluster.Handle
+	passing   map[string]bool // of the handles, those that only requests have named
 
 	mu         sync.Mutex // guards what follows
 	clusters   map[string]*clusterEntry
@@ -110,7 +113,8 @@ type State struct {
 	files      map[ads.Ref]*tlsv3.Secret  // secrets that name files
 	watch      *watch.Watch               // of these files; nil before the first one
 	absent     map[ads.Ref]bool           // secrets that whoever was asked does not have
-	demanded   map[ads.Ref]bool           // clusters that requests have asked for
+	demanded   map[string][]string        // clusters that requests have asked for, by source and sorted
+	full       bool                       // these were too many once
 	asked      map[string]map[string]bool // sources that have been asked, by type URL
 	serving    bool                       // listeners may be put in force
 	background context.Context            // Run's; nil before
@@ -136,8 +140,8 @@ func New(c Config) *State {
 	}
 	s := &State{
 		config: c, secrets: credential.NewStore(),
-		handles: map[string]*cluster.Handle{}, clusters: map[string]*clusterEntry{}, services: map[ads.Ref]map[*clusterEntry]bool{}, endpoints: map[ads.Ref]*raw{},
-		listeners: map[string]*listenerEntry{}, routes: map[ads.Ref]*raw{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{}, demanded: map[ads.Ref]bool{}, asked: map[string]map[string]bool{},
+		handles: map[string]*cluster.Handle{}, passing: map[string]bool{}, clusters: map[string]*clusterEntry{}, services: map[ads.Ref]map[*clusterEntry]bool{}, endpoints: map[ads.Ref]*raw{},
+		listeners: map[string]*listenerEntry{}, routes: map[ads.Ref]*raw{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{}, demanded: map[string][]string{}, asked: map[string]map[string]bool{},
 	}
 	if c.Locate != nil {
 		s.secrets.Locate = func(name string, at *corev3.ConfigSource) (string, error) {
@@ -157,14 +161,25 @@ func New(c Config) *State {
 	return s
 }
 
-// handle gives the stable reference to a cluster, which need not exist yet.
-func (s *State) handle(name string) *cluster.Handle {
+// handle gives the stable reference to a cluster that a configuration names. It need
+// not exist yet.
+func (s *State) handle(name string) *cluster.Handle { return s.reference(name, true) }
+
+// reference gives the stable reference to a cluster. Once a configuration has named it
+// there is one for ever.
+func (s *State) reference(name string, named bool) *cluster.Handle {
 	s.handlesMu.Lock()
 	defer s.handlesMu.Unlock()
 	h := s.handles[name]
 	if h == nil {
+		name = strings.Clone(name) // it may lie in a message, or in a connection's buffer
 		h = cluster.NewHandle(name)
 		s.handles[name] = h
+		if !named {
+			s.passing[name] = true
+		}
+	} else if named {
+		delete(s.passing, name)
 	}
 	return h
 }

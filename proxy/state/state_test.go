@@ -1,6 +1,7 @@
 package state
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,7 +43,7 @@ func (r *recorder) want(source, url string, names []string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.wanted[url] = names
+	r.wanted[url] = slices.Clone(names)
 }
 
 func newState(t *testing.T) (*State, *recorder) {
@@ -265,41 +266,6 @@ func TestWaiting(t *testing.T) {
 	noError(t, update(t, s, ads.RouteType, routes(t, "80", "a")))
 	if diff := cmp.Diff(s.Waiting(), []Waiting{{"listener web", []string{"secret kubernetes://shop"}}}); diff != "" {
 		t.Error(diff)
-	}
-}
-
-// Clusters that requests ask for are asked of their source by name; one that is refused
-// is asked for again by the next request.
-func TestDemand(t *testing.T) {
-	s, r := newState(t)
-	for _, step := range []struct {
-		source, name string
-		key          string
-		want         []string
-	}{
-		{"", "b", ads.ClusterType, []string{"b"}},
-		{"", "a", ads.ClusterType, []string{"a", "b"}},
-		{"there", "a", "there " + ads.ClusterType, []string{"a"}},
-	} {
-		if h := s.demand(step.source, step.name); h == nil || h != s.handle(step.name) {
-			t.Errorf("%s: got handle %v", step.name, h)
-		}
-		if diff := cmp.Diff(r.wanted[step.key], step.want); diff != "" {
-			t.Errorf("%s of %q: %s", step.name, step.source, diff)
-		}
-	}
-	decided := s.handle("a").Decided()
-	noError(t, s.Update(ads.Update{Source: "there", Type: ads.ClusterType, Removed: []string{"a"}}))
-	<-decided
-	if got := r.wanted["there "+ads.ClusterType]; len(got) != 0 {
-		t.Errorf("still asked for %v", got)
-	}
-	s.demand("there", "a")
-	if diff := cmp.Diff(r.wanted["there "+ads.ClusterType], []string{"a"}); diff != "" {
-		t.Error("asked again:", diff)
-	}
-	if s.demand("", "*") != nil {
-		t.Error("everything is asked for by a request")
 	}
 }
 
