@@ -1,9 +1,6 @@
 package proxy
 
 import (
-	"errors"
-	"fmt"
-
 	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
 
 	"github.com/lateenmesh/lateen/proxy/bootstrap"
@@ -23,21 +20,16 @@ func (p *Proxy) wantRuntime() {
 
 // takeRuntime gives layers their new values. A layer whose resource is gone has none.
 func (p *Proxy) takeRuntime(u ads.Update) error {
-	var failed []error
-	for _, r := range u.Set {
-		m := &runtimev3.Runtime{}
-		if err := r.Body.UnmarshalTo(m); err != nil {
-			failed = append(failed, fmt.Errorf("runtime %q: %w", r.Name, err))
-			continue
-		}
+	_, err := ads.Each(u, "runtime", func(_ ads.Resource, m *runtimev3.Runtime) error {
 		if layer, wanted := p.layers[ads.Ref{Name: m.GetName(), Source: u.Source}]; wanted {
 			p.runtime.Replace(layer, bootstrap.SettingsOf(m.GetLayer()))
 		}
-	}
+		return nil
+	})
 	for _, name := range u.Removed {
 		if layer, wanted := p.layers[ads.Ref{Name: name, Source: u.Source}]; wanted {
 			p.runtime.Replace(layer, nil)
 		}
 	}
-	return errors.Join(failed...)
+	return err
 }

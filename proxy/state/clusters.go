@@ -20,9 +20,7 @@ import (
 // clusterEntry is one cluster: the one in force, and the one that waits to
 // replace it.
 type clusterEntry struct {
-	name    string
-	raw     *raw
-	problem *Problem
+	told
 	// pending waits for endpoints or secrets; nil when what came last is in
 	// force.
 	pending *compile.Cluster
@@ -35,82 +33,40 @@ type clusterEntry struct {
 	stopProbed context.CancelFunc
 }
 
-// Problem is a resource that was refused.
-type Problem struct {
-	Version string
-	Text    string
-	At      time.Time
-}
-
-func (e *clusterEntry) versions() []*compile.Cluster {
-	var all []*compile.Cluster
-	if e.active != nil {
-		all = append(all, e.active)
-	}
-	if e.pending != nil {
-		all = append(all, e.pending)
-	}
-	return all
-}
+func (e *clusterEntry) versions() []*compile.Cluster { return versions(e.active, e.pending) }
 
 func (s *State) updateClusters(u ads.Update) error {
-	var failed []error
 	kept := map[string]bool{}
-	for _, r := range u.Set {
-		m := &clusterv3.Cluster{}
-		if err := r.Body.UnmarshalTo(m); err != nil {
-			failed = append(failed, fmt.Errorf("cluster %q: %w", r.Name, err))
-			continue
-		}
+	whole, err := ads.Each(u, "cluster", func(r ads.Resource, m *clusterv3.Cluster) error {
 		kept[m.GetName()] = true
 		from := newRaw(r)
 		from.source = u.Source
-		failed = append(failed, s.setCluster(m.GetName(), from, m))
-	}
-	for _, name := range u.Removed {
+		return s.setCluster(m.GetName(), from, m)
+	})
+	for _, name := range gone(u, whole, s.clusters, kept) {
 		s.removeCluster(u.Source, name)
 	}
 	s.refused(u.Source, u.Removed)
-	if u.Full {
-		for name := range s.clusters {
-			if !kept[name] {
-				s.removeCluster(u.Source, name)
-			}
-		}
-	}
-	return errors.Join(failed...)
-}
-
-func newRaw(r ads.Resource) *raw {
-	return &raw{body: r.Body, version: r.Version, updated: time.Now()}
-}
-
-// same reports whether a resource came again as it was.
-func same(a *raw, b *raw) bool {
-	return a != nil && string(a.body.GetValue()) == string(b.body.GetValue())
+	return err
 }
 
 // setCluster compiles a cluster and puts it in force as soon as it is warm. One
 // that came as it was stays, with its connections.
 func (s *State) setCluster(name string, r *raw, m *clusterv3.Cluster) error {
 	e := s.clusters[name]
-	if e != nil && same(e.raw, r) {
-		e.raw.version, e.raw.source, e.problem = r.version, r.source, nil
+	if e != nil && s.settled(&e.told, r) {
 		return nil
-	}
-	if e != nil && e.raw.static && !r.static {
-		return fmt.Errorf("cluster %q: is in the bootstrap, which wins", name)
 	}
 	name = strings.Clone(name) // it lies in the message
 	compiled, err := s.compiler.Cluster(m)
 	if err != nil {
 		if e != nil {
-			e.problem = &Problem{r.version, err.Error(), time.Now()}
+			e.refuse(r, err)
 		}
 		return fmt.Errorf("cluster %s: %w", strconv.Quote(name), err)
 	}
 	if e == nil {
-		e = &clusterEntry{name: name}
+		e = &clusterEntry{told: told{kind: "cluster", name: name}}
 		s.clusters[name] = e
 	}
 	e.giveUp()
@@ -266,17 +222,10 @@ func (s *State) removeCluster(source, name string) {
 }
 
 func (s *State) updateEndpoints(u ads.Update) error {
-	var failed []error
-	for _, r := range u.Set {
-		m := &endpointv3.ClusterLoadAssignment{}
-		if err := r.Body.UnmarshalTo(m); err != nil {
-			failed = append(failed, fmt.Errorf("endpoints %q: %w", r.Name, err))
-			continue
-		}
-		if err := s.setEndpoints(ads.Ref{Name: m.GetClusterName(), Source: u.Source}, newRaw(r), m); err != nil {
-			failed = append(failed, err)
-		}
-	}
+	_, err := ads.Each(u, "endpoints", func(r ads.Resource, m *endpointv3.ClusterLoadAssignment) error {
+		return s.setEndpoints(ads.Ref{Name: m.GetClusterName(), Source: u.Source}, newRaw(r), m)
+	})
+	failed := []error{err}
 	for _, name := range u.Removed {
 		// Endpoints that are gone without their cluster leave the ones there
 		// were; for a cluster that still waits there are none.
@@ -295,22 +244,32 @@ func (s *State) setEndpoints(service ads.Ref, r *raw, m *endpointv3.ClusterLoadA
 		old.version = r.version
 		return nil
 	}
+	type ready struct {
+		live      *cluster.Cluster
+		endpoints []cluster.Endpoint
+		spread    cluster.Spread
+	}
+	var all []ready
 	for e := range s.services[service] {
-		if e.active == nil || e.active.EDS != service {
-			continue
+		for _, c := range e.versions() {
+			if c.EDS != service {
+				continue
+			}
+			endpoints, spread, err := c.Endpoints(m)
+			if err != nil {
+				return fmt.Errorf("endpoints %q: %w", service.Name, err)
+			}
+			if c == e.active {
+				all = append(all, ready{e.live, endpoints, spread})
+			}
 		}
-		endpoints, spread, err := e.active.Endpoints(m)
-		if err != nil {
-			return fmt.Errorf("endpoints %q: %w", service.Name, err)
-		}
-		e.live.SetEndpoints(endpoints, spread)
+	}
+	for _, each := range all {
+		each.live.SetEndpoints(each.endpoints, each.spread)
 	}
 	s.endpoints[service] = r
 	for e := range s.services[service] {
 		if e.pending != nil && e.pending.EDS == service {
-			if _, _, err := e.pending.Endpoints(m); err != nil {
-				return fmt.Errorf("endpoints %q: %w", service.Name, err)
-			}
 			s.warmCluster(e)
 		}
 	}

@@ -1,11 +1,11 @@
 package state
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -19,23 +19,12 @@ import (
 // listenerEntry is one listener: the one in force, and the one that waits to
 // replace it.
 type listenerEntry struct {
-	name    string
-	raw     *raw
-	problem *Problem
+	told
 	pending *compile.Listener
 	active  *compile.Listener
 }
 
-func (e *listenerEntry) versions() []*compile.Listener {
-	var all []*compile.Listener
-	if e.active != nil {
-		all = append(all, e.active)
-	}
-	if e.pending != nil {
-		all = append(all, e.pending)
-	}
-	return all
-}
+func (e *listenerEntry) versions() []*compile.Listener { return versions(e.active, e.pending) }
 
 func routeNames(l *compile.Listener) []ads.Ref {
 	var names []ads.Ref
@@ -48,42 +37,23 @@ func routeNames(l *compile.Listener) []ads.Ref {
 }
 
 func (s *State) updateListeners(u ads.Update) error {
-	var failed []error
 	kept := map[string]bool{}
-	for _, r := range u.Set {
-		m := &listenerv3.Listener{}
-		if err := r.Body.UnmarshalTo(m); err != nil {
-			failed = append(failed, fmt.Errorf("listener %q: %w", r.Name, err))
-			continue
-		}
-		name := r.Name
-		if name == "" {
-			name = m.GetName()
-		}
+	whole, err := ads.Each(u, "listener", func(r ads.Resource, m *listenerv3.Listener) error {
+		name := cmp.Or(r.Name, m.GetName())
 		kept[name] = true
-		failed = append(failed, s.setListener(name, newRaw(r), m))
-	}
-	gone := false
-	remove := func(name string) {
+		return s.setListener(name, newRaw(r), m)
+	})
+	fewer := false
+	for _, name := range gone(u, whole, s.listeners, kept) {
 		if e := s.listeners[name]; e != nil && !e.raw.static {
 			delete(s.listeners, name)
-			gone = true
-		}
-	}
-	for _, name := range u.Removed {
-		remove(name)
-	}
-	if u.Full {
-		for name := range s.listeners {
-			if !kept[name] {
-				remove(name)
-			}
+			fewer = true
 		}
 	}
 	first := !s.serving
 	s.serving = true
-	failed = append(failed, s.warmListeners())
-	if gone || first {
+	failed := []error{err, s.warmListeners()}
+	if fewer || first {
 		failed = append(failed, s.applyListeners())
 	}
 	return errors.Join(failed...)
@@ -92,12 +62,8 @@ func (s *State) updateListeners(u ads.Update) error {
 // setListener compiles a listener; warmListeners puts it in force.
 func (s *State) setListener(name string, r *raw, m *listenerv3.Listener) error {
 	e := s.listeners[name]
-	if e != nil && same(e.raw, r) {
-		e.raw.version, e.problem = r.version, nil
+	if e != nil && s.settled(&e.told, r) {
 		return nil
-	}
-	if e != nil && e.raw.static && !r.static {
-		return fmt.Errorf("listener %q: is in the bootstrap, which wins", name)
 	}
 	compiled, err := s.compiler.Listener(m)
 	if err == nil {
@@ -105,12 +71,12 @@ func (s *State) setListener(name string, r *raw, m *listenerv3.Listener) error {
 	}
 	if err != nil {
 		if e != nil {
-			e.problem = &Problem{r.version, err.Error(), time.Now()}
+			e.refuse(r, err)
 		}
 		return fmt.Errorf("listener %q: %w", name, err)
 	}
 	if e == nil {
-		e = &listenerEntry{name: name}
+		e = &listenerEntry{told: told{kind: "listener", name: name}}
 		s.listeners[name] = e
 	}
 	e.raw, e.problem, e.pending = r, nil, compiled
@@ -183,28 +149,22 @@ func (s *State) applyListeners() error {
 		err := fmt.Errorf("listener %q: address: %w", name, problems[name])
 		failed = append(failed, err)
 		if e := s.listeners[name]; e != nil {
-			e.problem = &Problem{e.raw.version, err.Error(), time.Now()}
+			e.refuse(e.raw, err)
 		}
 	}
 	return errors.Join(failed...)
 }
 
 func (s *State) updateRoutes(u ads.Update) error {
-	var failed []error
-	for _, r := range u.Set {
-		m := &routev3.RouteConfiguration{}
-		if err := r.Body.UnmarshalTo(m); err != nil {
-			failed = append(failed, fmt.Errorf("route %q: %w", r.Name, err))
-			continue
-		}
+	_, err := ads.Each(u, "route", func(r ads.Resource, m *routev3.RouteConfiguration) error {
 		if err := s.setRoute(ads.Ref{Name: m.GetName(), Source: u.Source}, newRaw(r), m); err != nil {
-			failed = append(failed, fmt.Errorf("route %q: %w", m.GetName(), err))
+			return fmt.Errorf("route %q: %w", m.GetName(), err)
 		}
-	}
+		return nil
+	})
 	// A route configuration that is gone stays in force as long as a listener
 	// refers to it.
-	failed = append(failed, s.warmListeners())
-	return errors.Join(failed...)
+	return errors.Join(err, s.warmListeners())
 }
 
 // setRoute compiles a route configuration for every manager that asks for it,

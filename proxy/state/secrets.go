@@ -1,7 +1,6 @@
 package state
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -46,15 +45,9 @@ func (s *State) takeOwn() {
 }
 
 func (s *State) updateSecrets(u ads.Update) error {
-	var failed []error
-	for _, r := range u.Set {
-		m := &tlsv3.Secret{}
-		if err := r.Body.UnmarshalTo(m); err != nil {
-			failed = append(failed, fmt.Errorf("secret %q: %w", r.Name, err))
-			continue
-		}
-		failed = append(failed, s.setSecret(ads.Ref{Name: m.GetName(), Source: u.Source}, newRaw(r), m))
-	}
+	_, err := ads.Each(u, "secret", func(r ads.Resource, m *tlsv3.Secret) error {
+		return s.setSecret(ads.Ref{Name: m.GetName(), Source: u.Source}, newRaw(r), m)
+	})
 	s.watchFiles()
 	for _, name := range u.Removed {
 		// A secret that is gone without who uses it stays.
@@ -63,7 +56,7 @@ func (s *State) updateSecrets(u ads.Update) error {
 		}
 	}
 	s.warmAll()
-	return errors.Join(failed...)
+	return err
 }
 
 // setSecret takes a secret; what uses it shows it from the next handshake on.

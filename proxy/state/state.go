@@ -121,15 +121,6 @@ type State struct {
 	running    sync.WaitGroup             // resolving clusters
 }
 
-// raw is a resource as it came.
-type raw struct {
-	source  string // who gave it; only clusters have more than one
-	body    *anypb.Any
-	version string
-	updated time.Time
-	static  bool
-}
-
 // New makes an empty state.
 func New(c Config) *State {
 	if c.Log == nil {

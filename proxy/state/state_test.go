@@ -1,6 +1,7 @@
 package state
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -280,5 +281,64 @@ func TestSameFromAnotherSource(t *testing.T) {
 	noError(t, s.Update(ads.Update{Source: "there", Type: ads.ClusterType, Full: true}))
 	if s.handle("a").Load() == nil {
 		t.Error("taken away by the source of before")
+	}
+}
+
+// Endpoints that are refused are not taken by anybody, and refused again when they
+// come again.
+func TestRefusedEndpoints(t *testing.T) {
+	s, _ := newState(t)
+	other := edsCluster(t, "b", "")
+	other.EdsClusterConfig.ServiceName = "a"
+	noError(t, update(t, s, ads.ClusterType, edsCluster(t, "a", ""), other))
+	bad := assignment(t, "a", "nowhere")
+	for range 2 {
+		if err := update(t, s, ads.EndpointType, bad); err == nil {
+			t.Error("endpoints at no address are taken")
+		}
+	}
+	if s.handle("a").Load() != nil || len(s.Resources(ads.EndpointType)) != 0 {
+		t.Error("refused endpoints are kept")
+	}
+	noError(t, update(t, s, ads.EndpointType, assignment(t, "a", "10.0.0.1")))
+	if s.handle("a").Load() == nil || s.handle("b").Load() == nil {
+		t.Error("the clusters still wait")
+	}
+}
+
+// When a resource cannot be read, nobody knows which one it is: none is taken away.
+func TestUnreadable(t *testing.T) {
+	s, r := newState(t)
+	noError(t, update(t, s, ads.ClusterType, parse(t, &clusterv3.Cluster{}, `{"name":"a","type":"STATIC"}`)))
+	noError(t, update(t, s, ads.ListenerType, rdsListener(t, "web", "80")))
+	noError(t, update(t, s, ads.RouteType, routes(t, "80", "a")))
+	for _, url := range []string{ads.ClusterType, ads.ListenerType} {
+		err := s.Update(ads.Update{Type: url, Full: true, Set: []ads.Resource{{Body: &anypb.Any{TypeUrl: url, Value: []byte{1}}}}})
+		if err == nil {
+			t.Errorf("%s: no error", url)
+		}
+	}
+	if s.handle("a").Load() == nil || len(r.listeners) != 1 {
+		t.Error("what was not read is taken away")
+	}
+}
+
+// A resource that the bootstrap has is passed over, which is no reason to refuse the
+// others.
+func TestBootstrapWins(t *testing.T) {
+	var log strings.Builder
+	s := New(Config{Listeners: &recorder{}, Telemetry: telemetry.New(telemetry.Config{}), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	noError(t, s.Static([]*listenerv3.Listener{rdsListener(t, "web", "80")}, []*clusterv3.Cluster{parse(t, &clusterv3.Cluster{}, `{"name":"a","type":"STATIC"}`)}, nil))
+	for range 2 {
+		noError(t, update(t, s, ads.ClusterType, edsCluster(t, "a", "")))
+		noError(t, update(t, s, ads.ListenerType, rdsListener(t, "web", "81")))
+	}
+	for _, url := range []string{ads.ClusterType, ads.ListenerType} {
+		if all := s.Resources(url); len(all) != 1 || !all[0].Static {
+			t.Errorf("%s: got %+v, want the bootstrap's", url, all)
+		}
+	}
+	if got := strings.Count(log.String(), "passed over"); got != 2 {
+		t.Errorf("said %d times, want once each", got)
 	}
 }

@@ -10,9 +10,12 @@ package ads
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -88,6 +91,26 @@ type Sink interface {
 	// resource before stays. A broken update is told, too: somebody may wait for
 	// the first one. Its error is the answer.
 	Update(Update) error
+}
+
+// Each reads the resources of an update and calls take with each that can be read.
+// whole is false when one cannot, whose name may be unknown. kind is what errors call
+// a resource.
+func Each[T any, M interface {
+	*T
+	proto.Message
+}](u Update, kind string, take func(Resource, M) error) (whole bool, err error) {
+	var failed []error
+	whole = true
+	for _, r := range u.Set {
+		m := M(new(T))
+		if err := r.Body.UnmarshalTo(m); err != nil {
+			failed, whole = append(failed, fmt.Errorf("%s %q: %w", kind, r.Name, err)), false
+			continue
+		}
+		failed = append(failed, take(r, m))
+	}
+	return whole, errors.Join(failed...)
 }
 
 // message is one request that a protocol wants sent: exactly the fields that
