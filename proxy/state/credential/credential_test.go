@@ -16,6 +16,7 @@ import (
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -181,5 +182,24 @@ func TestFieldTable(t *testing.T) {
 	})
 	if len(wrong) > 0 {
 		t.Errorf("no such fields: %v", wrong)
+	}
+}
+
+// Every secret with files says where they are replaced.
+func TestDirectories(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"tlsCertificate":{"certificateChain":{"filename":"/b/c"},"privateKey":{"filename":"/a/k"}}}`: "/a /b",
+		`{"tlsCertificate":{"certificateChain":{"filename":"/b/c"},"watchedDirectory":{"path":"/w"}}}`: "/w",
+		`{"validationContext":{"trustedCa":{"filename":"/a/ca"},"crl":{"filename":"/a/crl"}}}`:         "/a",
+		`{"genericSecret":{"secret":{"filename":"/g/token"}}}`:                                         "/g",
+		`{"genericSecret":{"secret":{"inlineString":"x"}}}`:                                            "",
+	} {
+		m := &tlsv3.Secret{}
+		if err := protojson.Unmarshal([]byte(in), m); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(Directories(m), " "); got != want {
+			t.Errorf("%s: got %q, want %q", in, got, want)
+		}
 	}
 }

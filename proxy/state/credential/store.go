@@ -173,7 +173,7 @@ func FromSecret(secret *tlsv3.Secret) (*Material, error) {
 func Directories(secret *tlsv3.Secret) []string {
 	cert, trust := secret.GetTlsCertificate(), secret.GetValidationContext()
 	var files, out []string
-	for _, d := range []*corev3.DataSource{cert.GetCertificateChain(), cert.GetPrivateKey(), trust.GetTrustedCa(), trust.GetCrl()} {
+	for _, d := range []*corev3.DataSource{cert.GetCertificateChain(), cert.GetPrivateKey(), trust.GetTrustedCa(), trust.GetCrl(), secret.GetGenericSecret().GetSecret()} {
 		if f := d.GetFilename(); f != "" {
 			files = append(files, filepath.Dir(f))
 		}
