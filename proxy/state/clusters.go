@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,7 +71,9 @@ func (s *State) setCluster(name string, r *raw, m *clusterv3.Cluster) error {
 		s.clusters[name] = e
 	}
 	e.giveUp()
+	before := e.pending
 	e.raw, e.problem, e.pending = r, nil, compiled
+	s.leave(e, before)
 	if compiled.EDS.Name != "" {
 		if s.services[compiled.EDS] == nil {
 			s.services[compiled.EDS] = map[*clusterEntry]bool{}
@@ -79,6 +82,17 @@ func (s *State) setCluster(name string, r *raw, m *clusterv3.Cluster) error {
 	}
 	s.warmCluster(e)
 	return nil
+}
+
+// leave notes that a version of a cluster, if there was one, is none of it any more.
+func (s *State) leave(e *clusterEntry, version *compile.Cluster) {
+	if version == nil || slices.ContainsFunc(e.versions(), func(c *compile.Cluster) bool { return c.EDS == version.EDS }) {
+		return
+	}
+	delete(s.services[version.EDS], e)
+	if len(s.services[version.EDS]) == 0 {
+		delete(s.services, version.EDS)
+	}
 }
 
 // warmCluster puts a cluster in force when its endpoints and secrets are there.
@@ -122,7 +136,10 @@ func (s *State) install(e *clusterEntry, live *cluster.Cluster) {
 		e.stop = nil
 	}
 	old := s.reference(e.name, false).Store(live)
+	before := e.active
 	e.active, e.pending, e.live = e.pending, nil, live
+	s.leave(e, before)
+	s.stale = s.stale || before != nil
 	if old != nil {
 		old.Close()
 	}
@@ -148,6 +165,7 @@ func (s *State) probeFirst(e *clusterEntry, live *cluster.Cluster) {
 		e.probed, e.stopProbed = nil, nil
 		s.install(e, live)
 		e.stop = stop
+		s.settle()
 	})
 }
 
@@ -207,11 +225,10 @@ func (s *State) removeCluster(source, name string) {
 	}
 	delete(s.clusters, name)
 	e.giveUp()
-	for _, c := range e.versions() {
-		delete(s.services[c.EDS], e)
-		if len(s.services[c.EDS]) == 0 {
-			delete(s.services, c.EDS)
-		}
+	versions := e.versions()
+	e.active, e.pending = nil, nil
+	for _, c := range versions {
+		s.leave(e, c)
 	}
 	if e.stop != nil {
 		e.stop()

@@ -121,6 +121,7 @@ func (s *State) warmListeners() error {
 	changed := false
 	for _, e := range s.listeners {
 		if e.pending != nil && s.warm(e.pending) {
+			s.stale = s.stale || e.active != nil
 			e.active, e.pending = e.pending, nil
 			changed = true
 		}

@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -48,7 +49,6 @@ func (s *State) updateSecrets(u ads.Update) error {
 	_, err := ads.Each(u, "secret", func(r ads.Resource, m *tlsv3.Secret) error {
 		return s.setSecret(ads.Ref{Name: m.GetName(), Source: u.Source}, newRaw(r), m)
 	})
-	s.watchFiles()
 	for _, name := range u.Removed {
 		// A secret that is gone without who uses it stays.
 		if ref := (ads.Ref{Name: name, Source: u.Source}); s.bodies[ref] == nil {
@@ -61,6 +61,11 @@ func (s *State) updateSecrets(u ads.Update) error {
 
 // setSecret takes a secret; what uses it shows it from the next handshake on.
 func (s *State) setSecret(name ads.Ref, r *raw, m *tlsv3.Secret) error {
+	directories := credential.Directories(m)
+	if r.static {
+		directories = nil
+	}
+	s.watchFiles(name.Name, directories) // before they are read: what changes meanwhile is read again
 	material, err := credential.FromSecret(m)
 	if err != nil {
 		return fmt.Errorf("secret %q: %w", name.Name, err)
@@ -68,7 +73,7 @@ func (s *State) setSecret(name ads.Ref, r *raw, m *tlsv3.Secret) error {
 	s.secrets.Set(name, material)
 	r.updated = time.Now()
 	delete(s.files, name)
-	if !r.static && credential.Directories(m) != nil {
+	if directories != nil {
 		s.files[name] = m
 	}
 	r.body = nil // keys are not kept for dumps
@@ -86,10 +91,10 @@ func (s *State) have(names []ads.Ref) bool {
 	})
 }
 
-// watchFiles looks at the files that secrets name. A directory that was looked at
-// once is looked at for ever.
-func (s *State) watchFiles() {
-	if s.watch == nil && len(s.files) > 0 {
+// watchFiles looks at the directories of a secret's files. One that was looked at once
+// is looked at for ever.
+func (s *State) watchFiles(name string, directories []string) {
+	if s.watch == nil && len(directories) > 0 {
 		w, err := watch.New()
 		if err != nil {
 			s.config.Log.Error("files that secrets name are not read again", "error", err)
@@ -98,13 +103,25 @@ func (s *State) watchFiles() {
 		s.watch = w
 		s.running.Go(func() { s.followFiles(w) })
 	}
-	for ref, m := range s.files {
-		for _, dir := range credential.Directories(m) {
-			if err := s.watch.Directory(dir); err != nil {
-				s.config.Log.Error("files of a secret are not read again", "secret", ref.Name, "error", err)
-			}
+	for _, dir := range directories {
+		if err := s.watch.Directory(dir); err != nil {
+			s.config.Log.Error("files of a secret are not read again", "secret", name, "error", err)
 		}
 	}
+}
+
+// forgetSecrets drops what is known of secrets that nobody refers to any more; wanted
+// is sorted.
+func (s *State) forgetSecrets(wanted []ads.Ref) {
+	maps.DeleteFunc(s.bodies, func(ref ads.Ref, r *raw) bool {
+		if r.static || among(wanted, ref) {
+			return false
+		}
+		s.secrets.Remove(ref)
+		delete(s.files, ref)
+		return true
+	})
+	maps.DeleteFunc(s.absent, func(ref ads.Ref, _ bool) bool { return !among(wanted, ref) })
 }
 
 func (s *State) followFiles(w *watch.Watch) {

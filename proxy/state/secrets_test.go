@@ -120,6 +120,12 @@ func TestGatewaySecrets(t *testing.T) {
 	if !s.secrets.Has([]ads.Ref{{Name: "kubernetes://shop"}}) {
 		t.Error("a secret that is in use is taken away")
 	}
+	defer func() {
+		noError(t, s.Update(ads.Update{Type: ads.ListenerType, Removed: []string{"web"}}))
+		if len(s.bodies)+len(s.absent)+len(s.files) > 0 || s.secrets.Has([]ads.Ref{{Name: "kubernetes://shop"}}) {
+			t.Errorf("%d secrets are kept that nobody refers to", len(s.bodies))
+		}
+	}()
 	for _, res := range s.Resources(ads.SecretType) {
 		if res.Body != nil {
 			t.Errorf("secret %s is shown in dumps", res.Name)
@@ -153,4 +159,20 @@ func TestInjectedSecret(t *testing.T) {
 			t.Errorf("got %q, %v with %d listeners; want %q", got, ok, len(r.listeners), want)
 		}
 	}
+}
+
+// The directory of a secret's files is looked at before they are read, lest a change be
+// missed.
+func TestFilesAreWatchedFirst(t *testing.T) {
+	s, _ := newState(t)
+	dir := t.TempDir()
+	err := update(t, s, ads.SecretType, parse(t, &tlsv3.Secret{}, `{"name":"token","genericSecret":{"secret":{"filename":"`+dir+`/missing"}}}`))
+	if err == nil {
+		t.Error("a file that is not there is read")
+	}
+	if s.watch == nil {
+		t.Fatal("read before it is looked at")
+	}
+	s.unwatch()
+	s.running.Wait()
 }

@@ -116,6 +116,7 @@ type State struct {
 	demanded   map[string][]string        // clusters that requests have asked for, by source and sorted
 	full       bool                       // these were too many once
 	asked      map[string]map[string]bool // sources that have been asked, by type URL
+	stale      bool                       // what is of interest may have changed since it was asked for
 	serving    bool                       // listeners may be put in force
 	background context.Context            // Run's; nil before
 	running    sync.WaitGroup             // resolving clusters
@@ -236,10 +237,17 @@ func (s *State) Update(u ads.Update) error {
 	default:
 		return fmt.Errorf("resources of type %s were not asked for", u.Type)
 	}
-	if u.Type == ads.ClusterType || u.Type == ads.ListenerType {
+	s.stale = s.stale || u.Type == ads.ClusterType || u.Type == ads.ListenerType
+	s.settle()
+	return err
+}
+
+// settle asks for what is of interest now if that may have changed.
+func (s *State) settle() {
+	if s.stale {
+		s.stale = false
 		s.want()
 	}
-	return err
 }
 
 // want tells the control plane what is of interest now.
@@ -266,6 +274,7 @@ func (s *State) want() {
 	s.ask(ads.SecretType, sds)
 	forget(s.endpoints, eds)
 	forget(s.routes, rds)
+	s.forgetSecrets(sds)
 }
 
 // ask tells each source what is wanted of it, and those of before that it is
@@ -294,10 +303,12 @@ func set(names []ads.Ref) []ads.Ref {
 
 // forget drops resources that nobody refers to any more; wanted is sorted.
 func forget(have map[ads.Ref]*raw, wanted []ads.Ref) {
-	maps.DeleteFunc(have, func(name ads.Ref, r *raw) bool {
-		_, found := slices.BinarySearchFunc(wanted, name, ads.Ref.Compare)
-		return !r.static && !found
-	})
+	maps.DeleteFunc(have, func(ref ads.Ref, r *raw) bool { return !r.static && !among(wanted, ref) })
+}
+
+func among(sorted []ads.Ref, ref ads.Ref) bool {
+	_, found := slices.BinarySearchFunc(sorted, ref, ads.Ref.Compare)
+	return found
 }
 
 // Serve lets listeners into force: those that are ready now, and each that
@@ -332,6 +343,7 @@ func (s *State) Run(ctx context.Context) error {
 			s.mu.Lock()
 			s.takeOwn()
 			s.warmAll()
+			s.settle()
 			s.mu.Unlock()
 		}
 	}

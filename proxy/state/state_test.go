@@ -342,3 +342,41 @@ func TestBootstrapWins(t *testing.T) {
 		t.Errorf("said %d times, want once each", got)
 	}
 }
+
+// What a cluster or a listener was made of before is not asked for any more once the
+// new one is in force, nor what never was in force.
+func TestOnlyWhatIsOfInterest(t *testing.T) {
+	s, r := newState(t)
+	of := func(service string) *clusterv3.Cluster {
+		m := edsCluster(t, "a", "")
+		m.EdsClusterConfig.ServiceName = service
+		return m
+	}
+	for _, step := range []struct {
+		do        func() error
+		endpoints []string
+		routes    []string
+	}{
+		{func() error { return update(t, s, ads.ClusterType, of("svc1")) }, []string{"svc1"}, nil},
+		{func() error { return update(t, s, ads.ClusterType, of("svc2")) }, []string{"svc2"}, nil},
+		{func() error { return update(t, s, ads.EndpointType, assignment(t, "svc2", "10.0.0.1")) }, []string{"svc2"}, nil},
+		{func() error { return update(t, s, ads.ClusterType, of("svc3")) }, []string{"svc2", "svc3"}, nil},
+		{func() error { return update(t, s, ads.ClusterType, of("svc4")) }, []string{"svc2", "svc4"}, nil},
+		{func() error { return update(t, s, ads.EndpointType, assignment(t, "svc4", "10.0.0.1")) }, []string{"svc4"}, nil},
+		{func() error { return update(t, s, ads.ListenerType, rdsListener(t, "web", "80")) }, []string{"svc4"}, []string{"80"}},
+		{func() error { return update(t, s, ads.RouteType, routes(t, "80", "a")) }, []string{"svc4"}, []string{"80"}},
+		{func() error { return update(t, s, ads.ListenerType, rdsListener(t, "web", "81")) }, []string{"svc4"}, []string{"80", "81"}},
+		{func() error { return update(t, s, ads.RouteType, routes(t, "81", "a")) }, []string{"svc4"}, []string{"81"}},
+		{func() error {
+			return s.Update(ads.Update{Type: ads.ClusterType, Removed: []string{"a"}})
+		}, nil, []string{"81"}},
+	} {
+		noError(t, step.do())
+		if got := r.wanted[ads.EndpointType]; !slices.Equal(got, step.endpoints) || len(s.services) != len(got) {
+			t.Errorf("asked for endpoints %q, %d are followed; want %q", got, len(s.services), step.endpoints)
+		}
+		if got := r.wanted[ads.RouteType]; !slices.Equal(got, step.routes) {
+			t.Errorf("asked for routes %q, want %q", got, step.routes)
+		}
+	}
+}
