@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
@@ -26,11 +27,17 @@ func (c *Config) readRuntime(b *bootstrapv3.Bootstrap) error {
 	for i, l := range b.GetLayeredRuntime().GetLayers() {
 		at := fmt.Sprintf("layered_runtime.layers[%d]", i)
 		layer := runtime.Layer{Name: l.GetName()}
+		if slices.ContainsFunc(c.Runtime, func(other runtime.Layer) bool { return other.Name == layer.Name }) {
+			return fieldcheck.Refuse(at+".name", "%q is an earlier layer's", layer.Name)
+		}
 		switch t := l.GetLayerSpecifier().(type) {
 		case *bootstrapv3.RuntimeLayer_StaticLayer:
 			layer.Values = SettingsOf(t.StaticLayer)
 			fixed = append(fixed, layer)
 		case *bootstrapv3.RuntimeLayer_AdminLayer_:
+			if slices.ContainsFunc(c.Runtime, func(other runtime.Layer) bool { return other.Admin }) {
+				return fieldcheck.Refuse(at+".admin_layer", "there is another one")
+			}
 			layer.Admin = true
 		case *bootstrapv3.RuntimeLayer_RtdsLayer_:
 			source, err := c.dynamic(t.RtdsLayer.GetRtdsConfig())
