@@ -3,6 +3,7 @@ package ads
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -119,6 +120,9 @@ func broken(url string, err error) response {
 
 // readResources reads a discovery response from a file's text.
 func readResources(text []byte, url, path string) (response, error) {
+	if len(text) == 0 { // it is being written, see [watch.Watch]
+		return response{}, errors.New("is empty: replace it in one step, by a rename")
+	}
 	m := &discovery.DiscoveryResponse{}
 	if strings.EqualFold(filepath.Ext(path), ".pb") {
 		if err := proto.Unmarshal(text, m); err != nil {

@@ -88,6 +88,8 @@ func TestReadResources(t *testing.T) {
 		{"no bytes", "a.pb", "resources", "", "proto:"},
 		{"an unknown field", "a.yaml", "resource: []", "", `unknown field "resource"`},
 		{"a message that is not there", "a.json", `{"resources": [{"@type": "type.googleapis.com/a.B"}]}`, "", "a.B is not supported"},
+		{"nothing yet", "a.yaml", "", "", "is empty: replace it in one step"},
+		{"nothing yet, in bytes", "a.pb", "", "", "is empty: replace it in one step"},
 		{"no YAML", "a.yaml", "a: [", "", "did not find"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -11,8 +11,9 @@ import (
 
 // Watch looks at directories. A file counts as replaced when a name in its
 // directory comes into being or points elsewhere, which is how files change in one
-// step: by a rename, as editors and Kubernetes' volumes do it. What is written in
-// place may be half there and is not told.
+// step: by a rename, as editors and Kubernetes' volumes do it. What is written into a
+// file that is there is not told, since it may be half there; a file that is made where
+// there was none is told at once, when it may be empty yet.
 type Watch struct {
 	notify  *fsnotify.Watcher
 	changed chan struct{}
