@@ -218,7 +218,8 @@ func staticRaw(m proto.Message) *raw {
 	return &raw{body: body, updated: time.Now(), static: true}
 }
 
-// Update takes what the control plane says. It implements [ads.Sink].
+// Update takes what the control plane says, as an [ads.Sink] does, of updates that are
+// not broken.
 func (s *State) Update(u ads.Update) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
