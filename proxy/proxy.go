@@ -240,7 +240,7 @@ func (s sink) Update(u ads.Update) error {
 		err = s.p.state.Update(u)
 		s.p.tidy.after(len(u.Set))
 	}
-	if u.Type == ads.ClusterType && s.p.config.Bootstrap.ListenerSource != nil {
+	if u.Type == ads.ClusterType && u.Source == s.p.clusterSource && s.p.config.Bootstrap.ListenerSource != nil {
 		s.p.sources.want(s.p.listenerSource, ads.ListenerType, nil)
 	}
 	return err

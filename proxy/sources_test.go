@@ -106,7 +106,8 @@ func TestEverythingIsAskedOfOne(t *testing.T) {
 	}
 }
 
-// Clusters that cannot be read do not hold up the listeners.
+// Clusters that cannot be read do not hold up the listeners, which wait for those of
+// the source of all clusters, not for what requests ask of others.
 func TestBrokenClusters(t *testing.T) {
 	config, err := bootstrap.Parse([]byte("dynamic_resources: {cds_config: {path: /cds.yaml}, lds_config: {path: /lds.yaml}}"))
 	if err != nil {
@@ -118,6 +119,9 @@ func TestBrokenClusters(t *testing.T) {
 	}
 	asked := wishes{}
 	p.sources.make = func(_ bootstrap.Source, name, _ string) client { return asked }
+	if err := (sink{p}).Update(ads.Update{Source: "other", Type: ads.ClusterType}); err != nil || len(asked) > 0 {
+		t.Errorf("asked for %v after an answer of somebody else, %v", asked, err)
+	}
 	broken := errors.New("line 1")
 	if err := (sink{p}).Update(ads.Update{Source: "/cds.yaml", Type: ads.ClusterType, Broken: broken}); err != broken {
 		t.Errorf("got %v, want what is wrong", err)

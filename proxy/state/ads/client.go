@@ -127,9 +127,10 @@ func New(c Config) *Client {
 // Want replaces the names of a type that are asked for; [Everything] may be among
 // them. It may be called from any goroutine, also from the sink.
 func (c *Client) Want(typeURL string, names []string) {
+	names = slices.Clone(names)
+	slices.Sort(names)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	names = slices.Sorted(slices.Values(names))
 	w := c.wishes[typeURL]
 	if w == nil {
 		w = &wish{}
