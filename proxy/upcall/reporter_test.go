@@ -14,14 +14,18 @@ func TestQueueIsBounded(t *testing.T) {
 		wait := make(chan struct{})
 		sent, told := 0, ""
 		r := &Reporter[int]{Send: func(s []int) error { <-wait; sent += len(s); return nil }, Failed: func(err error) { told += err.Error() }}
+		for range batchSize {
+			r.Add(1)
+		}
+		synctest.Wait() // the first batch is on its way
 		for range 2 * mostQueued {
 			r.Add(1)
 		}
 		close(wait)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if sent != mostQueued || !strings.Contains(told, "5000 did not fit") {
-			t.Errorf("%d sent; want %d; told %q", sent, mostQueued, told)
+		if want := batchSize + mostQueued; sent != want || !strings.Contains(told, "5000 did not fit") {
+			t.Errorf("%d sent; want %d; told %q", sent, want, told)
 		}
 	})
 }
