@@ -139,7 +139,7 @@ func (s *Server) clusterSamples() []sample {
 		}{
 			{"upstream_cx_total", false, st.CxTotal.Load()}, {"upstream_cx_active", true, st.CxActive.Load()},
 			{"upstream_cx_connect_fail", false, st.CxConnectFail.Load()}, {"upstream_cx_overflow", false, st.CxOverflow.Load()},
-			{"upstream_cx_rx_bytes_total", false, st.CxRxBytes.Load()}, {"upstream_cx_tx_bytes_total", false, st.CxTxBytes.Load()},
+			{"upstream_cx_rx_bytes_total", false, st.Traffic.In.Load()}, {"upstream_cx_tx_bytes_total", false, st.Traffic.Out.Load()},
 			{"upstream_rq_total", false, st.RqTotal.Load()}, {"upstream_rq_active", true, c.Requests()},
 			{"upstream_rq_timeout", false, st.RqTimeout.Load()}, {"upstream_rq_per_try_timeout", false, st.RqPerTryTimeout.Load()}, {"upstream_rq_per_try_idle_timeout", false, st.RqPerTryIdleTimeout.Load()},
 			{"upstream_rq_retry", false, st.RqRetry.Load()}, {"upstream_rq_retry_success", false, st.RqRetrySuccess.Load()},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lateenmesh/lateen/model"
 	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // Deps are what a cluster needs of its surroundings.
@@ -75,11 +76,17 @@ type Stats struct {
 	Rq1xx, Rq2xx, Rq3xx, Rq4xx, Rq5xx                      atomic.Int64
 	EjectionsTotal, EjectionsOverflow, UpdateSuccess       atomic.Int64
 	MembershipTotal                                        atomic.Int64
-	CxRxBytes, CxTxBytes                                   atomic.Int64
+	// Traffic is what connections have carried, within TLS where there is some.
+	Traffic stream.Traffic
+	// Codes are responses by status, RqTime is how long they took, from the request's
+	// end to theirs, in milliseconds.
+	Codes  Codes
+	RqTime stream.Occasional
 }
 
-// Count notes a response's status class.
+// Count notes a response's status and its class.
 func (s *Stats) Count(status int) {
+	s.Codes.Count(status)
 	switch status / 100 {
 	case 1:
 		s.Rq1xx.Add(1)

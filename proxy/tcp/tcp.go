@@ -73,8 +73,8 @@ func (p *Proxy) Serve(conn net.Conn, facts *stream.Conn, _ <-chan struct{}) {
 	over := c.Follow(host, func() { conn.Close(); up.Conn.Close() })
 	p.carry(conn, up.Conn, noted)
 	over()
-	c.Stats.CxRxBytes.Add(info.BytesSent)
-	c.Stats.CxTxBytes.Add(info.BytesReceived)
+	c.Stats.Traffic.In.Add(info.BytesSent)
+	c.Stats.Traffic.Out.Add(info.BytesReceived)
 }
 
 // tunnel carries a connection behind a CONNECT.

@@ -72,13 +72,13 @@ func (s *series) request(in metrics, info *stream.Info) {
 		s.requests.Add(1)
 	}
 	if in&requestDuration != 0 {
-		s.duration.observe(float64(info.End.Sub(info.Start)) / float64(time.Millisecond))
+		s.duration.Observe(float64(info.End.Sub(info.Start)) / float64(time.Millisecond))
 	}
 	if in&requestBytes != 0 {
-		s.requestSize.observe(float64(info.HeadReceived + info.BytesReceived))
+		s.requestSize.Observe(float64(info.HeadReceived + info.BytesReceived))
 	}
 	if in&responseBytes != 0 {
-		s.reply.observe(float64(info.HeadSent + info.BytesSent))
+		s.reply.Observe(float64(info.HeadSent + info.BytesSent))
 	}
 	if in&requestMessages != 0 {
 		s.messagesIn.Add(info.MessagesReceived)

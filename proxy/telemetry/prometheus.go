@@ -55,7 +55,7 @@ func (p *page) family(all []*series, name string, m metrics) {
 }
 
 // of is where a metric is counted: one of the two.
-func (s *series) of(m metrics) (*atomic.Int64, *histogram) {
+func (s *series) of(m metrics) (*atomic.Int64, *stream.Histogram) {
 	switch m {
 	case requestDuration:
 		return nil, &s.duration
@@ -79,21 +79,20 @@ func (s *series) of(m metrics) (*atomic.Int64, *histogram) {
 	return &s.requests, nil
 }
 
-func (p *page) histogram(s *series, h *histogram) {
-	var total int64
-	for i := range h.counts {
-		total += h.counts[i].Load()
+func (p *page) histogram(s *series, h *stream.Histogram) {
+	d := h.Read()
+	for i, n := range d.UpTo {
 		le := "+Inf"
-		if i < len(bounds) {
-			le = strconv.FormatFloat(bounds[i], 'f', -1, 64)
+		if i < len(stream.Bounds) {
+			le = strconv.FormatFloat(stream.Bounds[i], 'f', -1, 64)
 		}
 		p.b = append(p.b, p.name+"_bucket{"+s.text+",le=\""+le+"\"} "...)
-		p.b = append(strconv.AppendInt(p.b, total, 10), '\n')
+		p.b = append(strconv.AppendInt(p.b, n, 10), '\n')
 	}
 	p.b = append(p.b, p.name+"_sum{"+s.text+"} "...)
-	p.b = append(strconv.AppendFloat(p.b, float64(h.micro.Load())/1e6, 'f', -1, 64), '\n')
+	p.b = append(strconv.AppendFloat(p.b, d.Sum, 'f', -1, 64), '\n')
 	p.b = append(p.b, p.name+"_count{"+s.text+"} "...)
-	p.b = append(strconv.AppendInt(p.b, total, 10), '\n')
+	p.b = append(strconv.AppendInt(p.b, d.Total, 10), '\n')
 }
 
 // quoteLabel appends a label's value in quotes, with the three escapes that the

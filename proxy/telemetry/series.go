@@ -77,7 +77,7 @@ func (k key) labels() labels {
 type series struct {
 	text                         string // the labels, as Prometheus writes them
 	requests                     atomic.Int64
-	duration, requestSize, reply histogram
+	duration, requestSize, reply stream.Histogram
 	messagesIn, messagesOut      atomic.Int64
 	// shown are the metrics that have these labels.
 	shown                          atomic.Uint32
@@ -145,22 +145,4 @@ func (b *book) sorted() []*series {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.SortedFunc(maps.Values(b.all), func(x, y *series) int { return strings.Compare(x.text, y.text) })
-}
-
-// bounds are Envoy's default histogram buckets.
-var bounds = [...]float64{0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000}
-
-// histogram counts values by bucket.
-type histogram struct {
-	counts [len(bounds) + 1]atomic.Int64
-	micro  atomic.Int64 // the sum, in millionths
-}
-
-func (h *histogram) observe(v float64) {
-	i := 0
-	for i < len(bounds) && v > bounds[i] {
-		i++
-	}
-	h.counts[i].Add(1)
-	h.micro.Add(int64(v * 1e6))
 }

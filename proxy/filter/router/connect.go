@@ -40,7 +40,7 @@ func (a *attempt) connect(req *stream.Request) (failure, error) {
 	} else {
 		client, _ := a.conn.Codec.(*http1.Client)
 		if client == nil {
-			client = http1.NewClient(a.conn.Conn, http1.Limits{MaxHeaders: a.cluster.MostFields})
+			client = http1.NewClient(a.cluster.Stats.Traffic.Conn(a.conn.Conn), http1.Limits{MaxHeaders: a.cluster.MostFields})
 			a.conn.Codec = client
 		}
 		a.client, a.shared = client, false
@@ -134,7 +134,7 @@ func (a *attempt) open(req *stream.Request, ask pool.TLSRequest, p *pool.Pool) (
 	alone := a.cluster.Protocol == cluster.Negotiated && (conn.TLS == nil || !http2.Negotiated(conn.TLS.NegotiatedProtocol))
 	p.SetAlone(alone)
 	if ask.Shared && !alone {
-		p.Carry(conn, a.cluster.Carrier(conn.Conn, func() { p.Changed(conn) }))
+		p.Carry(conn, a.cluster.Carrier(a.cluster.Stats.Traffic.Conn(conn.Conn), func() { p.Changed(conn) }))
 	}
 	return 0, nil
 }

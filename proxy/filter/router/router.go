@@ -254,8 +254,23 @@ func (a *attempt) Settle() { a.client.Settle(a.req) }
 
 // Release implements [stream.Releaser]: the response has been delivered, or not.
 func (a *attempt) Release(ok bool) {
+	if ok {
+		a.time()
+	}
 	a.end(ok)
 	attempts.Put(a)
+}
+
+// time counts how long the response took, from the request's end to its own.
+func (a *attempt) time() {
+	i := a.req.Info
+	from := a.began
+	if i.RequestDone.After(from) {
+		from = i.RequestDone
+	}
+	if !i.End.IsZero() {
+		a.cluster.Stats.RqTime.Observe(float64(i.End.Sub(from).Milliseconds()))
+	}
 }
 
 // end lets go of the connection of a try, which is used again if the exchange

@@ -1,0 +1,30 @@
+package cluster
+
+import (
+	"sync"
+	"testing"
+)
+
+// Nothing is lost when statuses come for the first time at once.
+func TestCodes(t *testing.T) {
+	var c Codes
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for i := range 1000 {
+				c.Count(200 + i%5)
+			}
+		})
+	}
+	all.Wait()
+	seen := map[int]int64{}
+	c.Each(func(status int, n int64) { seen[status] += n })
+	for i := range 5 {
+		if seen[200+i] != 1600 {
+			t.Errorf("%d was counted %d times", 200+i, seen[200+i])
+		}
+	}
+	if len(seen) != 5 {
+		t.Errorf("counted %v", seen)
+	}
+}
