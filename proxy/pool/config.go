@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -39,14 +40,24 @@ type Config struct {
 	MaxRequests uint32
 	// MaxDuration closes a connection that is older, once it is idle; 0 never.
 	MaxDuration time.Duration
-	// Source is the local address to dial from; the zero value lets the kernel
-	// choose.
-	Source netip.Addr
+	// Sources are local addresses to dial from: the one of the endpoint's family, else
+	// the first. Without any the kernel chooses.
+	Sources []netip.Addr
 	// Keepalive of TCP; the zero value leaves the kernel's.
 	Keepalive Keepalive
 	// Agreed is given connections whose handshake has agreed on a protocol, and gives
 	// what carries the bytes on them; nil leaves them as they are.
 	Agreed func(protocol string, conn net.Conn) net.Conn
+}
+
+// source is the address to dial from; nil lets the kernel choose.
+func (c *Config) source(endpoint string) net.Addr {
+	to, err := netip.ParseAddrPort(endpoint)
+	if err != nil || len(c.Sources) == 0 {
+		return nil
+	}
+	from := c.Sources[max(0, slices.IndexFunc(c.Sources, func(ip netip.Addr) bool { return ip.Is4() == to.Addr().Unmap().Is4() }))]
+	return &net.TCPAddr{IP: from.AsSlice()}
 }
 
 // Keepalive are TCP's probes on idle connections.

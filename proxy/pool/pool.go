@@ -191,11 +191,7 @@ func (p *Pool) ConnectReserved(ctx context.Context, req TLSRequest) (*Conn, erro
 func (p *Pool) connect(ctx context.Context, req TLSRequest) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.cfg.ConnectTimeout, defaultTimeout))
 	defer cancel()
-	var source net.Addr
-	if p.cfg.Source.IsValid() {
-		source = &net.TCPAddr{IP: p.cfg.Source.AsSlice()}
-	}
-	raw, err := p.dial(ctx, p.network, p.address, source)
+	raw, err := p.dial(ctx, p.network, p.address, p.cfg.source(p.address))
 	if err != nil {
 		return nil, err
 	}

@@ -2,8 +2,10 @@ package pool
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,5 +188,25 @@ func TestAliveOverSockets(t *testing.T) {
 	}
 	if alive(spoken) || alive(ended) {
 		t.Error("an ended connection, or one with bytes nobody asked for, counts as alive")
+	}
+}
+
+// An endpoint is dialed from the address of its family, else from the first.
+func TestSources(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("127.0.0.6"), netip.MustParseAddr("::6")
+	for _, c := range []struct {
+		sources        []netip.Addr
+		endpoint, want string
+	}{
+		{nil, "10.0.0.1:80", "<nil>"},
+		{[]netip.Addr{v4, v6}, "10.0.0.1:80", "127.0.0.6:0"},
+		{[]netip.Addr{v4, v6}, "[fd00::1]:80", "[::6]:0"},
+		{[]netip.Addr{v6}, "10.0.0.1:80", "[::6]:0"},
+		{[]netip.Addr{v4, v6}, "/a/socket", "<nil>"},
+	} {
+		cfg := Config{Sources: c.sources}
+		if got := fmt.Sprint(cfg.source(c.endpoint)); got != c.want {
+			t.Errorf("%s from %v: got %s, want %s", c.endpoint, c.sources, got, c.want)
+		}
 	}
 }

@@ -19,6 +19,9 @@ type Config struct {
 	// IgnoreParameters compares paths without what stands behind ";" in their segments.
 	IgnoreParameters bool
 	Mutations        Mutations
+	// SpecificLast applies a route's own mutations last, so that they have the last
+	// word, instead of first.
+	SpecificLast bool
 }
 
 // VirtualHost is the routes of some hosts.
@@ -63,7 +66,7 @@ type Route struct {
 
 	// Set by New from what encloses the route.
 	Host *VirtualHost
-	all  []*Mutations // route, host, table: in the order of application
+	all  []*Mutations // in the order of application
 }
 
 // PathKind is how a path is compared.

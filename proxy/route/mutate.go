@@ -3,7 +3,7 @@ package route
 import "github.com/lateenmesh/lateen/proxy/stream"
 
 // MutateRequest changes the request's header as the route, its virtual host and
-// its table say, the most specific first.
+// its table say, the most specific first unless the table says otherwise.
 func (r *Route) MutateRequest(req *stream.Request) {
 	for _, m := range r.all {
 		m.ApplyRequest(req)

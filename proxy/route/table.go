@@ -41,7 +41,9 @@ func New(cfg Config) (*Table, error) {
 		vh := &cfg.Hosts[i]
 		for _, r := range vh.Routes {
 			r.Host = vh
-			r.all = nonEmpty(&r.Mutations, &vh.Mutations, &cfg.Mutations)
+			if r.all = nonEmpty(&r.Mutations, &vh.Mutations, &cfg.Mutations); cfg.SpecificLast {
+				slices.Reverse(r.all)
+			}
 		}
 		h := &host{vh, newPaths(vh.Routes)}
 		for _, d := range vh.Domains {

@@ -42,6 +42,9 @@ type Cluster struct {
 	exchange *peermetadata.Exchange // nil where no filter makes it
 }
 
+// usualIdle is how long a connection that nobody uses is kept where nothing is said.
+const usualIdle = time.Hour
+
 // Cluster compiles a cluster.
 func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 	if err := Fields.Check(m); err != nil {
@@ -51,7 +54,7 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 		Name:     own(m.GetName()),
 		StatName: own(m.GetAltStatName()),
 		Panic:    -1,
-		Pool:     pool.Config{ConnectTimeout: m.GetConnectTimeout().AsDuration(), MaxRequests: m.GetMaxRequestsPerConnection().GetValue()},
+		Pool:     pool.Config{ConnectTimeout: m.GetConnectTimeout().AsDuration(), IdleTimeout: usualIdle, MaxRequests: m.GetMaxRequestsPerConnection().GetValue()},
 	}}
 	steps := []struct {
 		at string
@@ -65,7 +68,7 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 		{"outlier_detection", out.outlier},
 		{"upstream_bind_config", out.bind},
 		{"filters", func(m *clusterv3.Cluster) error { return out.networkFilters(c, m) }},
-		{"typed_extension_protocol_options", out.protocol},
+		{"", out.protocol},
 		{"", func(m *clusterv3.Cluster) error { return out.transport(c, m) }},
 		{"health_checks", out.health}, // which choose among the transport sockets
 	}
@@ -248,16 +251,37 @@ func (c *Cluster) networkFilters(compiler *Compiler, m *clusterv3.Cluster) error
 	return nil
 }
 
+// bind reads from where endpoints are dialed: one address of each family.
 func (c *Cluster) bind(m *clusterv3.Cluster) error {
-	s := m.GetUpstreamBindConfig().GetSourceAddress()
-	if s == nil {
+	b := m.GetUpstreamBindConfig()
+	add := func(at string, s *corev3.SocketAddress) error {
+		ip, err := netip.ParseAddr(s.GetAddress())
+		switch {
+		case err != nil:
+			return fieldcheck.Refuse(at+".address", "%q is not an IP address", s.GetAddress())
+		case s.GetPortValue() != 0:
+			return fieldcheck.Refuse(at+".port_value", "has to be 0: connections have ports of their own")
+		case slices.ContainsFunc(c.Config.Pool.Sources, func(other netip.Addr) bool { return other.Is4() == ip.Is4() }):
+			return fieldcheck.Refuse(at+".address", "%s is the second address of its family", ip)
+		}
+		c.Config.Pool.Sources = append(c.Config.Pool.Sources, ip)
 		return nil
 	}
-	ip, err := netip.ParseAddr(s.GetAddress())
-	if err != nil {
-		return fieldcheck.Refuse("source_address.address", "%q is not an IP address", s.GetAddress())
+	if s := b.GetSourceAddress(); s != nil {
+		if err := add("source_address", s); err != nil {
+			return err
+		}
 	}
-	c.Config.Pool.Source = ip
+	for i, s := range b.GetExtraSourceAddresses() {
+		if err := add(fmt.Sprintf("extra_source_addresses[%d].address", i), s.GetAddress()); err != nil {
+			return err
+		}
+	}
+	for i, s := range b.GetAdditionalSourceAddresses() { //nolint:staticcheck // older files still say so
+		if err := add(fmt.Sprintf("additional_source_addresses[%d]", i), s); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

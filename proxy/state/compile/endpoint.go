@@ -153,28 +153,42 @@ func workload(m *corev3.Metadata) *stream.Peer {
 
 const httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
-// protocol reads how endpoints are spoken to.
+// protocol reads how endpoints are spoken to: as the typed options say, else as the
+// cluster's own do, which are older.
 func (c *Cluster) protocol(m *clusterv3.Cluster) error {
-	if o := m.GetHttp2ProtocolOptions(); o != nil { //nolint:staticcheck // static files still say so
-		c.speaks(cluster.HTTP2, o)
-	}
 	for name, packed := range m.GetTypedExtensionProtocolOptions() {
+		at := fmt.Sprintf("typed_extension_protocol_options[%q]", name)
 		if name != httpOptions {
-			return fieldcheck.Refuse(fmt.Sprintf("[%q]", name), "is not supported")
+			return fieldcheck.Refuse(at, "is not supported")
 		}
 		opened, err := unpack(packed)
 		if err != nil {
-			return fieldcheck.At(fmt.Sprintf("[%q]", name), err)
+			return fieldcheck.At(at, err)
 		}
 		o, ok := opened.(*upstreamv3.HttpProtocolOptions)
 		if !ok {
-			return fieldcheck.Refuse(fmt.Sprintf("[%q]", name), "is a %s", opened.ProtoReflect().Descriptor().FullName())
+			return fieldcheck.Refuse(at, "is a %s", opened.ProtoReflect().Descriptor().FullName())
 		}
-		if err := c.httpOptions(o); err != nil {
-			return fieldcheck.At(fmt.Sprintf("[%q].common_http_protocol_options", name), err)
-		}
+		return fieldcheck.At(at, c.httpOptions(o))
 	}
-	return nil
+	return c.olderOptions(m)
+}
+
+//nolint:staticcheck // static files still say so
+func (c *Cluster) olderOptions(m *clusterv3.Cluster) error {
+	first, second := m.GetHttpProtocolOptions(), m.GetHttp2ProtocolOptions()
+	switch {
+	case m.GetProtocolSelection() == clusterv3.Cluster_USE_DOWNSTREAM_PROTOCOL:
+		c.speaks(cluster.Downstream, second)
+	case first != nil && second != nil:
+		return fieldcheck.Refuse("http2_protocol_options", "together with http_protocol_options needs protocol_selection")
+	case second != nil:
+		c.speaks(cluster.HTTP2, second)
+	}
+	if err := firstHTTP(first); err != nil {
+		return fieldcheck.At("http_protocol_options", err)
+	}
+	return c.commonOptions(m.GetCommonHttpProtocolOptions())
 }
 
 // speaks sets up HTTP/2.
@@ -182,36 +196,61 @@ func (c *Cluster) speaks(p cluster.Protocol, o *corev3.Http2ProtocolOptions) {
 	config := http2Config(o)
 	c.Config.Protocol = p
 	c.Config.Carrier = func(conn net.Conn, changed func()) pool.Carrier {
-		settings, keep := config, c.Config.Pool
-		settings.IdleTimeout, settings.MaxDuration = keep.IdleTimeout, keep.MaxDuration
-		settings.MaxHeaders = c.Config.MostFields
-		client := http2.NewClient(conn, settings)
-		client.MaxRequests, client.Changed = keep.MaxRequests, changed
+		client := http2.NewClient(conn, c.bounded(config))
+		client.MaxRequests, client.Changed = c.Config.Pool.MaxRequests, changed
 		return client
 	}
 }
 
+// bounded are settings with the limits of all connections to endpoints.
+func (c *Cluster) bounded(config http2.Config) http2.Config {
+	config.IdleTimeout, config.MaxDuration = never(c.Config.Pool.IdleTimeout), c.Config.Pool.MaxDuration
+	config.MaxHeaders = c.Config.MostFields
+	return config
+}
+
 func (c *Cluster) httpOptions(o *upstreamv3.HttpProtocolOptions) error {
+	explicit, downstream, auto := o.GetExplicitHttpConfig(), o.GetUseDownstreamProtocolConfig(), o.GetAutoConfig()
 	switch {
-	case o.GetExplicitHttpConfig().GetHttp2ProtocolOptions() != nil:
-		c.speaks(cluster.HTTP2, o.GetExplicitHttpConfig().GetHttp2ProtocolOptions())
-	case o.GetUseDownstreamProtocolConfig() != nil:
-		c.speaks(cluster.Downstream, o.GetUseDownstreamProtocolConfig().GetHttp2ProtocolOptions())
-	case o.GetAutoConfig() != nil:
-		c.speaks(cluster.Negotiated, o.GetAutoConfig().GetHttp2ProtocolOptions())
+	case explicit.GetHttp2ProtocolOptions() != nil:
+		c.speaks(cluster.HTTP2, explicit.GetHttp2ProtocolOptions())
+	case downstream != nil:
+		c.speaks(cluster.Downstream, downstream.GetHttp2ProtocolOptions())
+	case auto != nil:
+		c.speaks(cluster.Negotiated, auto.GetHttp2ProtocolOptions())
+	}
+	for at, first := range map[string]*corev3.Http1ProtocolOptions{
+		"explicit_http_config": explicit.GetHttpProtocolOptions(), "use_downstream_protocol_config": downstream.GetHttpProtocolOptions(), "auto_config": auto.GetHttpProtocolOptions(),
+	} {
+		if err := firstHTTP(first); err != nil {
+			return fieldcheck.At(at+".http_protocol_options", err)
+		}
 	}
 	c.Config.AutoSNI = o.GetUpstreamHttpProtocolOptions().GetAutoSni()
 	c.Config.AutoSAN = o.GetUpstreamHttpProtocolOptions().GetAutoSanValidation()
-	common := o.GetCommonHttpProtocolOptions()
-	c.Config.Pool.IdleTimeout = common.GetIdleTimeout().AsDuration()
-	c.Config.Pool.MaxDuration = common.GetMaxConnectionDuration().AsDuration()
-	if n := common.GetMaxRequestsPerConnection(); n != nil {
+	return c.commonOptions(o.GetCommonHttpProtocolOptions())
+}
+
+// firstHTTP reads what is said of HTTP/1.1 to endpoints.
+func firstHTTP(o *corev3.Http1ProtocolOptions) error {
+	if o.GetSendFullyQualifiedUrl() {
+		return fieldcheck.Refuse("send_fully_qualified_url", "is not supported: endpoints are asked by path")
+	}
+	return nil
+}
+
+func (c *Cluster) commonOptions(o *corev3.HttpProtocolOptions) error {
+	if d := o.GetIdleTimeout(); d != nil {
+		c.Config.Pool.IdleTimeout = d.AsDuration()
+	}
+	c.Config.Pool.MaxDuration = o.GetMaxConnectionDuration().AsDuration()
+	if n := o.GetMaxRequestsPerConnection(); n != nil {
 		c.Config.Pool.MaxRequests = n.GetValue()
 	}
-	c.Config.StreamDuration = common.GetMaxStreamDuration().AsDuration()
-	c.Config.MostFields = int(common.GetMaxHeadersCount().GetValue())
-	if n := common.GetMaxHeadersCount(); n != nil && n.GetValue() == 0 {
-		return fieldcheck.Refuse("max_headers_count", "has to be at least 1")
+	c.Config.StreamDuration = o.GetMaxStreamDuration().AsDuration()
+	c.Config.MostFields = int(o.GetMaxHeadersCount().GetValue())
+	if n := o.GetMaxHeadersCount(); n != nil && n.GetValue() == 0 {
+		return fieldcheck.Refuse("common_http_protocol_options.max_headers_count", "has to be at least 1")
 	}
 	// headers_with_underscores_action is for requests: nothing comes of it here.
 	return nil

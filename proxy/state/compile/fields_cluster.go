@@ -5,16 +5,13 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 var clusterFields = fieldcheck.Table{
 	"envoy.config.cluster.v3.Cluster": {
 		Read: "name type alt_stat_name eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers outlier_detection " +
-			"typed_extension_protocol_options http2_protocol_options upstream_bind_config common_lb_config transport_socket transport_socket_matches metadata " +
+			"typed_extension_protocol_options http_protocol_options http2_protocol_options common_http_protocol_options protocol_selection upstream_bind_config common_lb_config transport_socket transport_socket_matches metadata " +
 			"upstream_connection_options filters least_request_lb_config round_robin_lb_config ring_hash_lb_config maglev_lb_config original_dst_lb_config " +
 			"dns_refresh_rate max_requests_per_connection health_checks load_balancing_policy lb_subset_config ignore_health_on_host_removal wait_for_warm_on_init close_connections_on_host_health_failure " +
 			"dns_jitter dns_failure_refresh_rate respect_dns_ttl dns_lookup_family typed_dns_resolver_config dns_resolution_config dns_resolvers use_tcp_for_dns_lookups",
 		Ignored: map[string]string{
 			"cleanup_interval":                  "an original destination is kept as long as its connections",
 			"per_connection_buffer_limit_bytes": "bodies are pulled, not buffered",
-			"http_protocol_options":             "HTTP/1.1 is spoken strictly",
-			"common_http_protocol_options":      "the typed options are read",
-			"protocol_selection":                "follows the typed options",
 			"track_timeout_budgets":             "only a histogram",
 			"track_cluster_stats":               "only a histogram",
 		},
@@ -108,8 +105,12 @@ var clusterFields = fieldcheck.Table{
 		Ignored: map[string]string{"set_local_interface_name_on_upstream_connections": "only for logs", "happy_eyeballs_config": "addresses are tried in turn"},
 	},
 	"envoy.config.core.v3.BindConfig": {
-		Read:    "source_address",
-		Ignored: map[string]string{"freebind": "addresses are local", "socket_options": "the address is enough", "extra_source_addresses": "the first that fits is used", "additional_source_addresses": "the first that fits is used"},
+		Read:    "source_address extra_source_addresses additional_source_addresses",
+		Ignored: map[string]string{"freebind": "addresses are local", "socket_options": "the address is enough"},
+	},
+	"envoy.config.core.v3.ExtraSourceAddress": {
+		Read:    "address",
+		Ignored: map[string]string{"socket_options": "the address is enough"},
 	},
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
 		Read: "common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config",
@@ -122,14 +123,13 @@ var clusterFields = fieldcheck.Table{
 		Read: "idle_timeout max_connection_duration max_headers_count max_stream_duration headers_with_underscores_action max_requests_per_connection",
 	},
 	"envoy.config.core.v3.Http1ProtocolOptions": {
-		Read: "accept_http_10 default_host_for_http_10",
+		Read: "accept_http_10 default_host_for_http_10 send_fully_qualified_url",
 		Ignored: map[string]string{
 			"allow_absolute_url":                            "absolute URLs are understood",
 			"header_key_format":                             "names keep the case in which they came",
 			"enable_trailers":                               "trailers are passed on",
 			"use_balsa_parser":                              "the parser is our own",
 			"allow_custom_methods":                          "methods are tokens",
-			"send_fully_qualified_url":                      "checked where it matters",
 			"override_stream_error_on_invalid_http_message": "a malformed message ends the connection",
 		},
 	},

@@ -10,13 +10,12 @@ var connectionFields = fieldcheck.Table{
 		Read: "codec_type stat_prefix rds route_config http_filters access_log use_remote_address xff_num_trusted_hops skip_xff_append via normalize_path merge_slashes " +
 			"path_with_escaped_slashes_action stream_idle_timeout common_http_protocol_options request_headers_timeout http_protocol_options http2_protocol_options server_name server_header_transformation " +
 			"generate_request_id preserve_external_request_id always_set_request_id_in_response forward_client_cert_details set_current_client_cert_details proxy_100_continue " +
-			"upgrade_configs max_request_headers_kb append_x_forwarded_port tracing request_timeout internal_address_config strip_trailing_host_dot scheme_header_transformation",
+			"upgrade_configs max_request_headers_kb append_x_forwarded_port tracing request_timeout internal_address_config strip_trailing_host_dot scheme_header_transformation add_user_agent",
 		Ignored: map[string]string{
 			"drain_timeout":                        "connections end with their request when draining",
 			"delayed_close_timeout":                "a connection is closed when its last byte is out",
 			"request_id_extension":                 "ids are UUIDs",
 			"stream_error_on_invalid_http_message": "a malformed message ends the connection",
-			"add_user_agent":                       "checked where it matters: only adds a header for Envoy's own service",
 			"access_log_options":                   "a line is written when the request ends",
 			"flush_access_log_on_new_request":      "a line is written when the request ends",
 		},

@@ -4,11 +4,10 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 
 var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.RouteConfiguration": {
-		Read: "name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove ignore_port_in_host_matching vhds max_direct_response_body_size_bytes ignore_path_parameters_in_path_matching typed_per_filter_config",
+		Read: "name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove ignore_port_in_host_matching vhds max_direct_response_body_size_bytes ignore_path_parameters_in_path_matching typed_per_filter_config most_specific_header_mutations_wins",
 		Ignored: map[string]string{
-			"validate_clusters":                   "a route to a missing cluster answers as cluster_not_found_response_code says",
-			"most_specific_header_mutations_wins": "checked where it matters: the most specific is applied first",
-			"metadata":                            "nobody reads it",
+			"validate_clusters": "a route to a missing cluster answers as cluster_not_found_response_code says",
+			"metadata":          "nobody reads it",
 		},
 	},
 	"envoy.config.route.v3.VirtualHost": {
@@ -74,7 +73,7 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter":       {Read: "name"},
 	"envoy.config.route.v3.RouteAction.RequestMirrorPolicy": {
 		Read:    "cluster runtime_fraction disable_shadow_host_suffix_append",
-		Ignored: map[string]string{"trace_sampled": "no tracer is configured"},
+		Ignored: map[string]string{"trace_sampled": "a copy has no span of its own: it carries the trace context of the request that it copies"},
 	},
 	"envoy.config.route.v3.RedirectAction": {
 		Read: "https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite regex_rewrite response_code strip_query",

@@ -177,6 +177,9 @@ func entryConfig(m *hcmv3.HttpConnectionManager) (entry.Config, error) {
 		out.DropUnderscores = true
 	}
 	out.RequestTimeout = m.GetRequestTimeout().AsDuration()
+	if m.GetAddUserAgent().GetValue() {
+		return out, fieldcheck.Refuse("add_user_agent", "is not supported: write the fields as request_headers_to_add of the routes")
+	}
 	for i, u := range m.GetUpgradeConfigs() {
 		if strings.EqualFold(u.GetUpgradeType(), "connect-udp") {
 			return out, fieldcheck.Refuse(fmt.Sprintf("upgrade_configs[%d].upgrade_type", i), "%q is not supported: there is no HTTP/3", u.GetUpgradeType())

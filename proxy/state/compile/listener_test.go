@@ -7,6 +7,8 @@ import (
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
 )
 
 // Where a listener listens.
@@ -29,6 +31,40 @@ func TestAddresses(t *testing.T) {
 		}
 		if !strings.Contains(got, want) {
 			t.Errorf("%s: got %s, want %s", in, got, want)
+		}
+	}
+}
+
+// managed is a listener whose one filter is a connection manager with these fields.
+func managed(t *testing.T, fields string) (*Listener, error) {
+	t.Helper()
+	return chained(t, `{"name": "http", "typedConfig": {"@type": "type.googleapis.com/`+httpManager+`", "statPrefix": "h", "routeConfig": {}, `+fields+`}}`)
+}
+
+// chained is a listener with one chain of these filters.
+func chained(t *testing.T, filters string) (*Listener, error) {
+	t.Helper()
+	m := &listenerv3.Listener{}
+	if err := protojson.Unmarshal([]byte(`{"address": {"socketAddress": {"address": "1.2.3.4", "portValue": 5}}, "filterChains": [{"filters": [`+filters+`]}]}`), m); err != nil {
+		t.Fatal(err)
+	}
+	c := compiler()
+	c.Handle = cluster.NewHandle
+	return c.Listener(m)
+}
+
+const routerFilter = `{"name": "router", "typedConfig": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}`
+
+// What a connection manager asks for and does not get is refused by its path.
+func TestManagersAreRefused(t *testing.T) {
+	for fields, want := range map[string]string{
+		`"httpFilters": [` + routerFilter + `]`:                        "",
+		`"httpFilters": [` + routerFilter + `], "addUserAgent": true`:  "filters[0].typed_config.add_user_agent: is not supported",
+		`"httpFilters": [` + routerFilter + `], "addUserAgent": false`: "",
+	} {
+		_, err := managed(t, fields)
+		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v; want %q", fields, err, want)
 		}
 	}
 }

@@ -21,7 +21,7 @@ func (c *Compiler) Table(m *routev3.RouteConfiguration, filters *Filters) (*rout
 	if m.GetVhds() != nil {
 		return nil, fieldcheck.Refuse("vhds", "is not supported")
 	}
-	config := route.Config{Name: m.GetName(), IgnorePort: m.GetIgnorePortInHostMatching(), IgnoreParameters: m.GetIgnorePathParametersInPathMatching()}
+	config := route.Config{Name: m.GetName(), IgnorePort: m.GetIgnorePortInHostMatching(), IgnoreParameters: m.GetIgnorePathParametersInPathMatching(), SpecificLast: m.GetMostSpecificHeaderMutationsWins()}
 	var err error
 	if config.Mutations, err = c.mutations(m); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/route"
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // table compiles a virtual host's fields.
@@ -80,6 +82,30 @@ func TestRoutesAreRefused(t *testing.T) {
 		_, err := table(t, host)
 		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %v; want %q", host, err, want)
+		}
+	}
+}
+
+// "By default, headers that should be added/removed are evaluated from most to least
+// specific ... this order can be reversed": the one that comes last has the last word.
+func TestWhoseFieldHolds(t *testing.T) {
+	set := func(value string) []*corev3.HeaderValueOption {
+		return []*corev3.HeaderValueOption{{Header: &corev3.HeaderValue{Key: "x", Value: value}, AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD}}
+	}
+	for specific, want := range map[bool]string{false: "table", true: "route"} {
+		host := &routev3.VirtualHost{}
+		if err := protojson.Unmarshal([]byte(`{"name": "h", "domains": ["*"], `+direct(1)+`}`), host); err != nil {
+			t.Fatal(err)
+		}
+		host.RequestHeadersToAdd, host.Routes[0].RequestHeadersToAdd = set("host"), set("route")
+		table, err := compiler().Table(&routev3.RouteConfiguration{VirtualHosts: []*routev3.VirtualHost{host}, RequestHeadersToAdd: set("table"), MostSpecificHeaderMutationsWins: specific}, &Filters{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := &stream.Request{Method: "GET", Path: "/", Info: &stream.Info{}}
+		table.Match(req).MutateRequest(req)
+		if got, _ := req.Header.Joined("x"); got != want {
+			t.Errorf("most specific wins %t: got %q, want %q", specific, got, want)
 		}
 	}
 }

@@ -1,0 +1,73 @@
+package compile
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/http2"
+)
+
+// compiled is a cluster with these fields.
+func compiled(t *testing.T, fields string) (*Cluster, error) {
+	t.Helper()
+	m := &clusterv3.Cluster{}
+	if err := protojson.Unmarshal([]byte(`{"name": "c", `+fields+`}`), m); err != nil {
+		t.Fatal(err)
+	}
+	return compiler().Cluster(m)
+}
+
+// typed are typed HTTP options of a cluster.
+func typed(fields string) string {
+	return `"typedExtensionProtocolOptions": {"` + httpOptions + `": {"@type": "type.googleapis.com/` + httpOptions + `", ` + fields + `}}`
+}
+
+// What a cluster asks for and does not get is refused by its path.
+func TestClustersAreRefused(t *testing.T) {
+	for fields, want := range map[string]string{
+		`"upstreamBindConfig": {"sourceAddress": {"address": "10.0.0.1", "portValue": 0}, "extraSourceAddresses": [{"address": {"address": "::6", "portValue": 0}}]}`:      "",
+		`"upstreamBindConfig": {"sourceAddress": {"address": "10.0.0.1", "portValue": 7}}`:                                                                                 "upstream_bind_config.source_address.port_value: has to be 0",
+		`"upstreamBindConfig": {"sourceAddress": {"address": "10.0.0.1", "portValue": 0}, "extraSourceAddresses": [{"address": {"address": "10.0.0.2", "portValue": 0}}]}`: "upstream_bind_config.extra_source_addresses[0].address.address: 10.0.0.2 is the second address of its family",
+		`"httpProtocolOptions": {"sendFullyQualifiedUrl": true}`:                                                                                                           "http_protocol_options.send_fully_qualified_url: is not supported",
+		`"httpProtocolOptions": {}, "http2ProtocolOptions": {}`:                                                                                                            "http2_protocol_options: together with http_protocol_options needs protocol_selection",
+		typed(`"explicitHttpConfig": {"httpProtocolOptions": {"sendFullyQualifiedUrl": true}}`):                                                                            "explicit_http_config.http_protocol_options.send_fully_qualified_url: is not supported",
+	} {
+		_, err := compiled(t, fields)
+		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v; want %q", fields, err, want)
+		}
+	}
+}
+
+// The typed options hold; those of the cluster itself hold without them.
+func TestUpstreamProtocols(t *testing.T) {
+	for fields, want := range map[string]string{
+		`"http2ProtocolOptions": {}`: "2 1h0m0s",
+		`"protocolSelection": "USE_DOWNSTREAM_PROTOCOL", "httpProtocolOptions": {}, "http2ProtocolOptions": {}`:                                    "downstream 1h0m0s",
+		`"commonHttpProtocolOptions": {"idleTimeout": "3s"}`:                                                                                       "1 3s",
+		`"commonHttpProtocolOptions": {"idleTimeout": "3s"}, "http2ProtocolOptions": {}, ` + typed(`"explicitHttpConfig": {}`):                     "1 1h0m0s",
+		typed(`"commonHttpProtocolOptions": {"idleTimeout": "0s"}, "explicitHttpConfig": {}`):                                                      "1 0s",
+		`"commonHttpProtocolOptions": {"idleTimeout": "3s"}, ` + typed(`"explicitHttpConfig": {"http2ProtocolOptions": {}}`):                       "2 1h0m0s",
+		typed(`"commonHttpProtocolOptions": {"idleTimeout": "5s"}, "useDownstreamProtocolConfig": {"httpProtocolOptions": {}}`):                    "downstream 5s",
+		typed(`"commonHttpProtocolOptions": {"idleTimeout": "5s"}, "autoConfig": {"httpProtocolOptions": {"sendFullyQualifiedUrl": false}}`) + ` `: "negotiated 5s",
+	} {
+		c, err := compiled(t, fields)
+		if err != nil {
+			t.Errorf("%s: %v", fields, err)
+			continue
+		}
+		names := map[cluster.Protocol]string{cluster.HTTP1: "1", cluster.HTTP2: "2", cluster.Downstream: "downstream", cluster.Negotiated: "negotiated"}
+		if got, want := c.bounded(http2.Config{}).IdleTimeout, never(c.Config.Pool.IdleTimeout); got != want {
+			t.Errorf("%s: HTTP/2 ends after %s, want %s", fields, got, want)
+		}
+		if got := fmt.Sprint(names[c.Config.Protocol], " ", c.Config.Pool.IdleTimeout.Round(time.Second)); got != want {
+			t.Errorf("%s: got %s, want %s", fields, got, want)
+		}
+	}
+}
