@@ -1,5 +1,5 @@
 // Package fieldcheck refuses protobuf messages that set a field which nobody
-// reads, so that no setting is silently ignored.
+// reads, so that no setting is silently ignored, or a value that is not allowed.
 //
 // A [Table] says per message which fields its reader understands and which it
 // knowingly passes over, with the reason. Everything else that is set is an
@@ -69,9 +69,15 @@ const (
 func NewChecker(tables ...Table) *Checker { return &Checker{table: Merge(tables...)} }
 
 // Check walks m and returns an [*Error] for the first set field that the table
-// does not name. It does not look into google.protobuf messages: an Any is
-// checked when it is unpacked, a Struct is the reader's affair.
-func (c *Checker) Check(m proto.Message) error { return c.check(m.ProtoReflect(), nil) }
+// does not name, or whose value its own rules forbid. It does not look into
+// google.protobuf messages: an Any is checked when it is unpacked, a Struct is the
+// reader's affair.
+func (c *Checker) Check(m proto.Message) error {
+	if err := c.check(m.ProtoReflect(), nil); err != nil {
+		return err
+	}
+	return validate(m)
+}
 
 // Unknown lists what the table names and messages do not have.
 func (c *Checker) Unknown(find func(protoreflect.FullName) protoreflect.MessageDescriptor) []string {

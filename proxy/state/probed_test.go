@@ -21,7 +21,7 @@ func probedCluster(t *testing.T, fields string) *clusterv3.Cluster {
 	t.Helper()
 	m := &clusterv3.Cluster{}
 	text := `{"name": "a", ` + fields + `"health_checks": [{"timeout": "2s", "interval": "1s", "unhealthy_threshold": 1, "healthy_threshold": 1, "tcp_health_check": {}}],
-		"load_assignment": {"endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": 80}}}}]}]}}`
+		"load_assignment": {"cluster_name": "a", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": 80}}}}]}]}}`
 	if err := protojson.Unmarshal([]byte(text), m); err != nil {
 		t.Fatal(err)
 	}

@@ -93,6 +93,7 @@ func rdsListener(t *testing.T, name, route string) *listenerv3.Listener {
 		t.Fatal(err)
 	}
 	manager, err := anypb.New(&hcmv3.HttpConnectionManager{
+		StatPrefix:  "h",
 		HttpFilters: []*hcmv3.HttpFilter{{Name: "router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: router}}},
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: route, ConfigSource: &corev3.ConfigSource{
 			ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}}},

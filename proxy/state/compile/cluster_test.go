@@ -49,13 +49,13 @@ func TestClustersAreRefused(t *testing.T) {
 func TestUpstreamProtocols(t *testing.T) {
 	for fields, want := range map[string]string{
 		`"http2ProtocolOptions": {}`: "2 1h0m0s",
-		`"protocolSelection": "USE_DOWNSTREAM_PROTOCOL", "httpProtocolOptions": {}, "http2ProtocolOptions": {}`:                                    "downstream 1h0m0s",
-		`"commonHttpProtocolOptions": {"idleTimeout": "3s"}`:                                                                                       "1 3s",
-		`"commonHttpProtocolOptions": {"idleTimeout": "3s"}, "http2ProtocolOptions": {}, ` + typed(`"explicitHttpConfig": {}`):                     "1 1h0m0s",
-		typed(`"commonHttpProtocolOptions": {"idleTimeout": "0s"}, "explicitHttpConfig": {}`):                                                      "1 0s",
-		`"commonHttpProtocolOptions": {"idleTimeout": "3s"}, ` + typed(`"explicitHttpConfig": {"http2ProtocolOptions": {}}`):                       "2 1h0m0s",
-		typed(`"commonHttpProtocolOptions": {"idleTimeout": "5s"}, "useDownstreamProtocolConfig": {"httpProtocolOptions": {}}`):                    "downstream 5s",
-		typed(`"commonHttpProtocolOptions": {"idleTimeout": "5s"}, "autoConfig": {"httpProtocolOptions": {"sendFullyQualifiedUrl": false}}`) + ` `: "negotiated 5s",
+		`"protocolSelection": "USE_DOWNSTREAM_PROTOCOL", "httpProtocolOptions": {}, "http2ProtocolOptions": {}`:                                         "downstream 1h0m0s",
+		`"commonHttpProtocolOptions": {"idleTimeout": "3s"}`:                                                                                            "1 3s",
+		`"commonHttpProtocolOptions": {"idleTimeout": "3s"}, "http2ProtocolOptions": {}, ` + typed(`"explicitHttpConfig": {"httpProtocolOptions": {}}`): "1 1h0m0s",
+		typed(`"commonHttpProtocolOptions": {"idleTimeout": "0s"}, "explicitHttpConfig": {"httpProtocolOptions": {}}`):                                  "1 0s",
+		`"commonHttpProtocolOptions": {"idleTimeout": "3s"}, ` + typed(`"explicitHttpConfig": {"http2ProtocolOptions": {}}`):                            "2 1h0m0s",
+		typed(`"commonHttpProtocolOptions": {"idleTimeout": "5s"}, "useDownstreamProtocolConfig": {"httpProtocolOptions": {}}`):                         "downstream 5s",
+		typed(`"commonHttpProtocolOptions": {"idleTimeout": "5s"}, "autoConfig": {"httpProtocolOptions": {"sendFullyQualifiedUrl": false}}`) + ` `:      "negotiated 5s",
 	} {
 		c, err := compiled(t, fields)
 		if err != nil {

@@ -13,7 +13,7 @@ func TestNames(t *testing.T) {
 	if got.Resolve != nil || got.Family != cluster.V4Preferred || got.Refresh != 2*time.Second || got.Jitter != 3*time.Second || !got.FollowTTL || got.Retry != 4*time.Second || got.MostRetry != 5*time.Second {
 		t.Errorf("got %+v", got)
 	}
-	const servers = `[{"socket_address": {"address": "10.0.0.1"}}]`
+	const servers = `[{"socket_address": {"address": "10.0.0.1", "port_value": 53}}]`
 	cares := func(fields string) string {
 		return `"typed_dns_resolver_config": {"name": "c", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig", ` + fields + `}}`
 	}
@@ -30,9 +30,9 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for fields, want := range map[string]string{
-		`"type": "STRICT_DNS", "dns_resolvers": [{"socket_address": {"address": "dns.example"}}]`:         "dns_resolvers[0].socket_address.address",
-		`"type": "STRICT_DNS", ` + cares(`"query_tries": 2`):                                              "query_tries",
-		`"type": "STRICT_DNS", "dns_failure_refresh_rate": {"base_interval": "4s", "max_interval": "3s"}`: "dns_failure_refresh_rate.max_interval",
+		`"type": "STRICT_DNS", "dns_resolvers": [{"socket_address": {"address": "dns.example", "port_value": 53}}]`: "dns_resolvers[0].socket_address.address",
+		`"type": "STRICT_DNS", ` + cares(`"query_tries": 2`):                                                        "query_tries",
+		`"type": "STRICT_DNS", "dns_failure_refresh_rate": {"base_interval": "4s", "max_interval": "3s"}`:           "dns_failure_refresh_rate.max_interval",
 		`"type": "LOGICAL_DNS"`: "load_assignment.endpoints",
 	} {
 		if _, err := compiler().Cluster(clusterOf(t, fields)); err == nil || !strings.Contains(err.Error(), want) {

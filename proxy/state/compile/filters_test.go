@@ -171,13 +171,14 @@ func TestInjector(t *testing.T) {
 			t.Errorf("injected %q, %v", req.Header.Get("authorization"), err)
 		}
 	}
+	endpoint := &corev3.HttpUri{Uri: "http://tokens", HttpUpstreamType: &corev3.HttpUri_Cluster{Cluster: "tokens"}, Timeout: durationpb.New(0)}
 	oauth2 := func(credentials *oauth2v3.OAuth2_ClientCredentials) *injectorv3.CredentialInjector {
-		return &injectorv3.CredentialInjector{Credential: &corev3.TypedExtensionConfig{Name: "c", TypedConfig: packed(t, &oauth2v3.OAuth2{FlowType: &oauth2v3.OAuth2_ClientCredentials_{ClientCredentials: credentials}})}}
+		return &injectorv3.CredentialInjector{Credential: &corev3.TypedExtensionConfig{Name: "c", TypedConfig: packed(t, &oauth2v3.OAuth2{TokenEndpoint: endpoint, FlowType: &oauth2v3.OAuth2_ClientCredentials_{ClientCredentials: credentials}})}}
 	}
 	for want, m := range map[string]*injectorv3.CredentialInjector{
-		"credential.typed_config.client_credentials: is missing":                                          {Credential: &corev3.TypedExtensionConfig{Name: "c", TypedConfig: packed(t, &oauth2v3.OAuth2{})}},
-		"credential.typed_config.client_credentials.auth_type: TLS_CLIENT_AUTH is not supported":          oauth2(&oauth2v3.OAuth2_ClientCredentials{AuthType: oauth2v3.OAuth2_TLS_CLIENT_AUTH}),
-		"credential.typed_config.token_endpoint.timeout: is missing":                                      oauth2(&oauth2v3.OAuth2_ClientCredentials{ClientSecret: &tlsv3.SdsSecretConfig{Name: "s"}}),
+		"credential.typed_config.token_endpoint: value is required":                                       {Credential: &corev3.TypedExtensionConfig{Name: "c", TypedConfig: packed(t, &oauth2v3.OAuth2{})}},
+		"credential.typed_config.client_credentials.auth_type: TLS_CLIENT_AUTH is not supported":          oauth2(&oauth2v3.OAuth2_ClientCredentials{ClientId: "c", ClientSecret: &tlsv3.SdsSecretConfig{Name: "s"}, AuthType: oauth2v3.OAuth2_TLS_CLIENT_AUTH}),
+		"credential.typed_config.token_endpoint.timeout: is missing":                                      oauth2(&oauth2v3.OAuth2_ClientCredentials{ClientId: "c", ClientSecret: &tlsv3.SdsSecretConfig{Name: "s"}}),
 		"credential.typed_config: envoy.extensions.filters.http.router.v3.Router is not supported, write": {Credential: &corev3.TypedExtensionConfig{Name: "c", TypedConfig: packed(t, &routerv3.Router{})}},
 	} {
 		if _, _, err := c.injector(m); err == nil || !strings.HasPrefix(err.Error(), want) {

@@ -48,7 +48,7 @@ func TestProbesHaveTheirOwnSocket(t *testing.T) {
 
 func TestEndpointsThatAreProbedElsewhere(t *testing.T) {
 	endpoint := func(config string) string {
-		return `"load_assignment": {"endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": 80}}, "health_check_config": {` + config + `}}}]}]}`
+		return `"load_assignment": {"cluster_name": "c", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": 80}}, "health_check_config": {` + config + `}}}]}]}`
 	}
 	for config, want := range map[string]cluster.Probed{
 		`"port_value": 81`:                    {Port: 81},

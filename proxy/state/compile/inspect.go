@@ -79,6 +79,9 @@ func predicate(m *listenerv3.ListenerFilterChainMatchPredicate) (func(uint16) bo
 		return func(uint16) bool { return r.AnyMatch }, nil
 	case *listenerv3.ListenerFilterChainMatchPredicate_DestinationPortRange:
 		low, high := r.DestinationPortRange.GetStart(), r.DestinationPortRange.GetEnd()
+		if low < 0 || high > 1<<16 || low >= high {
+			return nil, fieldcheck.Refuse("destination_port_range", "[%d, %d) is no range of ports", low, high)
+		}
 		return func(port uint16) bool { return int32(port) >= low && int32(port) < high }, nil
 	case *listenerv3.ListenerFilterChainMatchPredicate_NotMatch:
 		inner, err := predicate(r.NotMatch)

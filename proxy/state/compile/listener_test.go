@@ -18,6 +18,7 @@ func TestAddresses(t *testing.T) {
 		`{"address": {"socketAddress": {"address": "0.0.0.0", "portValue": 5}}, "additionalAddresses": [{"address": {"socketAddress": {"address": "::", "portValue": 6}}}]}`: "[0.0.0.0:5 [::]:6]",
 		`{"address": {"socketAddress": {"address": "::", "portValue": 5, "ipv4Compat": true}}}`:                                                                              "[[::]:5 0.0.0.0:5]",
 		`{"address": {"socketAddress": {"address": "1.2.3.4", "portValue": 5}}, "additionalAddresses": [{"address": {"pipe": {"path": "/x"}}}]}`:                             "[1.2.3.4:5 /x]",
+		`{"address": {"socketAddress": {"address": "1.2.3.4", "portValue": 70000}}}`:                                                                                         "address.socket_address.port_value: value must be less than or equal to 65535",
 		`{"address": {"envoyInternalAddress": {"serverListenerName": "x"}}}`:                                                                                                 "address.envoy_internal_address: is not supported",
 	} {
 		m := &listenerv3.Listener{}
@@ -65,6 +66,34 @@ func TestManagersAreRefused(t *testing.T) {
 		_, err := managed(t, fields)
 		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %v; want %q", fields, err, want)
+		}
+	}
+}
+
+// Values that a message's own rules forbid are refused by their path: a port is not
+// cut to one that is allowed.
+func TestValuesAreRefused(t *testing.T) {
+	const rbac = `{"name": "r", "typedConfig": {"@type": "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC", "statPrefix": "r", "rules": {"policies": {"p": {"principals": [{"any": true}], "permissions": [%s]}}}}}, `
+	const tcp = `{"name": "t", "typedConfig": {"@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", "statPrefix": "t", %s}}`
+	to := fmt.Sprintf(tcp, `"cluster": "c"`)
+	log := `"cluster": "c", "accessLog": [{"name": "l", "typedConfig": {"@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"}, "filter": {"responseFlagFilter": {"flags": ["%s"]}}}]`
+	for filters, want := range map[string]string{
+		fmt.Sprintf(rbac, `{"destinationPort": 80}`) + to:                                  "",
+		fmt.Sprintf(rbac, `{"destinationPort": 65616}`) + to:                               `rules.policies["p"].permissions[0].destination_port: value must be less than or equal to 65535`,
+		fmt.Sprintf(rbac, `{"destinationPortRange": {"start": 0, "end": 65536}}`) + to:     "",
+		fmt.Sprintf(rbac, `{"destinationPortRange": {"start": 0, "end": 0}}`) + to:         "permissions[0].destination_port_range: [0, 0) is no range of ports",
+		fmt.Sprintf(rbac, `{"destinationPortRange": {"start": -1, "end": 7}}`) + to:        "permissions[0].destination_port_range: [-1, 7) is no range of ports",
+		fmt.Sprintf(rbac, `{"destinationPortRange": {"start": 1, "end": 65537}}`) + to:     "permissions[0].destination_port_range: [1, 65537) is no range of ports",
+		fmt.Sprintf(tcp, fmt.Sprintf(log, "UH")):                                           "",
+		fmt.Sprintf(tcp, fmt.Sprintf(log, "NOPE")):                                         "access_log[0].filter.response_flag_filter.flags[0]: value must be in list",
+		fmt.Sprintf(tcp, `"weightedClusters": {}`):                                         "weighted_clusters.clusters: value must contain at least 1 item(s)",
+		fmt.Sprintf(tcp, `"weightedClusters": {"clusters": [{"name": "a"}]}`):              "weighted_clusters.clusters[0].weight: value must be greater than or equal to 1",
+		fmt.Sprintf(tcp, `"weightedClusters": {"clusters": [{"name": "a", "weight": 1}]}`): "",
+		fmt.Sprintf(tcp, `"cluster": "c", "hashPolicy": [{}]`):                             "typed_config.hash_policy[0].policy_specifier: value is required",
+	} {
+		_, err := chained(t, filters)
+		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v; want %q", filters, err, want)
 		}
 	}
 }

@@ -142,7 +142,11 @@ func permissionTest(m *rulesv3.Permission) (rbac.Test, error) {
 	case *rulesv3.Permission_DestinationPort:
 		return rbac.Port{Low: uint16(r.DestinationPort), High: uint16(r.DestinationPort)}, nil
 	case *rulesv3.Permission_DestinationPortRange:
-		return rbac.Port{Low: uint16(r.DestinationPortRange.GetStart()), High: uint16(r.DestinationPortRange.GetEnd() - 1)}, nil
+		low, end := r.DestinationPortRange.GetStart(), r.DestinationPortRange.GetEnd()
+		if low < 0 || end > 1<<16 || low >= end {
+			return nil, fieldcheck.Refuse("destination_port_range", "[%d, %d) is no range of ports", low, end)
+		}
+		return rbac.Port{Low: uint16(low), High: uint16(end - 1)}, nil
 	case *rulesv3.Permission_Metadata:
 		return metadataTest(r.Metadata)
 	case *rulesv3.Permission_RequestedServerName:

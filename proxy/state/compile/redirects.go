@@ -13,9 +13,6 @@ import (
 	"github.com/lateenmesh/lateen/proxy/route"
 )
 
-// maxRedirectCodes is how many statuses may be named.
-const maxRedirectCodes = 5
-
 // redirects reads which redirects of upstreams are followed here.
 func redirects(f *route.Forward, a *routev3.RouteAction) error {
 	m := a.GetInternalRedirectPolicy()
@@ -31,11 +28,8 @@ func redirects(f *route.Forward, a *routev3.RouteAction) error {
 			p.Statuses = append(p.Statuses, int(code))
 		}
 	}
-	switch n := len(m.GetRedirectResponseCodes()); {
-	case n == 0:
+	if len(m.GetRedirectResponseCodes()) == 0 {
 		p.Statuses = []int{302}
-	case n > maxRedirectCodes:
-		return fieldcheck.Refuse("internal_redirect_policy.redirect_response_codes", "has more than %d statuses", maxRedirectCodes)
 	}
 	for i, predicate := range m.GetPredicates() {
 		at := fmt.Sprintf("internal_redirect_policy.predicates[%d].typed_config", i)

@@ -98,11 +98,8 @@ func otherPriorities(r *route.Retry, m *routev3.RetryPolicy_RetryPriority) error
 		return err
 	}
 	t, ok := opened.(*prioritiesv3.PreviousPrioritiesConfig)
-	switch {
-	case !ok:
+	if !ok {
 		return fieldcheck.Refuse("", "%s is not supported", opened.ProtoReflect().Descriptor().FullName())
-	case t.GetUpdateFrequency() <= 0:
-		return fieldcheck.Refuse("update_frequency", "is not positive")
 	}
 	r.OtherPriorities = int(t.GetUpdateFrequency())
 	return nil
