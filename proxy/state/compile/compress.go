@@ -27,9 +27,9 @@ func compressorFilter(c *Compiler, m *compressorv3.Compressor) (builder, error) 
 	return func(override proto.Message, on *spot) (stream.Filter, error) {
 		f := *base
 		if override != nil {
-			per, ok := override.(*compressorv3.CompressorPerRoute)
-			if !ok {
-				return nil, fieldcheck.Refuse("", "is not a CompressorPerRoute")
+			per, err := as[*compressorv3.CompressorPerRoute](override)
+			if err != nil {
+				return nil, err
 			}
 			if err := overrideCompressor(&f, per); err != nil {
 				return nil, err

@@ -62,9 +62,9 @@ func extAuthzFilter(c *Compiler, m *authzv3.ExtAuthz) (builder, error) {
 		if override == nil {
 			return &f, nil
 		}
-		per, ok := override.(*authzv3.ExtAuthzPerRoute)
-		if !ok {
-			return nil, fieldcheck.Refuse("", "is not an ExtAuthzPerRoute")
+		per, err := as[*authzv3.ExtAuthzPerRoute](override)
+		if err != nil {
+			return nil, err
 		}
 		if per.GetDisabled() {
 			return nil, nil

@@ -1,12 +1,14 @@
 package compile
 
 import (
+	"errors"
 	"strings"
 
 	udpav1 "github.com/cncf/xds/go/udpa/type/v1"
 	xdsv3 "github.com/cncf/xds/go/xds/type/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -29,8 +31,11 @@ func open(a *anypb.Any) (proto.Message, error) {
 		return nil, fieldcheck.Refuse("", "is missing")
 	}
 	m, err := a.UnmarshalNew()
-	if err != nil {
+	switch {
+	case errors.Is(err, protoregistry.NotFound):
 		return nil, fieldcheck.Refuse("", "%s is not supported", short(a.GetTypeUrl()))
+	case err != nil:
+		return nil, fieldcheck.Refuse("", "is no %s: %v", short(a.GetTypeUrl()), err)
 	}
 	switch t := m.(type) {
 	case *udpav1.TypedStruct:
@@ -39,6 +44,19 @@ func open(a *anypb.Any) (proto.Message, error) {
 		return fromStruct(t.GetTypeUrl(), t.GetValue())
 	}
 	return m, nil
+}
+
+// known reports whether the type of a packed message is one that is understood, if
+// only in part.
+func known(a *anypb.Any) bool {
+	name := a.MessageName()
+	if m, err := a.UnmarshalNew(); err == nil {
+		if t, wrapped := m.(interface{ GetTypeUrl() string }); wrapped {
+			name = protoreflect.FullName(short(t.GetTypeUrl()))
+		}
+	}
+	_, found := allFields[name]
+	return found
 }
 
 // fromStruct reads a message that travels as a Struct with its type's name.

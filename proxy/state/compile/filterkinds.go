@@ -1,8 +1,6 @@
 package compile
 
 import (
-	"slices"
-
 	alpnv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/alpn/v3"
 	peerv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/peer_metadata/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
@@ -86,7 +84,10 @@ func (c *Compiler) peerMetadata(m *peerv3.Config) (builder, error) {
 		base.PropagateUpstream = base.PropagateUpstream || p.GetIstioHeaders() != nil
 		skipExternal = skipExternal || p.GetIstioHeaders().GetSkipExternalClusters()
 	}
-	return func(_ proto.Message, on *spot) (stream.Filter, error) {
+	return func(override proto.Message, on *spot) (stream.Filter, error) {
+		if override != nil {
+			return nil, notForRoutes(override)
+		}
 		f := base
 		if on.forward == nil || skipExternal && external(on.forward) {
 			f.PropagateUpstream, f.DiscoverUpstream = false, false
@@ -113,9 +114,9 @@ func alpnFilter(m *alpnv3.FilterConfig) builder {
 			lists.HTTP2 = o.GetAlpnOverride()
 		}
 	}
-	return func(_ proto.Message, on *spot) (stream.Filter, error) {
-		if on.forward == nil || lists.HTTP1 == nil && lists.HTTP2 == nil {
-			return nil, nil
+	return func(override proto.Message, on *spot) (stream.Filter, error) {
+		if override != nil || on.forward == nil || lists.HTTP1 == nil && lists.HTTP2 == nil {
+			return nil, notForRoutes(override)
 		}
 		return &alpn.Filter{ALPN: lists}, nil
 	}
@@ -125,9 +126,9 @@ func faultFilter(base *faultv3.HTTPFault) builder {
 	return func(override proto.Message, on *spot) (stream.Filter, error) {
 		m := base
 		if override != nil {
-			var ok bool
-			if m, ok = override.(*faultv3.HTTPFault); !ok {
-				return nil, fieldcheck.Refuse("", "is not an HTTPFault")
+			var err error
+			if m, err = as[*faultv3.HTTPFault](override); err != nil {
+				return nil, err
 			}
 		}
 		f, err := faults(m)
@@ -137,18 +138,12 @@ func faultFilter(base *faultv3.HTTPFault) builder {
 		if m.GetUpstreamCluster() != "" && (on.forward == nil || len(on.forward.Clusters) != 1 || on.forward.Clusters[0].Cluster.Name() != m.GetUpstreamCluster()) {
 			return nil, nil
 		}
-		var matches []route.HeaderMatch
-		for _, h := range m.GetHeaders() {
-			hm, err := headerMatch(h)
+		if len(m.GetHeaders()) > 0 {
+			matches, err := headerMatches(m.GetHeaders(), "headers")
 			if err != nil {
-				return nil, fieldcheck.At("headers", err)
+				return nil, err
 			}
-			matches = append(matches, hm)
-		}
-		if len(matches) > 0 {
-			f.Matches = func(req *stream.Request) bool {
-				return !slices.ContainsFunc(matches, func(h route.HeaderMatch) bool { return !h.Holds(req) })
-			}
+			f.Matches = allHold(matches)
 		}
 		return f, nil
 	}

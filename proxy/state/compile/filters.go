@@ -33,6 +33,11 @@ type Filters struct {
 	// stats are the metrics filters' settings: they watch from outside the
 	// chain.
 	stats []*statsv3.PluginConfig
+	// fixed are the filters that are the same on all routes, by name.
+	fixed map[string]bool
+	// spawn is set where the router is told to give exchanges with upstreams a span
+	// of their own, which is where that was said before tracing said it.
+	spawn bool
 	// secrets names the secrets that the filters wait for.
 	secrets []ads.Ref
 	// table is where the routes in force are.
@@ -99,13 +104,13 @@ func (o *override) levels() []proto.Message {
 }
 
 func (c *Compiler) filters(list []*hcmv3.HttpFilter, inbound bool) (*Filters, error) {
-	out := &Filters{table: &route.Current{}}
+	out := &Filters{table: &route.Current{}, fixed: map[string]bool{}}
 	routed := false
 	for i, f := range list {
 		at := fmt.Sprintf("[%d].typed_config", i)
 		m, err := unpack(f.GetTypedConfig())
 		if err != nil {
-			if f.GetIsOptional() {
+			if f.GetIsOptional() && !known(f.GetTypedConfig()) {
 				c.Log.Info("optional filter left out", "filter", f.GetName(), "reason", err.Error())
 				continue
 			}
@@ -115,7 +120,17 @@ func (c *Compiler) filters(list []*hcmv3.HttpFilter, inbound bool) (*Filters, er
 			return nil, fieldcheck.Refuse(at, "stands behind the router, which is the last filter")
 		}
 		if r, ok := m.(*routerv3.Router); ok {
+			if f.GetDisabled() {
+				return nil, fieldcheck.Refuse(fmt.Sprintf("[%d].disabled", i), "is not possible for the router, which answers")
+			}
 			out.options, routed = router.Options{Suppress: r.GetSuppressEnvoyHeaders(), RespectExpected: r.GetRespectExpectedRqTimeout()}, true
+			out.spawn, out.fixed[f.GetName()] = r.GetStartChildSpan(), true //nolint:staticcheck // still written
+			continue
+		}
+		if s, ok := m.(*statsv3.PluginConfig); ok {
+			if out.fixed[f.GetName()] = true; !f.GetDisabled() {
+				out.stats = append(out.stats, s)
+			}
 			continue
 		}
 		had := len(out.list)
@@ -135,13 +150,10 @@ func (c *Compiler) filters(list []*hcmv3.HttpFilter, inbound bool) (*Filters, er
 // filter adds one filter to the list.
 func (c *Compiler) filter(out *Filters, name string, m proto.Message, inbound bool) error {
 	switch t := m.(type) {
-	case *statsv3.PluginConfig:
-		out.stats = append(out.stats, t)
-		return nil
 	case *grpcstatsv3.FilterConfig:
-		out.list = append(out.list, httpFilter{name: name, build: func(proto.Message, *spot) (stream.Filter, error) {
-			if len(out.stats) == 0 {
-				return nil, nil // nobody asks
+		out.list = append(out.list, httpFilter{name: name, build: func(override proto.Message, _ *spot) (stream.Filter, error) {
+			if override != nil || len(out.stats) == 0 {
+				return nil, notForRoutes(override) // or nobody asks
 			}
 			return grpcstats.Filter{}, nil
 		}})
@@ -165,7 +177,7 @@ func (c *Compiler) filter(out *Filters, name string, m proto.Message, inbound bo
 }
 
 // overrides reads settings of filters over those of what encloses them.
-func (f *Filters) overrides(m map[string]*anypb.Any, outer overrides) (overrides, error) {
+func (c *Compiler) overrides(m map[string]*anypb.Any, outer overrides) (overrides, error) {
 	if len(m) == 0 {
 		return outer, nil
 	}
@@ -194,7 +206,8 @@ func (f *Filters) overrides(m map[string]*anypb.Any, outer overrides) (overrides
 			continue
 		}
 		if opened, err = unpack(wrapped.GetConfig()); err != nil {
-			if wrapped.GetIsOptional() {
+			if wrapped.GetIsOptional() && !known(wrapped.GetConfig()) {
+				c.Log.Info("optional settings of a filter left out", "filter", name, "reason", err.Error())
 				continue
 			}
 			return nil, fieldcheck.At(at+".config", err)
@@ -208,6 +221,11 @@ func (f *Filters) overrides(m map[string]*anypb.Any, outer overrides) (overrides
 // whole chain it gives the tails for [route.Route.Behind].
 func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole stream.Handler, behind []stream.Handler, err error) {
 	whole = last
+	for name := range o {
+		if f.fixed[name] {
+			return nil, nil, fieldcheck.Refuse(fmt.Sprintf("typed_per_filter_config[%q]", name), "is a filter that is the same on all routes")
+		}
+	}
 	for i := len(f.list) - 1; i >= 0; i-- {
 		hf := &f.list[i]
 		tail := whole

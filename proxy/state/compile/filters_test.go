@@ -7,15 +7,21 @@ import (
 	"time"
 
 	udpav1 "github.com/cncf/xds/go/udpa/type/v1"
+	matcherxdsv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	xdsv3 "github.com/cncf/xds/go/xds/type/v3"
+	alpnv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/alpn/v3"
+	statsv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/istio_stats/v3"
 	peerv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/peer_metadata/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	injectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	grpcstatsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
 	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	netstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
@@ -114,7 +120,7 @@ func TestChainIsPerRoute(t *testing.T) {
 		t.Errorf("got %T, %v; want the last handler alone", h, err)
 	}
 	delay := &faultv3.HTTPFault{Abort: &faultv3.FaultAbort{ErrorType: &faultv3.FaultAbort_HttpStatus{HttpStatus: 500}, Percentage: &typev3.FractionalPercent{Numerator: 100}}}
-	o, err := f.overrides(map[string]*anypb.Any{"fault": packed(t, delay)}, nil)
+	o, err := compiler().overrides(map[string]*anypb.Any{"fault": packed(t, delay)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,5 +243,81 @@ func TestLocalLimitsThatAreRefused(t *testing.T) {
 		if _, err := compiler().localLimit(m); (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v; want %q", err, want)
 		}
+	}
+}
+
+// What is optional is left out only where its type is not known at all: a filter
+// that is half understood would fail open.
+func TestOptionalFilters(t *testing.T) {
+	router := filter("router", packed(t, &routerv3.Router{}))
+	denied := &rbacv3.RBAC{Matcher: &matcherxdsv3.Matcher{}}
+	half := filter("rbac", packed(t, denied))
+	half.IsOptional = true
+	want := "typed_config.matcher: is not supported"
+	if _, err := compiler().filters([]*hcmv3.HttpFilter{half, router}, false); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("a filter: got %v, want %q", err, want)
+	}
+	wrapped := fields(t, map[string]*structpb.Value{"matcher": structpb.NewStructValue(&structpb.Struct{})})
+	half = filter("rbac", packed(t, &xdsv3.TypedStruct{TypeUrl: "x/envoy.extensions.filters.http.rbac.v3.RBAC", Value: wrapped}))
+	half.IsOptional = true
+	if _, err := compiler().filters([]*hcmv3.HttpFilter{half, router}, false); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("a filter as a struct: got %v, want %q", err, want)
+	}
+	settings := func(a *anypb.Any) map[string]*anypb.Any {
+		return map[string]*anypb.Any{"rbac": packed(t, &routev3.FilterConfig{IsOptional: true, Config: a})}
+	}
+	if _, err := compiler().overrides(settings(packed(t, &rbacv3.RBACPerRoute{Rbac: denied})), nil); err == nil || !strings.Contains(err.Error(), "rbac.matcher: is not supported") {
+		t.Errorf("settings of a route: got %v", err)
+	}
+	if _, err := compiler().overrides(settings(&anypb.Any{TypeUrl: "x/a.B"}), nil); err != nil {
+		t.Errorf("settings of a type that is not known: %v", err)
+	}
+}
+
+// What a filter cannot do, or a route not change about it, is refused by name.
+func TestFiltersThatAreTheSame(t *testing.T) {
+	statistics := packed(t, &statsv3.PluginConfig{})
+	router := filter("router", packed(t, &routerv3.Router{}))
+	list := []*hcmv3.HttpFilter{
+		filter("stats", statistics), filter("alpn", packed(t, &alpnv3.FilterConfig{})), filter("peers", packed(t, &peerv3.Config{})),
+		filter("grpc", packed(t, &grpcstatsv3.FilterConfig{})), router,
+	}
+	f, err := compiler().filters(list, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"stats": "is a filter that is the same on all routes", "router": "is a filter that is the same on all routes",
+		"alpn": "stats.PluginConfig is not a setting of this filter for routes", "peers": "is not a setting of this filter", "grpc": "is not a setting of this filter",
+	} {
+		o, err := compiler().overrides(map[string]*anypb.Any{name: statistics}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err = f.chain(route.NotFound{}, o, &spot{}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"`+name+`"`) {
+			t.Errorf("%s: got %v, want %q", name, err, want)
+		}
+	}
+	list[0].Disabled = true
+	if f, err = compiler().filters(list, false); err != nil || len(f.stats) != 0 {
+		t.Errorf("%v; a disabled filter counts", err)
+	}
+	router.Disabled = true
+	if _, err = compiler().filters(list, false); err == nil || !strings.HasPrefix(err.Error(), "[4].disabled: is not possible") {
+		t.Errorf("a disabled router: got %v", err)
+	}
+	value := fields(t, map[string]*structpb.Value{"start_child_span": structpb.NewBoolValue(true)})
+	spans := filter("router", packed(t, &xdsv3.TypedStruct{TypeUrl: "x/envoy.extensions.filters.http.router.v3.Router", Value: value}))
+	if f, err = compiler().filters([]*hcmv3.HttpFilter{spans}, false); err != nil || !f.spawn {
+		t.Errorf("%v; a router in a struct has no spans", err)
+	}
+}
+
+// Metrics of a connection whose requests are served have no place.
+func TestStatsBeforeRequests(t *testing.T) {
+	const stats = `{"name": "s", "typedConfig": {"@type": "type.googleapis.com/stats.PluginConfig"}}, `
+	_, err := chained(t, stats+`{"name": "http", "typedConfig": {"@type": "type.googleapis.com/`+httpManager+`", "statPrefix": "h", "routeConfig": {}, "httpFilters": [`+routerFilter+`]}}`)
+	if err == nil || !strings.Contains(err.Error(), "filters[1].typed_config: stats.PluginConfig stands before") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -4,6 +4,12 @@ import (
 	"net"
 	"time"
 
+	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ext_authz/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
+	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
@@ -12,6 +18,20 @@ import (
 type gate interface {
 	// Admit reports whether a connection may go on and, where it may not, why.
 	Admit(conn *stream.Conn, info *stream.Info) (bool, string)
+}
+
+// gate compiles a network filter that decides about connections.
+func (c *Compiler) gate(m proto.Message) (gate, error) {
+	switch t := m.(type) {
+	case *rbacv3.RBAC:
+		return rbacGate(t)
+	case *statev3.Config:
+		return c.connectionState(t)
+	case *authzv3.ExtAuthz:
+		return c.authzGate(t)
+	default:
+		return nil, fieldcheck.Refuse("", "%s is not a network filter that is supported", m.ProtoReflect().Descriptor().FullName())
+	}
 }
 
 // guarded asks its gates before it lets a handler have a connection.

@@ -17,7 +17,6 @@ import (
 	"github.com/lateenmesh/lateen/proxy/check"
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/filter/healthcheck"
-	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -30,17 +29,11 @@ func healthFilter(c *Compiler, m *healthv3.HealthCheck) (builder, error) {
 	if !f.PassThrough && f.Keep > 0 {
 		return nil, fieldcheck.Refuse("cache_time", "is for pass_through_mode only")
 	}
-	var matches []route.HeaderMatch
-	for i, h := range m.GetHeaders() {
-		hm, err := headerMatch(h)
-		if err != nil {
-			return nil, fieldcheck.At(fmt.Sprintf("headers[%d]", i), err)
-		}
-		matches = append(matches, hm)
+	matches, err := headerMatches(m.GetHeaders(), "headers")
+	if err != nil {
+		return nil, err
 	}
-	f.Matches = func(req *stream.Request) bool {
-		return !slices.ContainsFunc(matches, func(h route.HeaderMatch) bool { return !h.Holds(req) })
-	}
+	f.Matches = allHold(matches)
 	for _, name := range slices.Sorted(maps.Keys(m.GetClusterMinHealthyPercentages())) {
 		handle := c.Handle(name)
 		f.Clusters = append(f.Clusters, healthcheck.Least{Percent: int(m.GetClusterMinHealthyPercentages()[name].GetValue()), Usable: func() (usable, all int, found bool) {

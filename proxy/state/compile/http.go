@@ -7,7 +7,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
@@ -62,7 +61,7 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	if err != nil {
 		return nil, err
 	}
-	tracer, err := c.tracer(m.GetTracing(), direction, startsChild(m.GetHttpFilters()))
+	tracer, err := c.tracer(m.GetTracing(), direction, filters.spawn)
 	if err != nil {
 		return nil, fieldcheck.At("tracing", err)
 	}
@@ -107,18 +106,6 @@ var serverHeaders = map[hcmv3.HttpConnectionManager_ServerHeaderTransformation]e
 	hcmv3.HttpConnectionManager_OVERWRITE:        entry.Overwrite,
 	hcmv3.HttpConnectionManager_APPEND_IF_ABSENT: entry.AppendIfAbsent,
 	hcmv3.HttpConnectionManager_PASS_THROUGH:     entry.PassThrough,
-}
-
-// startsChild reports whether the router gives exchanges with upstreams a span of
-// their own, which is where that was said before tracing said it.
-func startsChild(filters []*hcmv3.HttpFilter) bool {
-	for _, f := range filters {
-		router := &routerv3.Router{}
-		if f.GetTypedConfig().MessageIs(router) && f.GetTypedConfig().UnmarshalTo(router) == nil && router.GetStartChildSpan() { //nolint:staticcheck // still written
-			return true
-		}
-	}
-	return false
 }
 
 var certForwarding = map[hcmv3.HttpConnectionManager_ForwardClientCertDetails]entry.Forwarding{

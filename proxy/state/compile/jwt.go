@@ -53,9 +53,9 @@ func jwtFilter(c *Compiler, m *jwtv3.JwtAuthentication) (builder, error) {
 		if override == nil {
 			return &f, nil
 		}
-		per, ok := override.(*jwtv3.PerRouteConfig)
-		if !ok {
-			return nil, fieldcheck.Refuse("", "is not a PerRouteConfig of jwt_authn")
+		per, err := as[*jwtv3.PerRouteConfig](override)
+		if err != nil {
+			return nil, err
 		}
 		if per.GetDisabled() {
 			return nil, nil

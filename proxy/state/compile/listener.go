@@ -10,10 +10,7 @@ import (
 	mxv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/network/metadata_exchange/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	networkauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ext_authz/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	networkrbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
-	netstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -200,34 +197,21 @@ func (c *Compiler) network(list []*listenerv3.Filter, out *Listener) (listener.H
 		case *statsv3.PluginConfig:
 			stats = append(stats, t)
 			continue
-		case *networkrbacv3.RBAC:
-			g, err := rbacGate(t)
-			if err != nil {
-				return nil, fieldcheck.At(at, err)
-			}
-			gates = append(gates, g)
-			continue
-		case *netstatev3.Config:
-			g, err := c.connectionState(t)
-			if err != nil {
-				return nil, fieldcheck.At(at, err)
-			}
-			gates = append(gates, g)
-			continue
-		case *networkauthzv3.ExtAuthz:
-			g, err := c.authzGate(t)
-			if err != nil {
-				return nil, fieldcheck.At(at, err)
-			}
-			gates = append(gates, g)
-			continue
 		case *hcmv3.HttpConnectionManager:
+			if len(stats) > 0 {
+				return nil, fieldcheck.Refuse(at, "stats.PluginConfig stands before a filter of requests: write it among its http_filters")
+			}
 			handler, err = c.http(t, out.Config.Direction, out)
 		case *tcpv3.TcpProxy:
 			handler, err = c.tcp(t, stats, gates, out)
 			gates = nil
 		default:
-			err = fieldcheck.Refuse("", "%s is not a network filter that is supported", m.ProtoReflect().Descriptor().FullName())
+			g, err := c.gate(m)
+			if err != nil {
+				return nil, fieldcheck.At(at, err)
+			}
+			gates = append(gates, g)
+			continue
 		}
 		if err != nil {
 			return nil, fieldcheck.At(at, err)

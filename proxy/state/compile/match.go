@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -14,6 +15,7 @@ import (
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/runtime"
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 func (c *Compiler) match(m *routev3.RouteMatch) (route.Match, error) {
@@ -46,22 +48,12 @@ func (c *Compiler) match(m *routev3.RouteMatch) (route.Match, error) {
 		share := c.share(f)
 		out.Share = &share
 	}
-	for i, h := range m.GetHeaders() {
-		hm, err := headerMatch(h)
-		if err != nil {
-			return out, fieldcheck.At(fmt.Sprintf("headers[%d]", i), err)
-		}
-		out.Headers = append(out.Headers, hm)
+	var err error
+	if out.Headers, err = headerMatches(m.GetHeaders(), "headers"); err != nil {
+		return out, err
 	}
-	for i, q := range m.GetQueryParameters() {
-		qm := route.QueryMatch{Name: q.GetName(), Match: route.StringMatch{Kind: route.Present}}
-		if s := q.GetStringMatch(); s != nil {
-			var err error
-			if qm.Match, err = stringMatch(s); err != nil {
-				return out, fieldcheck.At(fmt.Sprintf("query_parameters[%d].string_match", i), err)
-			}
-		}
-		out.Query = append(out.Query, qm)
+	if out.Query, err = queryMatches(m.GetQueryParameters(), "query_parameters"); err != nil {
+		return out, err
 	}
 	for i, d := range m.GetDynamicMetadata() {
 		holds, err := metadataHolds(d)
@@ -69,6 +61,42 @@ func (c *Compiler) match(m *routev3.RouteMatch) (route.Match, error) {
 			return out, fieldcheck.At(fmt.Sprintf("dynamic_metadata[%d]", i), err)
 		}
 		out.Metadata = append(out.Metadata, holds)
+	}
+	return out, nil
+}
+
+// headerMatches compiles a list of comparisons of header fields.
+func headerMatches(list []*routev3.HeaderMatcher, at string) ([]route.HeaderMatch, error) {
+	var out []route.HeaderMatch
+	for i, h := range list {
+		m, err := headerMatch(h)
+		if err != nil {
+			return nil, fieldcheck.At(fmt.Sprintf("%s[%d]", at, i), err)
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// allHold reports of requests whether all comparisons hold.
+func allHold(matches []route.HeaderMatch) func(*stream.Request) bool {
+	return func(req *stream.Request) bool {
+		return !slices.ContainsFunc(matches, func(h route.HeaderMatch) bool { return !h.Holds(req) })
+	}
+}
+
+// queryMatches compiles a list of comparisons of query parameters.
+func queryMatches(list []*routev3.QueryParameterMatcher, at string) ([]route.QueryMatch, error) {
+	var out []route.QueryMatch
+	for i, q := range list {
+		m := route.QueryMatch{Name: q.GetName(), Match: route.StringMatch{Kind: route.Present}}
+		if s := q.GetStringMatch(); s != nil {
+			var err error
+			if m.Match, err = stringMatch(s); err != nil {
+				return nil, fieldcheck.At(fmt.Sprintf("%s[%d].string_match", at, i), err)
+			}
+		}
+		out = append(out, m)
 	}
 	return out, nil
 }

@@ -25,9 +25,9 @@ func onDemandFilter(c *Compiler, m *demandv3.OnDemand) (builder, error) {
 	return func(override proto.Message, on *spot) (stream.Filter, error) {
 		f := base
 		if override != nil {
-			per, ok := override.(*demandv3.PerRouteConfig)
-			if !ok {
-				return nil, fieldcheck.Refuse("", "is not a PerRouteConfig")
+			per, err := as[*demandv3.PerRouteConfig](override)
+			if err != nil {
+				return nil, err
 			}
 			if f, err = c.demands(per.GetOdcds()); err != nil {
 				return nil, fieldcheck.At("odcds", err)

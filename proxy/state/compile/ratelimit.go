@@ -13,7 +13,6 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/ratelimit"
-	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
@@ -47,11 +46,10 @@ func localLimitFilter(c *Compiler, m *localv3.LocalRateLimit) (builder, error) {
 			copied := *shared
 			f = &copied
 		} else {
-			own, ok := override.(*localv3.LocalRateLimit)
-			if !ok {
-				return nil, fieldcheck.Refuse("", "is not a LocalRateLimit")
+			own, err := as[*localv3.LocalRateLimit](override)
+			if err != nil {
+				return nil, err
 			}
-			var err error
 			if f, err = c.localLimit(own); err != nil {
 				return nil, err
 			}
@@ -169,14 +167,13 @@ func globalLimitFilter(c *Compiler, m *globalv3.RateLimit) (builder, error) {
 		f.Rules = own
 		host := commonv3.VhRateLimitsOptions_OVERRIDE
 		if override != nil {
-			per, ok := override.(*globalv3.RateLimitPerRoute)
-			if !ok {
-				return nil, fieldcheck.Refuse("", "is not a RateLimitPerRoute")
+			per, err := as[*globalv3.RateLimitPerRoute](override)
+			if err != nil {
+				return nil, err
 			}
 			if per.GetDomain() != "" {
 				f.Domain = per.GetDomain()
 			}
-			var err error
 			if f.Rules, err = c.limitRules(per.GetRateLimits(), "rate_limits"); err != nil {
 				return nil, err
 			}
@@ -263,14 +260,9 @@ func headerLimit(m *routev3.RateLimit_Action_HeaderValueMatch) (ratelimit.Action
 	if w.Key == "" {
 		w.Key = "header_match"
 	}
-	for i, h := range m.GetHeaders() {
-		hm, err := headerMatch(h)
-		if err != nil {
-			return nil, fieldcheck.At(fmt.Sprintf("header_value_match.headers[%d]", i), err)
-		}
-		w.Headers = append(w.Headers, hm)
-	}
-	return w, nil
+	var err error
+	w.Headers, err = headerMatches(m.GetHeaders(), "header_value_match.headers")
+	return w, err
 }
 
 func paramLimit(m *routev3.RateLimit_Action_QueryParameterValueMatch) (ratelimit.Action, error) {
@@ -278,15 +270,7 @@ func paramLimit(m *routev3.RateLimit_Action_QueryParameterValueMatch) (ratelimit
 	if w.Key == "" {
 		w.Key = "query_match"
 	}
-	for i, q := range m.GetQueryParameters() {
-		qm := route.QueryMatch{Name: q.GetName(), Match: route.StringMatch{Kind: route.Present}}
-		if s := q.GetStringMatch(); s != nil {
-			var err error
-			if qm.Match, err = stringMatch(s); err != nil {
-				return nil, fieldcheck.At(fmt.Sprintf("query_parameter_value_match.query_parameters[%d]", i), err)
-			}
-		}
-		w.Query = append(w.Query, qm)
-	}
-	return w, nil
+	var err error
+	w.Query, err = queryMatches(m.GetQueryParameters(), "query_parameter_value_match.query_parameters")
+	return w, err
 }

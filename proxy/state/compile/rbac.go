@@ -28,9 +28,9 @@ func rbacFilter(_ *Compiler, m *rbacv3.RBAC) (builder, error) {
 	return func(override proto.Message, on *spot) (stream.Filter, error) {
 		f := base
 		if override != nil {
-			per, ok := override.(*rbacv3.RBACPerRoute)
-			if !ok {
-				return nil, fieldcheck.Refuse("", "is not an RBACPerRoute")
+			per, err := as[*rbacv3.RBACPerRoute](override)
+			if err != nil {
+				return nil, err
 			}
 			if f, err = rbacRules(per.GetRbac()); err != nil {
 				return nil, fieldcheck.At("rbac", err)

@@ -47,12 +47,9 @@ func retry(m *routev3.RetryPolicy) (*route.Retry, error) {
 	for _, code := range m.GetRetriableStatusCodes() {
 		r.Statuses = append(r.Statuses, int(code))
 	}
-	for i, h := range m.GetRetriableHeaders() {
-		hm, err := headerMatch(h)
-		if err != nil {
-			return nil, fieldcheck.At(fmt.Sprintf("retriable_headers[%d]", i), err)
-		}
-		r.Headers = append(r.Headers, hm)
+	var err error
+	if r.Headers, err = headerMatches(m.GetRetriableHeaders(), "retriable_headers"); err != nil {
+		return nil, err
 	}
 	for i, p := range m.GetRetryHostPredicate() {
 		at := fmt.Sprintf("retry_host_predicate[%d].typed_config", i)

@@ -26,7 +26,7 @@ func (c *Compiler) Table(m *routev3.RouteConfiguration, filters *Filters) (*rout
 	if config.Mutations, err = c.mutations(m); err != nil {
 		return nil, err
 	}
-	outer, err := filters.overrides(m.GetTypedPerFilterConfig(), nil)
+	outer, err := c.overrides(m.GetTypedPerFilterConfig(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters, maxBody
 	if host.Mutations, err = c.mutations(m); err != nil {
 		return host, err
 	}
-	if outer, err = filters.overrides(m.GetTypedPerFilterConfig(), outer); err != nil {
+	if outer, err = c.overrides(m.GetTypedPerFilterConfig(), outer); err != nil {
 		return host, err
 	}
 	for i, r := range m.GetRoutes() {
@@ -98,7 +98,7 @@ func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Fil
 	if out.Mutations, err = c.mutations(m); err != nil {
 		return nil, err
 	}
-	inner, err := filters.overrides(m.GetTypedPerFilterConfig(), outer)
+	inner, err := c.overrides(m.GetTypedPerFilterConfig(), outer)
 	if err != nil {
 		return nil, err
 	}

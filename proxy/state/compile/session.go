@@ -21,14 +21,13 @@ func sessionFilter(_ *Compiler, m *sessionv3.StatefulSession) (builder, error) {
 	return func(override proto.Message, on *spot) (stream.Filter, error) {
 		f := base
 		if override != nil {
-			per, ok := override.(*sessionv3.StatefulSessionPerRoute)
-			if !ok {
-				return nil, fieldcheck.Refuse("", "is not a StatefulSessionPerRoute")
+			per, err := as[*sessionv3.StatefulSessionPerRoute](override)
+			if err != nil {
+				return nil, err
 			}
 			if per.GetDisabled() {
 				return nil, nil
 			}
-			var err error
 			if f, err = sessionOf(per.GetStatefulSession()); err != nil {
 				return nil, fieldcheck.At("stateful_session", err)
 			}

@@ -26,11 +26,25 @@ import (
 // always is the builder of a filter that routes do not override.
 func always(f stream.Filter) builder {
 	return func(override proto.Message, _ *spot) (stream.Filter, error) {
-		if override != nil {
-			return nil, fieldcheck.Refuse("", "%s is not a setting of this filter for routes", override.ProtoReflect().Descriptor().FullName())
-		}
-		return f, nil
+		return f, notForRoutes(override)
 	}
+}
+
+// notForRoutes refuses what a route overrides; nil is nothing.
+func notForRoutes(override proto.Message) error {
+	if override == nil {
+		return nil
+	}
+	return fieldcheck.Refuse("", "%s is not a setting of this filter for routes", override.ProtoReflect().Descriptor().FullName())
+}
+
+// as gives what a route overrides as the filter's own type.
+func as[M proto.Message](override proto.Message) (M, error) {
+	m, ok := override.(M)
+	if !ok {
+		return m, notForRoutes(override)
+	}
+	return m, nil
 }
 
 func grpcWebFilter[M proto.Message](*Compiler, M) (builder, error) {
@@ -45,9 +59,9 @@ func bufferFilter(_ *Compiler, m *bufferv3.Buffer) (builder, error) {
 	return func(override proto.Message, _ *spot) (stream.Filter, error) {
 		most := m.GetMaxRequestBytes().GetValue()
 		if override != nil {
-			per, ok := override.(*bufferv3.BufferPerRoute)
-			if !ok {
-				return nil, fieldcheck.Refuse("", "is not a BufferPerRoute")
+			per, err := as[*bufferv3.BufferPerRoute](override)
+			if err != nil {
+				return nil, err
 			}
 			if per.GetDisabled() {
 				return nil, nil
@@ -62,9 +76,9 @@ func csrfFilter(c *Compiler, m *csrfv3.CsrfPolicy) (builder, error) {
 	return func(override proto.Message, _ *spot) (stream.Filter, error) {
 		policy := m
 		if override != nil {
-			var ok bool
-			if policy, ok = override.(*csrfv3.CsrfPolicy); !ok {
-				return nil, fieldcheck.Refuse("", "is not a CsrfPolicy")
+			var err error
+			if policy, err = as[*csrfv3.CsrfPolicy](override); err != nil {
+				return nil, err
 			}
 		}
 		f := &csrf.Filter{Enabled: c.share(policy.GetFilterEnabled())}
@@ -100,9 +114,9 @@ func toMetadataFilter(_ *Compiler, m *tometadatav3.Config) (builder, error) {
 		if override == nil {
 			return base, nil
 		}
-		own, ok := override.(*tometadatav3.Config)
-		if !ok {
-			return nil, fieldcheck.Refuse("", "is not a header_to_metadata Config")
+		own, err := as[*tometadatav3.Config](override)
+		if err != nil {
+			return nil, err
 		}
 		return toMetadata(own)
 	}, nil
