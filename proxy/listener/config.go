@@ -63,8 +63,9 @@ type Config struct {
 	ContinueOnTimeout bool
 	Chains            []*Chain
 	Default           *Chain // nil: a connection that matches no chain is closed
-	// Refused is told of connections that matched no chain; may be nil.
-	Refused func(*stream.Conn)
+	// Refused is told of connections that no handler gets: those that matched no
+	// chain, and those whose handshake failed, with the reason. It may be nil.
+	Refused func(conn *stream.Conn, failed error)
 }
 
 // Addresses are all at which it listens.

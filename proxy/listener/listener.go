@@ -393,7 +393,7 @@ func (s *Set) chain(e *entry, conn net.Conn, facts *stream.Conn) {
 	if c == nil {
 		e.Stats.NoChain.Add(1)
 		if e.Refused != nil {
-			e.Refused(facts)
+			e.Refused(facts, nil)
 		}
 		conn.Close()
 		return
@@ -408,6 +408,9 @@ func (s *Set) chain(e *entry, conn net.Conn, facts *stream.Conn) {
 	if err != nil {
 		e.Stats.HandshakeError.Add(1)
 		s.deps.Log.Debug("handshake failed", "listener", e.Name, "peer", facts.Remote, "error", err)
+		if e.Refused != nil {
+			e.Refused(facts, err)
+		}
 		conn.Close()
 		return
 	}

@@ -36,6 +36,8 @@ type Listener struct {
 	Managers []*Manager
 	// Secrets names the secrets that it waits for.
 	Secrets []ads.Ref
+
+	log stream.Observer // told of its connections' ends; nil for nobody
 }
 
 // Listener compiles a listener.
@@ -71,25 +73,13 @@ func (c *Compiler) Listener(m *listenerv3.Listener) (*Listener, error) {
 	if err := inspectors(m.GetListenerFilters(), &out.Config); err != nil {
 		return nil, fieldcheck.At("listener_filters", err)
 	}
-	if err := c.chains(m, out); err != nil {
+	if out.log, err = c.observers(m.GetAccessLog(), nil, out.Config.Direction); err != nil {
 		return nil, err
 	}
-	return out, c.refused(m, out)
-}
-
-// refused tells the listener's own access logs of connections that no chain
-// takes.
-func (c *Compiler) refused(m *listenerv3.Listener, out *Listener) error {
-	observer, err := c.observers(m.GetAccessLog(), nil, out.Config.Direction)
-	if err != nil || observer == nil {
-		return err
+	if out.log != nil {
+		out.Config.Refused = refused(out.log)
 	}
-	out.Config.Refused = func(conn *stream.Conn) {
-		observer.Closed(&stream.TCP{Conn: conn, Info: &stream.Info{
-			Start: conn.Start, End: time.Now(), Flags: stream.NoRoute, Details: "filter_chain_not_found",
-		}})
-	}
-	return nil
+	return out, c.chains(m, out)
 }
 
 // addresses reads where a listener listens. A wildcard of IPv6 that takes IPv4, too,
@@ -201,7 +191,9 @@ func (c *Compiler) network(list []*listenerv3.Filter, out *Listener) (listener.H
 			if len(stats) > 0 {
 				return nil, fieldcheck.Refuse(at, "stats.PluginConfig stands before a filter of requests: write it among its http_filters")
 			}
-			handler, err = c.http(t, out.Config.Direction, out)
+			if handler, err = c.http(t, out.Config.Direction, out); out.log != nil {
+				handler = &logged{out.log, handler}
+			}
 		case *tcpv3.TcpProxy:
 			handler, err = c.tcp(t, stats, gates, out)
 			gates = nil
@@ -219,7 +211,7 @@ func (c *Compiler) network(list []*listenerv3.Filter, out *Listener) (listener.H
 		if i != len(list)-1 {
 			return nil, fieldcheck.Refuse(at, "carries the connection and must be the last filter")
 		}
-		return gated(gates, handler, nil), nil
+		return gated(gates, handler, out.log), nil
 	}
 	return nil, fieldcheck.Refuse("", "has no filter that carries the connection (http_connection_manager or tcp_proxy)")
 }
@@ -228,6 +220,13 @@ func (c *Compiler) tcp(m *tcpv3.TcpProxy, stats []*statsv3.PluginConfig, gates [
 	observer, err := c.observers(m.GetAccessLog(), stats, out.Config.Direction)
 	if err != nil {
 		return nil, err
+	}
+	switch {
+	case out.log == nil:
+	case observer == nil:
+		observer = out.log
+	default:
+		observer = stream.Observers{observer, out.log}
 	}
 	config := tcp.Config{
 		StatPrefix: m.GetStatPrefix(), ConnectAttempts: int(m.GetMaxConnectAttempts().GetValue()),

@@ -45,13 +45,19 @@ func managed(t *testing.T, fields string) (*Listener, error) {
 // chained is a listener with one chain of these filters.
 func chained(t *testing.T, filters string) (*Listener, error) {
 	t.Helper()
-	m := &listenerv3.Listener{}
-	if err := protojson.Unmarshal([]byte(`{"address": {"socketAddress": {"address": "1.2.3.4", "portValue": 5}}, "filterChains": [{"filters": [`+filters+`]}]}`), m); err != nil {
-		t.Fatal(err)
-	}
 	c := compiler()
 	c.Handle = cluster.NewHandle
-	return c.Listener(m)
+	return c.Listener(chainOf(t, filters))
+}
+
+// chainOf is a listener whose one chain has these filters.
+func chainOf(t *testing.T, filters string) *listenerv3.Listener {
+	t.Helper()
+	m := &listenerv3.Listener{}
+	if err := protojson.Unmarshal([]byte(`{"address": {"socketAddress": {"address": "1.2.3.4", "portValue": 5}}, "filterChains": [{"name": "chain", "filters": [`+filters+`]}]}`), m); err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 const routerFilter = `{"name": "router", "typedConfig": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}`
