@@ -98,6 +98,11 @@ type Match struct {
 	Share *runtime.Share
 }
 
+// Measured reports whether a path that matches begins with as many bytes as Value
+// has, which are what a rewrite of the prefix replaces; otherwise it is all of the
+// path.
+func (m *Match) Measured() bool { return m.Path != Regex && m.Path != AnyConnect }
+
 // StringKind is how a value is compared.
 type StringKind uint8
 

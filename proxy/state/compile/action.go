@@ -50,6 +50,9 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 	for _, u := range a.GetUpgradeConfigs() {
 		f.Terminate = f.Terminate || u.GetConnectConfig() != nil && strings.EqualFold(u.GetUpgradeType(), stream.Connect)
 	}
+	if f.PrefixRewrite != "" && !match.Measured() {
+		f.RegexRewrite, f.Substitution, f.PrefixRewrite = wholePath, literal(f.PrefixRewrite), ""
+	}
 	for _, step := range []func(*route.Forward, *routev3.RouteAction) error{c.targets, c.mirrors, rewrite, hashing, redirects} {
 		if err := step(f, a); err != nil {
 			return nil, err
@@ -133,7 +136,22 @@ func (c *Compiler) mirrors(f *route.Forward, a *routev3.RouteAction) error {
 	return nil
 }
 
+// wholePath is what a rewrite of the prefix replaces where the match has none.
+var wholePath = regexp.MustCompile(`(?s)^.*$`)
+
+// literal is a replacement that stands for itself.
+func literal(text string) string { return strings.ReplaceAll(text, "$", "$$") }
+
 func rewrite(f *route.Forward, a *routev3.RouteAction) error {
+	rewrites := 0
+	for _, set := range []bool{a.GetPrefixRewrite() != "", a.GetRegexRewrite() != nil, a.GetPathRewritePolicy() != nil} {
+		if set {
+			rewrites++
+		}
+	}
+	if rewrites > 1 {
+		return fieldcheck.Refuse("", "rewrites the path twice: write one of prefix_rewrite, regex_rewrite and path_rewrite_policy")
+	}
 	if a.GetRegexRewrite() == nil {
 		return nil
 	}
@@ -202,6 +220,9 @@ func redirect(m *routev3.RedirectAction, match route.Match) (*route.Redirect, er
 	}
 	if m.GetHttpsRedirect() {
 		r.Scheme = "https"
+	}
+	if r.Prefix != "" && !match.Measured() {
+		r.Regex, r.Substitution, r.Prefix = wholePath, literal(r.Prefix), ""
 	}
 	r.Status = map[routev3.RedirectAction_RedirectResponseCode]int{
 		routev3.RedirectAction_MOVED_PERMANENTLY: 301, routev3.RedirectAction_FOUND: 302, routev3.RedirectAction_SEE_OTHER: 303,

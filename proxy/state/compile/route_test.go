@@ -20,7 +20,11 @@ import (
 func table(t *testing.T, host string) (*route.Table, error) {
 	t.Helper()
 	c := compiler()
-	c.Handle = cluster.NewHandle
+	c.Handle = func(name string) *cluster.Handle {
+		h := cluster.NewHandle(name)
+		h.Store(cluster.New(&cluster.Config{Name: name}, cluster.Deps{})) // without endpoints
+		return h
+	}
 	filters, err := c.filters([]*hcmv3.HttpFilter{filter("router", packed(t, &routerv3.Router{}))}, false)
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +110,32 @@ func TestWhoseFieldHolds(t *testing.T) {
 		table.Match(req).MutateRequest(req)
 		if got, _ := req.Header.Joined("x"); got != want {
 			t.Errorf("most specific wins %t: got %q, want %q", specific, got, want)
+		}
+	}
+}
+
+// "prefix_rewrite: indicates that during forwarding, the matched prefix (or path)
+// should be swapped": behind an expression, that is the whole path before its query.
+func TestRewritesBehindExpressions(t *testing.T) {
+	const template = `"path_match_policy": {"name": "t", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig", "path_template": "/a/*"}}`
+	for match, want := range map[string]string{
+		`"prefix": "/a"`: "/b$1/123456789?q", `"path": "/a/123456789"`: "/b$1?q", `"safe_regex": {"regex": "/a/[0-9]+"}`: "/b$1?q", template: "/b$1?q",
+	} {
+		for action, shown := range map[string]func(*stream.Request, *stream.Response) string{
+			`"redirect": {"prefix_rewrite": "/b$1"}`: func(_ *stream.Request, resp *stream.Response) string {
+				return strings.TrimPrefix(resp.Header.Get("location"), "http://a")
+			},
+			`"route": {"cluster": "c", "prefix_rewrite": "/b$1"}`: func(req *stream.Request, _ *stream.Response) string { return req.Path },
+		} {
+			rewriting, err := table(t, `"routes": [{"match": {`+match+`}, `+action+`}]`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req := &stream.Request{Method: "GET", Scheme: "http", Authority: "a", Path: "/a/123456789?q", Info: &stream.Info{}, Conn: &stream.Conn{}}
+			resp, _ := rewriting.Match(req).Handler.Handle(req) // there is no endpoint
+			if got := shown(req, resp); got != want {
+				t.Errorf("%s %s: got %s, want %s", match, action, got, want)
+			}
 		}
 	}
 }
