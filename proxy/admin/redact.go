@@ -2,9 +2,14 @@ package admin
 
 import (
 	"github.com/cncf/xds/go/udpa/annotations"
+	udpav1 "github.com/cncf/xds/go/udpa/type/v1"
+	xdsv3 "github.com/cncf/xds/go/xds/type/v3"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // redacted stands for a text that is not shown.
@@ -21,8 +26,15 @@ func redact(m proto.Message) proto.Message {
 // hide replaces the texts of a message that are sensitive, all of them if it is so
 // itself, and drops its numbers then.
 func hide(m protoreflect.Message, sensitive bool) {
-	if packed, ok := m.Interface().(*anypb.Any); ok {
-		hidePacked(packed, sensitive)
+	switch t := m.Interface().(type) {
+	case *anypb.Any:
+		hidePacked(t, sensitive)
+		return
+	case *udpav1.TypedStruct:
+		t.Value = withoutSecrets(t.GetTypeUrl(), t.GetValue(), sensitive)
+		return
+	case *xdsv3.TypedStruct:
+		t.Value = withoutSecrets(t.GetTypeUrl(), t.GetValue(), sensitive)
 		return
 	}
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
@@ -57,12 +69,31 @@ func hide(m protoreflect.Message, sensitive bool) {
 func hidePacked(packed *anypb.Any, sensitive bool) {
 	inner, err := packed.UnmarshalNew()
 	if err != nil {
-		return // a type that is not known has been refused, or is not looked into
+		return // nor is it shown
 	}
 	hide(inner.ProtoReflect(), sensitive)
 	if body, err := (proto.MarshalOptions{}).Marshal(inner); err == nil {
 		packed.Value = body
 	}
+}
+
+// withoutSecrets is a message that travels as a struct, with nothing in it where it
+// is not known which of its fields are secret.
+func withoutSecrets(url string, value *structpb.Struct, sensitive bool) *structpb.Struct {
+	nothing := &structpb.Struct{Fields: map[string]*structpb.Value{"value": structpb.NewStringValue(redacted)}}
+	t, err := protoregistry.GlobalTypes.FindMessageByURL(url)
+	if err != nil {
+		return nothing
+	}
+	m, shown := t.New().Interface(), &structpb.Struct{}
+	if text, err := protojson.Marshal(value); err != nil || protojson.Unmarshal(text, m) != nil {
+		return nothing
+	}
+	hide(m.ProtoReflect(), sensitive)
+	if text, err := (protojson.MarshalOptions{UseProtoNames: true}).Marshal(m); err != nil || protojson.Unmarshal(text, shown) != nil {
+		return nothing
+	}
+	return shown
 }
 
 // hidden is what is shown in a sensitive field's place.
