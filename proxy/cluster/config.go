@@ -118,8 +118,8 @@ const (
 // Endpoint is one address of a cluster.
 type Endpoint struct {
 	Address netip.AddrPort
-	// Name is the DNS name behind it for DNS clusters, with Address' port alone
-	// set before it has been resolved.
+	// Name is its host name. In DNS clusters that is the DNS name behind it unless it
+	// has one of its own, with Address' port alone set before it has been resolved.
 	Name           string
 	Health         model.Health
 	Weight         uint32 // 0 means 1
@@ -167,5 +167,15 @@ type Rare struct {
 	HashKey string
 	// Socket is a Unix socket's path, instead of the address.
 	Socket string
-	Probed *Probed // nil: probes ask as requests are sent
+	// DNSName is resolved to find the endpoint, where that is not its Name.
+	DNSName string
+	Probed  *Probed // nil: probes ask as requests are sent
+}
+
+// dnsName is what is resolved to find the endpoint.
+func (e *Endpoint) dnsName() string {
+	if e.Rare != nil && e.Rare.DNSName != "" {
+		return e.Rare.DNSName
+	}
+	return e.Name
 }

@@ -90,22 +90,23 @@ func (c *Cluster) ResolveOnce(ctx context.Context) time.Duration {
 	c.mu.Unlock()
 	last := map[string][]Endpoint{}
 	for _, h := range c.Hosts() {
-		if h.Name != "" {
-			last[h.Name] = append(last[h.Name], h.Endpoint)
+		if name := h.dnsName(); name != "" {
+			last[name] = append(last[name], h.Endpoint)
 		}
 	}
 	var found []Endpoint
 	failed, shortest := false, time.Duration(0)
 	for _, e := range named {
-		if e.Name == "" || e.Address.Addr().IsValid() {
+		name := e.dnsName()
+		if name == "" || e.Address.Addr().IsValid() || e.Socket() != "" {
 			found = append(found, e)
 			continue
 		}
-		addrs, ttl, err := resolve(ctx, e.Name)
+		addrs, ttl, err := resolve(ctx, name)
 		addrs = c.DNS.Family.of(addrs)
 		if err != nil || c.Kind == LogicalDNS && len(addrs) == 0 {
-			c.deps.Log.Warn("name not resolved", "cluster", c.Name, "name", e.Name, "error", err)
-			found, failed = append(found, last[e.Name]...), true
+			c.deps.Log.Warn("name not resolved", "cluster", c.Name, "name", name, "error", err)
+			found, failed = append(found, last[name]...), true
 			continue
 		}
 		if ttl > 0 && (shortest == 0 || ttl < shortest) {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -111,5 +112,26 @@ func TestNamesThatGo(t *testing.T) {
 		if diff := cmp.Diff(hosts(), want([]string{}, []string{"10.0.0.3:80"})); diff != "" {
 			t.Errorf("kind %v: %s", kind, diff)
 		}
+	}
+}
+
+// An endpoint is found by the name that it is resolved by, also when that fails once,
+// and keeps the name that it has.
+func TestEndpointsWithAnotherName(t *testing.T) {
+	var failure error
+	c := New(&Config{Kind: StrictDNS, Endpoints: []Endpoint{{Name: "shown", Address: netip.AddrPortFrom(netip.Addr{}, 80), Rare: &Rare{DNSName: "asked"}}}, DNS: &DNS{
+		Resolve: func(_ context.Context, name string) ([]netip.Addr, time.Duration, error) {
+			if name != "asked" {
+				t.Errorf("resolved %q", name)
+			}
+			return []netip.Addr{address(1).Addr()}, 0, failure
+		},
+	}}, Deps{Log: slog.New(slog.DiscardHandler)})
+	for range 2 {
+		c.ResolveOnce(t.Context())
+		if h := c.Hosts(); len(h) != 1 || h[0].Name != "shown" || h[0].Text() != "10.0.0.1:80" {
+			t.Errorf("got %v", h)
+		}
+		failure = errors.New("no answer")
 	}
 }

@@ -34,7 +34,7 @@ func Choose(table *Table, req *stream.Request) (*Route, error) {
 		req.Info.Cluster = r.Cluster.Name()
 	}
 	r.bound(req)
-	if r.Host.RequireTLS && req.Scheme != "https" {
+	if r.Host.RequireTLS.of(req) && req.Scheme != "https" {
 		unmatched(req.Info) // it is the host's answer
 		return r, &stream.Refusal{Status: 301, Details: "direct_response", Header: []stream.Field{{Name: "location", Value: "https://" + req.Authority + req.Path}}}
 	}
@@ -47,6 +47,11 @@ func (r *Route) Keep(req *stream.Request) {
 		req.Info.Matched = r
 		r.bound(req)
 	}
+}
+
+// of reports whether a request has to come by https.
+func (n TLSNeed) of(req *stream.Request) bool {
+	return n == AllTLS || n == ExternalTLS && req.Header.Get("x-envoy-internal") != "true"
 }
 
 // unmatched notes that no route has been chosen.

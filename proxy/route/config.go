@@ -30,12 +30,22 @@ type VirtualHost struct {
 	// Domains are hosts: exact, "*.suffix", "prefix.*" or "*".
 	Domains []string
 	Routes  []*Route
-	// RequireTLS redirects plain-text requests to https.
-	RequireTLS bool
+	// RequireTLS says which plain-text requests are redirected to https.
+	RequireTLS TLSNeed
 	// AttemptCount tells upstreams the number of the try (x-envoy-attempt-count).
 	AttemptCount bool
 	Mutations    Mutations
 }
+
+// TLSNeed says which requests have to come by https.
+type TLSNeed uint8
+
+// The needs.
+const (
+	NoTLS       TLSNeed = iota
+	ExternalTLS         // those from outside the mesh
+	AllTLS
+)
 
 // Route is one rule: the first whose match holds answers.
 type Route struct {

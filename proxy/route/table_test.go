@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/lateenmesh/lateen/proxy/runtime"
@@ -208,6 +210,24 @@ func TestMutations(t *testing.T) {
 	for name, want := range map[string]string{"x-gone": "", "x-add": "1,2,3", "x-absent": "old", "x-over": "new", "x-exists": "", "x-path": "/p"} {
 		if got, _ := req.Header.Joined(name); got != want {
 			t.Errorf("%s: got %q; want %q", name, got, want)
+		}
+	}
+}
+
+// "EXTERNAL_ONLY: External requests must use TLS."
+func TestWhoNeedsTLS(t *testing.T) {
+	for need, want := range map[TLSNeed]string{NoTLS: "", ExternalTLS: "external", AllTLS: "external internal"} {
+		tab := table(t, VirtualHost{Domains: []string{"*"}, RequireTLS: need, Routes: []*Route{{Match: Match{Value: "/"}}}})
+		var redirected []string
+		for name, req := range map[string]*stream.Request{"external": asked("a", "/"), "internal": asked("a", "/", "x-envoy-internal", "true")} {
+			req.Info = &stream.Info{}
+			if _, err := Choose(tab, req); err != nil {
+				redirected = append(redirected, name)
+			}
+		}
+		slices.Sort(redirected)
+		if got := strings.Join(redirected, " "); got != want {
+			t.Errorf("%d: redirected %q, want %q", need, got, want)
 		}
 	}
 }

@@ -71,3 +71,26 @@ func TestUpstreamProtocols(t *testing.T) {
 		}
 	}
 }
+
+// An endpoint's host name is its own; where it is found may be another one.
+func TestEndpointNames(t *testing.T) {
+	for endpoint, want := range map[string]string{
+		`"address": {"socketAddress": {"address": "db.example", "portValue": 80}}`:                   "db.example ",
+		`"hostname": "db", "address": {"socketAddress": {"address": "db.example", "portValue": 80}}`: "db db.example",
+		`"hostname": "db", "address": {"socketAddress": {"address": "10.0.0.1", "portValue": 80}}`:   "db ",
+	} {
+		for _, kind := range []string{"STRICT_DNS", "LOGICAL_DNS"} {
+			c, err := compiled(t, `"type": "`+kind+`", "loadAssignment": {"clusterName": "c", "endpoints": [{"lbEndpoints": [{"endpoint": {`+endpoint+`}}]}]}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, dns := c.Config.Endpoints[0], ""
+			if e.Rare != nil {
+				dns = e.Rare.DNSName
+			}
+			if got := e.Name + " " + dns; got != want {
+				t.Errorf("%s %s: got %q, want %q", kind, endpoint, got, want)
+			}
+		}
+	}
+}

@@ -67,7 +67,7 @@ func (c *Cluster) endpoint(lb *endpointv3.LbEndpoint) (cluster.Endpoint, error) 
 		Health: health[lb.GetHealthStatus()],
 		Weight: lb.GetLoadBalancingWeight().GetValue(),
 		Peer:   workload(lb.GetMetadata()),
-		Name:   lb.GetEndpoint().GetHostname(),
+		Name:   own(lb.GetEndpoint().GetHostname()),
 	}
 	switch a := lb.GetEndpoint().GetAddress().GetAddress().(type) {
 	case *corev3.Address_Pipe:
@@ -79,7 +79,12 @@ func (c *Cluster) endpoint(lb *endpointv3.LbEndpoint) (cluster.Endpoint, error) 
 		case err == nil:
 			e.Address = netip.AddrPortFrom(ip, port)
 		case c.Config.Kind == cluster.StrictDNS || c.Config.Kind == cluster.LogicalDNS:
-			e.Name, e.Address = a.SocketAddress.GetAddress(), netip.AddrPortFrom(netip.Addr{}, port)
+			e.Address = netip.AddrPortFrom(netip.Addr{}, port)
+			if name := own(a.SocketAddress.GetAddress()); e.Name == "" {
+				e.Name = name
+			} else {
+				e.Rare = &cluster.Rare{DNSName: name}
+			}
 		default:
 			return e, fieldcheck.Refuse("endpoint.address.socket_address.address", "%q is not an IP address; write type: STRICT_DNS for host names", a.SocketAddress.GetAddress())
 		}
@@ -95,7 +100,11 @@ func (c *Cluster) endpoint(lb *endpointv3.LbEndpoint) (cluster.Endpoint, error) 
 
 // rare reads what few endpoints have.
 func rare(lb *endpointv3.LbEndpoint, e *cluster.Endpoint) error {
-	r := cluster.Rare{Socket: e.Socket(), HashKey: own(lb.GetMetadata().GetFilterMetadata()["envoy.lb"].GetFields()["hash_key"].GetStringValue())}
+	var r cluster.Rare
+	if e.Rare != nil {
+		r = *e.Rare
+	}
+	r.HashKey = own(lb.GetMetadata().GetFilterMetadata()["envoy.lb"].GetFields()["hash_key"].GetStringValue())
 	if p := lb.GetEndpoint().GetHealthCheckConfig(); p != nil {
 		r.Probed = &cluster.Probed{Host: own(p.GetHostname()), Port: uint16(p.GetPortValue()), Off: p.GetDisableActiveHealthCheck()}
 		if at := p.GetAddress().GetSocketAddress(); at != nil {
@@ -109,7 +118,7 @@ func rare(lb *endpointv3.LbEndpoint, e *cluster.Endpoint) error {
 		}
 	}
 	r.Labels = labels(lb.GetMetadata())
-	if r.Socket != "" || r.HashKey != "" || r.Probed != nil || r.Labels != nil {
+	if e.Rare != nil || r.HashKey != "" || r.Probed != nil || r.Labels != nil {
 		e.Rare = &r
 	}
 	return nil

@@ -51,7 +51,7 @@ func maxDirectBody(m *routev3.RouteConfiguration) int {
 func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters, maxBody int, outer overrides) (route.VirtualHost, error) {
 	host := route.VirtualHost{
 		Name: m.GetName(), Domains: m.GetDomains(), AttemptCount: m.GetIncludeRequestAttemptCount(),
-		RequireTLS: m.GetRequireTls() == routev3.VirtualHost_ALL || m.GetRequireTls() == routev3.VirtualHost_EXTERNAL_ONLY,
+		RequireTLS: tlsNeeds[m.GetRequireTls()],
 	}
 	var err error
 	if host.Mutations, err = c.mutations(m); err != nil {
@@ -71,6 +71,10 @@ func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters, maxBody
 		host.Routes = append(host.Routes, compiled)
 	}
 	return host, nil
+}
+
+var tlsNeeds = map[routev3.VirtualHost_TlsRequirementType]route.TLSNeed{
+	routev3.VirtualHost_EXTERNAL_ONLY: route.ExternalTLS, routev3.VirtualHost_ALL: route.AllTLS,
 }
 
 // bodyWithin checks how long the body of a direct response is.
