@@ -3,6 +3,7 @@ package trace
 import (
 	"encoding/hex"
 	"encoding/json"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -168,6 +169,20 @@ func TestSpansOfGRPC(t *testing.T) {
 		}
 		if s.Error != failed || tags["grpc.status_code"] != status || tags["grpc.message"] != "why" || tags["grpc.timeout"] != "1S" || tags["grpc.content_type"] != "application/grpc" {
 			t.Errorf("status %s: error %v, %v", status, s.Error, tags)
+		}
+	}
+}
+
+// "Maximum length of the request path to extract and include in the HttpUrl tag":
+// also none of it.
+func TestPathsAreShortened(t *testing.T) {
+	for most, want := range map[int]int{0: 256, -1: 0, 7: 7} {
+		req := asked()
+		req.Path = "/" + strings.Repeat("x", 300)
+		for _, tag := range New(Config{MaxPath: most}).span(req, nil).Tags {
+			if tag[0] == "http.url" && strings.Count(tag[1], "x")+1 != max(want, 1) {
+				t.Errorf("%d: got %s, want %d bytes", most, tag[1], want)
+			}
 		}
 	}
 }

@@ -27,7 +27,7 @@ type Config struct {
 	Server, Egress bool
 	// Spawn gives the exchange with the upstream a span of its own.
 	Spawn bool
-	// MaxPath shortens the path that is reported; 256 when zero.
+	// MaxPath shortens the path that is reported; 256 when zero, nothing of it when negative.
 	MaxPath int
 	// Silent tells the upstream nothing.
 	Silent bool
@@ -230,7 +230,7 @@ var _ stream.Observer = (*Tracer)(nil)
 func (t *Tracer) span(req *stream.Request, resp *stream.Response) Span {
 	i := req.Info
 	s := Span{Trace: i.Trace, Name: strings.Clone(i.Operation), Server: t.cfg.Server, Start: i.Start, End: i.End, Error: i.Status >= 500 || i.Status == 0}
-	path := req.Path[:min(len(req.Path), t.cfg.MaxPath)]
+	path := req.Path[:min(len(req.Path), max(0, t.cfg.MaxPath))]
 	if s.Name == "" {
 		s.Name = strings.Clone(req.Authority)
 	}

@@ -37,6 +37,16 @@ func TestClustersAreRefused(t *testing.T) {
 		`"httpProtocolOptions": {"sendFullyQualifiedUrl": true}`:                                                                                                           "http_protocol_options.send_fully_qualified_url: is not supported",
 		`"httpProtocolOptions": {}, "http2ProtocolOptions": {}`:                                                                                                            "http2_protocol_options: together with http_protocol_options needs protocol_selection",
 		typed(`"explicitHttpConfig": {"httpProtocolOptions": {"sendFullyQualifiedUrl": true}}`):                                                                            "explicit_http_config.http_protocol_options.send_fully_qualified_url: is not supported",
+		`"commonLbConfig": {"overrideHostStatus": {"statuses": ["HEALTHY", "DEGRADED", "DRAINING"]}}`:                                                                      "",
+		`"commonLbConfig": {"overrideHostStatus": {"statuses": ["UNKNOWN", "DEGRADED", "TIMEOUT"]}}`:                                                                       "common_lb_config.override_host_status.statuses[2]: TIMEOUT is not supported",
+		`"commonLbConfig": {"overrideHostStatus": {"statuses": ["DEGRADED", "DRAINING"]}}`:                                                                                 "override_host_status.statuses: has to name UNKNOWN or HEALTHY, and DEGRADED",
+		`"commonLbConfig": {"overrideHostStatus": {}}`:                                                                                                                     "override_host_status.statuses: has to name",
+		`"loadBalancingPolicy": ` + policies(`maglev.v3.Maglev , "table_size": 100`, "random.v3.Random "):                                                                  "policies[0].typed_extension_config.typed_config.table_size: has to be a prime",
+		`"loadBalancingPolicy": ` + strings.Replace(policies("random.v3.Random ", "random.v3.Random "), `envoy.extensions.load_balancing_policies.random.v3.Random"`, `xds.type.v3.TypedStruct", "type_url": "x/a.Stranger"`, 1): "",
+		`"loadBalancingPolicy": ` + policies(`ring_hash.v3.RingHash , "hash_function": "MURMUR_HASH_2", "hash_balance_factor": 3`, "random.v3.Random "):                                                                          "policies[0].typed_extension_config.typed_config.hash_balance_factor: value must be",
+		`"healthChecks": [{` + probe + `}]`: "",
+		`"healthChecks": [{` + strings.Replace(probe, `"path": "/"`, `"path": "/", "codecClientType": "HTTP3"`, 1) + `}]`:                                               "health_checks[0].http_health_check.codec_client_type: HTTP3 is not supported",
+		`"healthChecks": [{` + strings.Replace(probe, `"path": "/"`, `"path": "/", "requestHeadersToAdd": [{"header": {"key": "a", "value": "%PROTOCOL%"}}]`, 1) + `}]`: `http_health_check.request_headers_to_add[0].header.value: "%PROTOCOL%" has a place holder`,
 	} {
 		_, err := compiled(t, fields)
 		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {

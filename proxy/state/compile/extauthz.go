@@ -83,6 +83,10 @@ func extAuthzFilter(c *Compiler, m *authzv3.ExtAuthz) (builder, error) {
 		}
 		if b := settings.GetWithRequestBody(); b != nil {
 			authBody(&f, b)
+			if shared, ok := f.Service.(*extauthz.GRPC); ok {
+				own := *shared
+				own.Raw, f.Service = b.GetPackAsBytes(), &own
+			}
 		}
 		return &f, nil
 	}, nil

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	injectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
+	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	grpcstatsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
 	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
@@ -37,6 +39,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/filter/extauthz"
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -319,5 +322,40 @@ func TestStatsBeforeRequests(t *testing.T) {
 	_, err := chained(t, stats+`{"name": "http", "typedConfig": {"@type": "type.googleapis.com/`+httpManager+`", "statPrefix": "h", "routeConfig": {}, "httpFilters": [`+routerFilter+`]}}`)
 	if err == nil || !strings.Contains(err.Error(), "filters[1].typed_config: stats.PluginConfig stands before") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Fields of the proxy's own calls are added as they say.
+func TestOwnFields(t *testing.T) {
+	option := func(name, value string, action corev3.HeaderValueOption_HeaderAppendAction) *corev3.HeaderValueOption {
+		return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: value}, AppendAction: action}
+	}
+	got, err := ownFields([]*corev3.HeaderValueOption{
+		option("User-Agent", "mine", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD), option("a", "1", corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD),
+		option("a", "2", corev3.HeaderValueOption_ADD_IF_ABSENT), option("b", "3", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS),
+	}, stream.Field{Name: "user-agent", Value: "Envoy/HC"})
+	if want := "[{user-agent mine} {a 1}]"; err != nil || fmt.Sprint(got) != want {
+		t.Errorf("got %v, %v; want %s", got, err, want)
+	}
+}
+
+// A route's own with_request_body says how the body is told there, and only there.
+func TestBodiesAreToldAsRoutesSay(t *testing.T) {
+	c := compiler()
+	c.Handle = cluster.NewHandle
+	service := &corev3.GrpcService{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: "c"}}}
+	build, err := extAuthzFilter(c, &authzv3.ExtAuthz{Services: &authzv3.ExtAuthz_GrpcService{GrpcService: service}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := &authzv3.ExtAuthzPerRoute{Override: &authzv3.ExtAuthzPerRoute_CheckSettings{CheckSettings: &authzv3.CheckSettings{WithRequestBody: &authzv3.BufferSettings{MaxRequestBytes: 9, PackAsBytes: true}}}}
+	for _, override := range []proto.Message{own, nil} {
+		f, err := build(override, &spot{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.(*extauthz.Filter).Service.(*extauthz.GRPC).Raw; got != (override != nil) {
+			t.Errorf("%v: bytes %t", override, got)
+		}
 	}
 }

@@ -116,13 +116,13 @@ func httpCheck(m *corev3.HealthCheck_HttpHealthCheck, name string) (*check.HTTP,
 	if out.Host == "" {
 		out.Host = name
 	}
-	for i, o := range m.GetRequestHeadersToAdd() {
-		if err := noPlaceHolder(o.GetHeader().GetValue()); err != nil {
-			return nil, fieldcheck.At(fmt.Sprintf("request_headers_to_add[%d].header.value", i), err)
-		}
-		out.Header = append(out.Header, stream.Field{Name: o.GetHeader().GetKey(), Value: o.GetHeader().GetValue()})
+	if m.GetCodecClientType() == typev3.CodecClientType_HTTP3 {
+		return nil, fieldcheck.Refuse("codec_client_type", "HTTP3 is not supported")
 	}
-	out.Header = append(out.Header, stream.Field{Name: "user-agent", Value: "Envoy/HC"})
+	var err error
+	if out.Header, err = ownFields(m.GetRequestHeadersToAdd(), stream.Field{Name: "user-agent", Value: "Envoy/HC"}); err != nil {
+		return nil, fieldcheck.At("request_headers_to_add", err)
+	}
 	for _, side := range []struct {
 		from []*typev3.Int64Range
 		to   *[]check.Status

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/model"
 	"github.com/lateenmesh/lateen/proxy/cluster"
 )
 
@@ -31,8 +32,8 @@ func (c *Cluster) policy(m *clusterv3.Cluster) error {
 	if t := m.GetCommonLbConfig().GetHealthyPanicThreshold(); t != nil {
 		c.Config.Panic = math.Trunc(t.GetValue()) // whole percent, as Envoy has it
 	}
-	for _, s := range m.GetCommonLbConfig().GetOverrideHostStatus().GetStatuses() {
-		c.Config.OverrideDraining = c.Config.OverrideDraining || s == corev3.HealthStatus_DRAINING
+	if err := c.override(m.GetCommonLbConfig().GetOverrideHostStatus()); err != nil {
+		return fieldcheck.At("common_lb_config.override_host_status", err)
 	}
 	if list := m.GetLoadBalancingPolicy(); list != nil {
 		return fieldcheck.At("load_balancing_policy", c.extensionPolicy(list))
@@ -73,7 +74,27 @@ func (c *Cluster) policy(m *clusterv3.Cluster) error {
 	return nil
 }
 
-// extensionPolicy takes the first policy of the list that is supported, as Envoy
+// override reads how well an endpoint has to be that a request asks for: those that
+// are well and those that are degraded may always be had, and those that drain
+// where that is said.
+func (c *Cluster) override(m *corev3.HealthStatusSet) error {
+	if m == nil {
+		return nil
+	}
+	named := map[corev3.HealthStatus]bool{}
+	for i, s := range m.GetStatuses() {
+		if named[s] = true; health[s] == model.Unhealthy {
+			return fieldcheck.Refuse(fmt.Sprintf("statuses[%d]", i), "%s is not supported: such an endpoint is never chosen", s)
+		}
+	}
+	if !named[corev3.HealthStatus_UNKNOWN] && !named[corev3.HealthStatus_HEALTHY] || !named[corev3.HealthStatus_DEGRADED] {
+		return fieldcheck.Refuse("statuses", "has to name UNKNOWN or HEALTHY, and DEGRADED")
+	}
+	c.Config.OverrideDraining = named[corev3.HealthStatus_DRAINING]
+	return nil
+}
+
+// extensionPolicy takes the first policy of the list whose type is known, as Envoy
 // does.
 func (c *Cluster) extensionPolicy(list *clusterv3.LoadBalancingPolicy) error {
 	err := fieldcheck.Refuse("policies", "is empty")
@@ -82,6 +103,9 @@ func (c *Cluster) extensionPolicy(list *clusterv3.LoadBalancingPolicy) error {
 		m, refused := unpack(p.GetTypedExtensionConfig().GetTypedConfig())
 		if refused != nil {
 			err = fieldcheck.At(at, refused)
+			if known(p.GetTypedExtensionConfig().GetTypedConfig()) {
+				return err
+			}
 			continue
 		}
 		return fieldcheck.At(at, c.onePolicy(m))

@@ -39,13 +39,9 @@ var appendActions = map[corev3.HeaderValueOption_HeaderAppendAction]route.Append
 func (c *Compiler) operations(list []*corev3.HeaderValueOption) ([]route.HeaderOp, error) {
 	var out []route.HeaderOp
 	for i, o := range list {
-		op := route.HeaderOp{Name: strings.ToLower(o.GetHeader().GetKey()), Append: appendActions[o.GetAppendAction()], KeepEmpty: o.GetKeepEmptyValue()}
+		op := operation(o)
 		if name := (stream.Field{Name: op.Name}); !name.Fit() {
 			return nil, fieldcheck.Refuse(fmt.Sprintf("[%d].header.key", i), "%q is not a field that can be changed", op.Name)
-		}
-		//nolint:staticcheck // istiod still writes the deprecated form
-		if o.GetAppend() != nil && !o.GetAppend().GetValue() {
-			op.Append = route.OverwriteOrAdd
 		}
 		value, err := c.value(o.GetHeader().GetValue())
 		if err != nil {
@@ -53,6 +49,37 @@ func (c *Compiler) operations(list []*corev3.HeaderValueOption) ([]route.HeaderO
 		}
 		op.Value = value
 		out = append(out, op)
+	}
+	return out, nil
+}
+
+// operation is an operation without its value.
+func operation(o *corev3.HeaderValueOption) route.HeaderOp {
+	op := route.HeaderOp{Name: strings.ToLower(o.GetHeader().GetKey()), Append: appendActions[o.GetAppendAction()], KeepEmpty: o.GetKeepEmptyValue()}
+	//nolint:staticcheck // istiod still writes the deprecated form
+	if o.GetAppend() != nil && !o.GetAppend().GetValue() {
+		op.Append = route.OverwriteOrAdd
+	}
+	return op
+}
+
+// ownFields are the fields of calls that the proxy makes on its own account, beside
+// those that the calls have anyway: there is no request to fill place holders from.
+func ownFields(list []*corev3.HeaderValueOption, anyway ...stream.Field) ([]stream.Field, error) {
+	var h stream.Header
+	for _, f := range anyway {
+		h.Add(f.Name, f.Value)
+	}
+	for i, o := range list {
+		op := operation(o)
+		if op.Value.Literal = o.GetHeader().GetValue(); strings.Contains(op.Value.Literal, "%") {
+			return nil, fieldcheck.Refuse(fmt.Sprintf("[%d].header.value", i), "%q has a place holder: there is no request to fill it from", op.Value.Literal)
+		}
+		op.Apply(&h, nil, nil)
+	}
+	var out []stream.Field
+	for i := range h.Len() {
+		out = append(out, h.At(i))
 	}
 	return out, nil
 }

@@ -1,9 +1,7 @@
 package compile
 
 import (
-	"fmt"
 	"net/url"
-	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -68,22 +66,10 @@ func (c *Compiler) httpService(m *corev3.HttpService) (*upcall.Caller, string, e
 	if err != nil {
 		return nil, "", fieldcheck.At("http_uri", err)
 	}
-	for i, o := range m.GetRequestHeadersToAdd() {
-		if err := noPlaceHolder(o.GetHeader().GetValue()); err != nil {
-			return nil, "", fieldcheck.At(fmt.Sprintf("request_headers_to_add[%d].header.value", i), err)
-		}
-		caller.Header = append(caller.Header, stream.Field{Name: o.GetHeader().GetKey(), Value: o.GetHeader().GetValue()})
+	if caller.Header, err = ownFields(m.GetRequestHeadersToAdd()); err != nil {
+		return nil, "", fieldcheck.At("request_headers_to_add", err)
 	}
 	return caller, at.RequestURI(), nil
-}
-
-// noPlaceHolder refuses operators in fields of calls that the proxy makes on its
-// own account.
-func noPlaceHolder(value string) error {
-	if strings.Contains(value, "%") {
-		return fieldcheck.Refuse("", "%q has a place holder: there is no request to fill it from", value)
-	}
-	return nil
 }
 
 // names compiles a list of comparisons.

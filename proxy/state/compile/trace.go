@@ -31,7 +31,10 @@ func (c *Compiler) tracer(m *hcmv3.HttpConnectionManager_Tracing, direction list
 	}
 	config := trace.Config{
 		Client: share(m.GetClientSampling()), Random: share(m.GetRandomSampling()), Overall: share(m.GetOverallSampling()),
-		Egress: direction == listener.Outbound, MaxPath: int(m.GetMaxPathTagLength().GetValue()), Silent: m.GetNoContextPropagation(), NodeID: c.NodeID,
+		Egress: direction == listener.Outbound, Silent: m.GetNoContextPropagation(), NodeID: c.NodeID,
+	}
+	if n := m.GetMaxPathTagLength(); n != nil {
+		config.MaxPath = cmp.Or(int(n.GetValue()), -1)
 	}
 	config.Spawn = spawn || m.GetSpawnUpstreamSpan().GetValue()
 	config.Server = config.Spawn || !config.Egress
