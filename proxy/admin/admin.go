@@ -118,14 +118,28 @@ func (s *Server) printHelp(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-func (s *Server) liveness() string {
+// liveness is how the server fares, by the numbers of Envoy's API.
+type liveness int64
+
+const (
+	live         liveness = 0
+	draining     liveness = 1
+	initializing liveness = 3
+)
+
+// String is Envoy's word.
+func (l liveness) String() string {
+	return map[liveness]string{live: "LIVE", draining: "DRAINING", initializing: "INITIALIZING"}[l]
+}
+
+func (s *Server) liveness() liveness {
 	switch {
 	case s.failed.Load():
-		return "DRAINING"
+		return draining
 	case s.config.Ready():
-		return "LIVE"
+		return live
 	}
-	return "INITIALIZING"
+	return initializing
 }
 
 // health makes a handler that lets health checks fail or pass.
@@ -137,17 +151,17 @@ func (s *Server) health(failed bool) http.HandlerFunc {
 }
 
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
-	live := s.liveness()
-	if live != "LIVE" {
+	state := s.liveness()
+	if state != live {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	fmt.Fprintln(w, live)
+	fmt.Fprintln(w, state)
 }
 
 func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 	up := fmt.Sprintf("%ds", int(time.Since(s.started).Seconds()))
 	writeJSON(w, map[string]any{
-		"version": s.config.Version, "state": s.liveness(), "uptime_current_epoch": up, "uptime_all_epochs": up,
+		"version": s.config.Version, "state": s.liveness().String(), "uptime_current_epoch": up, "uptime_all_epochs": up,
 		"node":                 message(s.config.Node),
 		"command_line_options": map[string]any{"concurrency": goruntime.GOMAXPROCS(0), "service_node": s.config.Node.GetId(), "service_cluster": s.config.Node.GetCluster()},
 	})

@@ -1,10 +1,12 @@
 package admin
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -46,6 +48,10 @@ func TestReady(t *testing.T) {
 	ask := server(t, Config{Ready: func() bool { return live }})
 	want := func(code int, text string) {
 		t.Helper()
+		number := map[string]string{"LIVE": "server.live: 1\nserver.state: 0\n", "DRAINING": "server.live: 0\nserver.state: 1\n", "INITIALIZING": "server.live: 0\nserver.state: 3\n"}[text]
+		if _, got := ask("GET", "/stats?filter=^server.(state|live)$"); got != number {
+			t.Errorf("%s: got %q, want %q", text, got, number)
+		}
 		if gotCode, got := ask("GET", "/ready"); gotCode != code || got != text+"\n" {
 			t.Errorf("got %d %q; want %d %s", gotCode, got, code, text)
 		}
@@ -170,6 +176,28 @@ func TestHealthIsShown(t *testing.T) {
 		if !strings.Contains(rec.Body.String(), want) {
 			t.Errorf("%s: got %s; want %q in it", path, rec.Body, want)
 		}
+	}
+}
+
+// A cluster's name is no format, and a static one was added by nobody's API; a serial
+// number has whole bytes.
+func TestClustersAreShown(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	listeners := listener.NewSet(listener.Deps{Log: log})
+	st := state.New(state.Config{Listeners: listeners, Clusters: cluster.Deps{Log: log}, Log: log})
+	if err := st.Static(nil, []*clusterv3.Cluster{{Name: "50%d"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	s := New(Config{State: st, Listeners: listeners})
+	for path, want := range map[string]string{"/clusters": "50%d::default_priority::max_connections::1024\n", "/clusters?format=json": `"added_via_api": false`} {
+		rec := httptest.NewRecorder()
+		s.ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
+		if !strings.Contains(rec.Body.String(), want) {
+			t.Errorf("%s: got %s; want %q in it", path, rec.Body, want)
+		}
+	}
+	if got := certJSON(&x509.Certificate{SerialNumber: big.NewInt(0xabc)})["serial_number"]; got != "0abc" {
+		t.Errorf("serial number %v", got)
 	}
 }
 

@@ -66,14 +66,14 @@ func (s *Server) everything() []sample {
 	plain := func(name string, gauge bool, v int64) {
 		out = append(out, sample{name, name, "", gauge, v})
 	}
-	state := int64(2) // INITIALIZING
-	if s.config.Ready() {
-		state = 0
+	state, alive := s.liveness(), int64(0)
+	if state == live {
+		alive = 1
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	plain("server.state", true, state)
-	plain("server.live", true, 1-min(1, state))
+	plain("server.state", true, int64(state))
+	plain("server.live", true, alive)
 	plain("server.uptime", true, int64(time.Since(s.started).Seconds()))
 	plain("server.memory_allocated", true, int64(m.HeapAlloc))
 	plain("server.memory_heap_size", true, int64(m.HeapSys))

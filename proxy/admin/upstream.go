@@ -11,6 +11,7 @@ import (
 
 	"github.com/lateenmesh/lateen/model"
 	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 )
 
@@ -20,7 +21,9 @@ func (s *Server) clusters(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for _, c := range s.config.State.Clusters() {
-		line := func(format string, args ...any) { fmt.Fprintf(w, c.Name+"::"+format+"\n", args...) }
+		line := func(format string, args ...any) {
+			fmt.Fprintf(w, "%s::%s\n", c.Name, fmt.Sprintf(format, args...))
+		}
 		line("observability_name::%s", statName(c))
 		for _, p := range []struct {
 			name   string
@@ -73,14 +76,17 @@ func healthText(h *cluster.Host) string {
 }
 
 func (s *Server) clustersJSON(w http.ResponseWriter) {
-	statuses := []map[string]any{}
+	statuses, static := []map[string]any{}, map[string]bool{}
+	for _, r := range s.config.State.Resources(ads.ClusterType) {
+		static[r.Name] = r.Static
+	}
 	for _, c := range s.config.State.Clusters() {
 		hosts := []map[string]any{}
 		for _, h := range c.Hosts() {
 			hosts = append(hosts, hostJSON(h))
 		}
 		statuses = append(statuses, map[string]any{
-			"name": c.Name, "added_via_api": true, "observability_name": statName(c), "host_statuses": hosts,
+			"name": c.Name, "added_via_api": !static[c.Name], "observability_name": statName(c), "host_statuses": hosts,
 			"circuit_breakers": map[string]any{"thresholds": []map[string]any{thresholdsJSON("DEFAULT", c.Limits), thresholdsJSON("HIGH", c.HighLimits)}},
 		})
 	}
@@ -199,7 +205,7 @@ func certJSON(c *x509.Certificate) map[string]any {
 		names = append(names, map[string]string{"dns": d})
 	}
 	return map[string]any{
-		"serial_number": fmt.Sprintf("%x", c.SerialNumber), "subject_alt_names": names,
+		"serial_number": fmt.Sprintf("%x", c.SerialNumber.Bytes()), "subject_alt_names": names,
 		"days_until_expiration": fmt.Sprint(int(time.Until(c.NotAfter).Hours() / 24)),
 		"valid_from":            c.NotBefore.UTC().Format(time.RFC3339), "expiration_time": c.NotAfter.UTC().Format(time.RFC3339),
 	}

@@ -134,8 +134,8 @@ func jsonValue(v *structpb.Value, omitEmpty bool) (func([]byte, *record) ([]byte
 		if err != nil {
 			return nil, err
 		}
-		if len(f.pieces) == 1 && f.pieces[0].op != nil {
-			return jsonOperator(f.pieces[0].op, isNumber(k.StringValue)), nil
+		if len(f.pieces) == 1 && f.pieces[0].op.write != nil {
+			return jsonOperator(f.pieces[0].op), nil
 		}
 		return func(b []byte, r *record) ([]byte, bool) { return quote(b, f.appendTo(nil, r)), true }, nil
 	}
@@ -143,18 +143,13 @@ func jsonValue(v *structpb.Value, omitEmpty bool) (func([]byte, *record) ([]byte
 	return func(b []byte, _ *record) ([]byte, bool) { return append(b, literal...), true }, err
 }
 
-var numbers = []string{"%RESPONSE_CODE%", "%BYTES_RECEIVED%", "%BYTES_SENT%", "%DURATION%", "%REQUEST_DURATION%", "%RESPONSE_DURATION%", "%RESPONSE_TX_DURATION%",
-	"%REQUEST_TX_DURATION%", "%CONNECTION_ID%", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "%UPSTREAM_REMOTE_PORT%", "%DOWNSTREAM_LOCAL_PORT%", "%DOWNSTREAM_REMOTE_PORT%"}
-
-func isNumber(text string) bool { return slices.Contains(numbers, text) }
-
-func jsonOperator(op operator, number bool) func([]byte, *record) ([]byte, bool) {
+func jsonOperator(op operator) func([]byte, *record) ([]byte, bool) {
 	return func(b []byte, r *record) ([]byte, bool) {
-		value, ok := op(nil, r)
+		value, ok := op.write(nil, r)
 		switch {
 		case !ok:
 			return append(b, "null"...), false
-		case number:
+		case op.number && len(value) > 0:
 			return append(b, value...), true
 		}
 		return quote(b, value), true

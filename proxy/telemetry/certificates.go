@@ -43,7 +43,8 @@ var certificateFacts = map[string]func(*x509.Certificate) string{
 	},
 }
 
-func serial(c *x509.Certificate) string { return c.SerialNumber.Text(16) }
+// serial is a serial number in whole bytes.
+func serial(c *x509.Certificate) string { return hex.EncodeToString(c.SerialNumber.Bytes()) }
 
 func fingerprint256(c *x509.Certificate) string {
 	sum := sha256.Sum256(c.Raw)
@@ -55,9 +56,9 @@ func fingerprint1(c *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Operators of certificates are named for whose it is and for the fact: not each
-// pair is one of Envoy's.
-func init() {
+// withCertificates adds the operators of certificates, which are named for whose it is
+// and for the fact: not each pair is one of Envoy's.
+func withCertificates(all map[string]operator) map[string]operator {
 	mine := func(r *record) *x509.Certificate {
 		if t := r.req.Conn.TLS; t != nil {
 			return t.Local
@@ -86,7 +87,7 @@ func init() {
 	} {
 		for fact := range strings.FieldsSeq(whose.facts) {
 			tell := certificateFacts[fact]
-			plain[whose.prefix+fact] = text(func(r *record) string {
+			all[whose.prefix+fact] = text(func(r *record) string {
 				if c := whose.get(r); c != nil {
 					return tell(c)
 				}
@@ -94,6 +95,7 @@ func init() {
 			})
 		}
 	}
+	return all
 }
 
 // chain tells a fact of each certificate that the peer showed.

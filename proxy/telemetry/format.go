@@ -19,8 +19,13 @@ type record struct {
 	resp *stream.Response
 }
 
-// operator appends its value, or reports that there is none.
-type operator func(b []byte, r *record) ([]byte, bool)
+// operator writes a value of a record.
+type operator struct {
+	// write appends the value, or reports that there is none.
+	write func(b []byte, r *record) ([]byte, bool)
+	// number is set where the value is a number, which JSON writes without quotes.
+	number bool
+}
 
 // format is a compiled format string.
 type format struct {
@@ -31,7 +36,7 @@ type format struct {
 
 type piece struct {
 	literal string
-	op      operator // nil: literal
+	op      operator // without write: literal
 }
 
 // compileFormat reads Envoy's format language: text with %OPERATOR(ARGUMENT):LENGTH%.
@@ -92,7 +97,7 @@ func newOperator(word string) (operator, error) {
 	if hasArgument {
 		end := strings.LastIndexByte(rest, ')')
 		if end < 0 {
-			return nil, fmt.Errorf("format: %%%s%% has no closing parenthesis", word)
+			return operator{}, fmt.Errorf("format: %%%s%% has no closing parenthesis", word)
 		}
 		argument, tail = rest[:end], rest[end+1:]
 	} else {
@@ -107,41 +112,41 @@ func newOperator(word string) (operator, error) {
 	} else if withArgument, ok := parameterised[name]; ok {
 		var err error
 		if op, err = withArgument(argument); err != nil {
-			return nil, fmt.Errorf("format: %%%s%%: %w", word, err)
+			return operator{}, fmt.Errorf("format: %%%s%%: %w", word, err)
 		}
 	} else {
-		return nil, fmt.Errorf("format: %%%s%% is not an operator that is supported", word)
+		return operator{}, fmt.Errorf("format: %%%s%% is not an operator that is supported", word)
 	}
 	if tail == "" {
 		return op, nil
 	}
 	limit, err := strconv.Atoi(strings.TrimPrefix(tail, ":"))
 	if err != nil || limit < 0 {
-		return nil, fmt.Errorf("format: %%%s%%: want a length behind the colon", word)
+		return operator{}, fmt.Errorf("format: %%%s%%: want a length behind the colon", word)
 	}
 	return cut(op, limit), nil
 }
 
 // cut shortens an operator's value.
 func cut(op operator, limit int) operator {
-	return func(b []byte, r *record) ([]byte, bool) {
+	return operator{write: func(b []byte, r *record) ([]byte, bool) {
 		start := len(b)
-		b, ok := op(b, r)
+		b, ok := op.write(b, r)
 		return b[:min(len(b), start+limit)], ok
-	}
+	}}
 }
 
 // appendTo writes the line for a record.
 func (f *format) appendTo(b []byte, r *record) []byte {
 	for i := range f.pieces {
 		p := &f.pieces[i]
-		if p.op == nil {
+		if p.op.write == nil {
 			b = append(b, p.literal...)
 			continue
 		}
 		start := len(b)
 		var ok bool
-		if b, ok = p.op(b, r); !ok {
+		if b, ok = p.op.write(b, r); !ok {
 			if b = b[:start]; !f.omitEmpty {
 				b = append(b, '-')
 			}

@@ -18,7 +18,7 @@ import (
 func metadata(argument string) (operator, error) {
 	kind, rest, _ := strings.Cut(argument, ":")
 	if kind != "DYNAMIC" {
-		return nil, fmt.Errorf("%q is no metadata that is kept: want DYNAMIC", kind)
+		return operator{}, fmt.Errorf("%q is no metadata that is kept: want DYNAMIC", kind)
 	}
 	return dynamicMetadata(rest)
 }
@@ -27,19 +27,19 @@ func metadata(argument string) (operator, error) {
 func dynamicMetadata(argument string) (operator, error) {
 	namespace, rest, _ := strings.Cut(argument, ":")
 	if namespace == "" {
-		return nil, errors.New("want the namespace of a filter")
+		return operator{}, errors.New("want the namespace of a filter")
 	}
 	var path []string
 	if rest != "" {
 		path = strings.Split(rest, ":")
 	}
-	return func(b []byte, r *record) ([]byte, bool) {
+	return operator{write: func(b []byte, r *record) ([]byte, bool) {
 		value, found := r.req.Info.Metadata.Get(namespace, path...)
 		if !found || value == nil {
 			return b, false
 		}
 		return appendValue(b, value)
-	}, nil
+	}}, nil
 }
 
 // appendValue writes a JSON value: strings as they are.
@@ -56,9 +56,9 @@ func appendValue(b []byte, value any) ([]byte, bool) {
 func filterState(argument string) (operator, error) {
 	key, form, formed := strings.Cut(argument, ":")
 	if formed && form != "PLAIN" && form != "TYPED" {
-		return nil, fmt.Errorf("%q is no form of filter state: want PLAIN or TYPED", form)
+		return operator{}, fmt.Errorf("%q is no form of filter state: want PLAIN or TYPED", form)
 	}
-	return func(b []byte, r *record) ([]byte, bool) {
+	return operator{write: func(b []byte, r *record) ([]byte, bool) {
 		v, found := r.req.State(key)
 		switch {
 		case !found:
@@ -67,7 +67,7 @@ func filterState(argument string) (operator, error) {
 			return append(b, v...), true
 		}
 		return appendQuoted(b, v), true
-	}, nil
+	}}, nil
 }
 
 // appendQuoted writes a string as protobuf's JSON has it.
@@ -86,7 +86,7 @@ func appendQuoted(b []byte, v string) []byte {
 // queryParam is an operator for a parameter of the path.
 func queryParam(name string) (operator, error) {
 	if name == "" {
-		return nil, errors.New("want the name of a parameter")
+		return operator{}, errors.New("want the name of a parameter")
 	}
 	return text(func(r *record) string {
 		value, _ := r.req.Param(name)
@@ -99,12 +99,12 @@ func queryParam(name string) (operator, error) {
 func expression(argument string) (operator, error) {
 	program, err := expr.Compile(argument)
 	if err != nil {
-		return nil, err
+		return operator{}, err
 	}
-	return func(b []byte, r *record) ([]byte, bool) {
+	return operator{write: func(b []byte, r *record) ([]byte, bool) {
 		value, found := program.Text(r.req, r.resp)
 		return append(b, value...), found
-	}, nil
+	}}, nil
 }
 
 // moments are the points between which COMMON_DURATION measures, by Envoy's
@@ -123,20 +123,20 @@ var units = map[string]time.Duration{"ms": time.Millisecond, "us": time.Microsec
 func commonDuration(argument string) (operator, error) {
 	parts := strings.Split(argument, ":")
 	if len(parts) != 3 {
-		return nil, errors.New("want FROM:TO:UNIT")
+		return operator{}, errors.New("want FROM:TO:UNIT")
 	}
 	from, to, unit := moments[parts[0]], moments[parts[1]], units[parts[2]]
 	if from == nil || to == nil {
-		return nil, fmt.Errorf("%s:%s: want two of DS_RX_BEG, DS_RX_END, US_TX_END, US_RX_BEG, DS_TX_END", parts[0], parts[1])
+		return operator{}, fmt.Errorf("%s:%s: want two of DS_RX_BEG, DS_RX_END, US_TX_END, US_RX_BEG, DS_TX_END", parts[0], parts[1])
 	}
 	if unit == 0 {
-		return nil, fmt.Errorf("%q is no unit: want ms, us or ns", parts[2])
+		return operator{}, fmt.Errorf("%q is no unit: want ms, us or ns", parts[2])
 	}
-	return func(b []byte, r *record) ([]byte, bool) {
+	return operator{number: true, write: func(b []byte, r *record) ([]byte, bool) {
 		a, z := from(r.req.Info), to(r.req.Info)
 		if a.IsZero() || z.IsZero() {
 			return b, false
 		}
 		return strconv.AppendInt(b, int64(z.Sub(a)/unit), 10), true
-	}, nil
+	}}, nil
 }

@@ -17,77 +17,77 @@ import (
 
 // text is an operator for a value that is missing when it is empty.
 func text(get func(*record) string) operator {
-	return func(b []byte, r *record) ([]byte, bool) {
+	return operator{write: func(b []byte, r *record) ([]byte, bool) {
 		v := get(r)
 		return append(b, v...), v != ""
-	}
+	}}
 }
 
 func number(get func(*record) int64) operator {
-	return func(b []byte, r *record) ([]byte, bool) { return strconv.AppendInt(b, get(r), 10), true }
+	return operator{func(b []byte, r *record) ([]byte, bool) { return strconv.AppendInt(b, get(r), 10), true }, true}
 }
 
 // span is an operator for milliseconds between two marks, missing when either
 // was not reached.
 func span(from, to func(*stream.Info) time.Time) operator {
-	return func(b []byte, r *record) ([]byte, bool) {
+	return operator{number: true, write: func(b []byte, r *record) ([]byte, bool) {
 		start, end := from(r.req.Info), to(r.req.Info)
 		if start.IsZero() || end.IsZero() {
 			return b, false
 		}
 		return strconv.AppendInt(b, end.Sub(start).Milliseconds(), 10), true
-	}
+	}}
 }
 
 func address(get func(*record) netip.AddrPort) operator {
-	return func(b []byte, r *record) ([]byte, bool) {
+	return operator{write: func(b []byte, r *record) ([]byte, bool) {
 		a := get(r)
 		if !a.IsValid() {
 			return b, false
 		}
 		return a.AppendTo(b), true
-	}
+	}}
 }
 
 // atEnd writes one of the downstream connection's ends: at a Unix socket, its path.
 func atEnd(of operator) operator {
-	return func(b []byte, r *record) ([]byte, bool) {
-		b, found := of(b, r)
+	return operator{write: func(b []byte, r *record) ([]byte, bool) {
+		b, found := of.write(b, r)
 		if path := r.req.Conn.Path; !found && path != "" {
 			return append(b, path...), true
 		}
 		return b, found
-	}
+	}}
 }
 
 func addressOnly(get func(*record) netip.AddrPort) operator {
-	return func(b []byte, r *record) ([]byte, bool) {
+	return operator{write: func(b []byte, r *record) ([]byte, bool) {
 		a := get(r)
 		if !a.IsValid() {
 			return b, false
 		}
 		return a.Addr().AppendTo(b), true
-	}
+	}}
 }
 
 func portOnly(get func(*record) netip.AddrPort) operator {
-	return func(b []byte, r *record) ([]byte, bool) {
+	return operator{number: true, write: func(b []byte, r *record) ([]byte, bool) {
 		a := get(r)
 		if !a.IsValid() {
 			return b, false
 		}
 		return strconv.AppendUint(b, uint64(a.Port()), 10), true
-	}
+	}}
 }
 
 // endPort writes the port of one of the downstream connection's ends: of a Unix
 // socket, nothing at all.
 func endPort(get func(*record) netip.AddrPort) operator {
 	port := portOnly(get)
-	return func(b []byte, r *record) ([]byte, bool) {
-		b, found := port(b, r)
+	return operator{number: true, write: func(b []byte, r *record) ([]byte, bool) {
+		b, found := port.write(b, r)
 		return b, found || r.req.Conn.Path != ""
-	}
+	}}
 }
 
 func start(i *stream.Info) time.Time { return i.Start }
@@ -127,7 +127,7 @@ func certificate(get func(*x509.Certificate) string) operator {
 }
 
 // plain are the operators without an argument.
-var plain = map[string]operator{
+var plain = withCertificates(map[string]operator{
 	"PROTOCOL": text(func(r *record) string {
 		if r.req.Method == "" {
 			return ""
@@ -170,9 +170,9 @@ var plain = map[string]operator{
 	"DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT": atEnd(addressOnly(local)),
 	"DOWNSTREAM_DIRECT_LOCAL_PORT":                 endPort(local),
 	"DOWNSTREAM_DIRECT_REMOTE_PORT":                endPort(remote),
-	"CONNECTION_START_TIME": func(b []byte, r *record) ([]byte, bool) {
+	"CONNECTION_START_TIME": {write: func(b []byte, r *record) ([]byte, bool) {
 		return envoyTime(b, r.req.Conn.Start), !r.req.Conn.Start.IsZero()
-	},
+	}},
 	"DOWNSTREAM_REMOTE_ADDRESS":                     atEnd(address(client)),
 	"DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT":        atEnd(addressOnly(client)),
 	"DOWNSTREAM_REMOTE_PORT":                        endPort(client),
@@ -189,7 +189,7 @@ var plain = map[string]operator{
 	"VIRTUAL_HOST_NAME":    text(func(r *record) string { return r.req.Info.VirtualHost }),
 	"FILTER_CHAIN_NAME":    text(func(r *record) string { return r.req.Conn.Chain }),
 	"GRPC_STATUS":          text(func(r *record) string { return grpcName(grpcStatus(r)) }),
-	"GRPC_STATUS_NUMBER":   text(grpcStatus),
+	"GRPC_STATUS_NUMBER":   grpcNumber,
 	"STREAM_ID":            text(func(r *record) string { return r.req.Header.Get("x-request-id") }),
 	"TRACE_ID": text(func(r *record) string {
 		return traceID(r.req.Header.Get("traceparent"), r.req.Header.Get("x-b3-traceid"))
@@ -207,25 +207,22 @@ var plain = map[string]operator{
 	"UPSTREAM_SERVER_NAME":                upstreamTLS(func(t *tls.ConnectionState) string { return t.ServerName }),
 	"UPSTREAM_HOST_NAME":                  upstreamName(address(upstream)),
 	"UPSTREAM_HOST_NAME_WITHOUT_PORT":     upstreamName(addressOnly(upstream)),
-	"UPSTREAM_CONNECTION_ID": func(b []byte, r *record) ([]byte, bool) {
-		id := r.req.Info.UpstreamConnection
-		return strconv.AppendUint(b, id, 10), id != 0
-	},
-	"DOWNSTREAM_WIRE_BYTES_RECEIVED": number(func(r *record) int64 { return r.req.Info.HeadReceived + r.req.Info.BytesReceived }),
-	"DOWNSTREAM_WIRE_BYTES_SENT":     number(func(r *record) int64 { return r.req.Info.HeadSent + r.req.Info.BytesSent }),
-	"RESPONSE_TRAILERS_BYTES":        number(trailersSize),
-	"UNIQUE_ID":                      func(b []byte, _ *record) ([]byte, bool) { return stream.AppendUUID(b), true },
+	"UPSTREAM_CONNECTION_ID":              number(func(r *record) int64 { return int64(r.req.Info.UpstreamConnection) }),
+	"DOWNSTREAM_WIRE_BYTES_RECEIVED":      number(func(r *record) int64 { return r.req.Info.HeadReceived + r.req.Info.BytesReceived }),
+	"DOWNSTREAM_WIRE_BYTES_SENT":          number(func(r *record) int64 { return r.req.Info.HeadSent + r.req.Info.BytesSent }),
+	"RESPONSE_TRAILERS_BYTES":             number(trailersSize),
+	"UNIQUE_ID":                           {write: func(b []byte, _ *record) ([]byte, bool) { return stream.AppendUUID(b), true }},
 	"QUERY_PARAMS": text(func(r *record) string {
 		_, query, _ := strings.Cut(r.req.Path, "?")
 		return query
 	}),
 	"DOWNSTREAM_TLS_VERSION": peer(func(t *stream.TLS) string { return strings.ReplaceAll(tls.VersionName(t.Version), " ", "v") }),
 	"DOWNSTREAM_TLS_CIPHER":  peer(func(t *stream.TLS) string { return cipherName(t.Cipher) }),
-	"START_TIME":             startTime,
+	"START_TIME":             {write: startTime},
 	"UPSTREAM_PROTOCOL":      text(func(r *record) string { return r.req.Info.UpstreamProtocol }),
 	"ACCESS_LOG_TYPE":        text(func(*record) string { return "DownstreamEnd" }),
 	"HOSTNAME":               text(func(*record) string { return hostname() }),
-}
+})
 
 // responseCode is the status that was sent, or that is about to be.
 func responseCode(r *record) int64 {
@@ -264,6 +261,15 @@ func grpcName(number string) string {
 	return number
 }
 
+// grpcNumber is a gRPC status as a number; what is no status is -1.
+var grpcNumber = operator{text(func(r *record) string {
+	status := grpcStatus(r)
+	if _, err := strconv.ParseUint(status, 10, 32); err != nil && status != "" {
+		return "-1"
+	}
+	return status
+}).write, true}
+
 func grpcStatus(r *record) string { return stream.GRPCOutcome(r.resp, "grpc-status") }
 
 // hostname is asked once: it does not change while the process runs.
@@ -288,9 +294,9 @@ var parameterised = map[string]func(argument string) (operator, error){
 		case "", "CAMEL_STRING":
 			return plain["GRPC_STATUS"], nil
 		case "NUMBER":
-			return text(grpcStatus), nil
+			return grpcNumber, nil
 		}
-		return nil, fmt.Errorf("%q is no form of a status: want CAMEL_STRING or NUMBER", a)
+		return operator{}, fmt.Errorf("%q is no form of a status: want CAMEL_STRING or NUMBER", a)
 	},
 	"START_TIME":       timeOperator(func(r *record) time.Time { return r.req.Info.Start }),
 	"START_TIME_LOCAL": timeOperator(func(r *record) time.Time { return inZone(r.req.Info.Start) }),
@@ -299,7 +305,7 @@ var parameterised = map[string]func(argument string) (operator, error){
 	"ENVIRONMENT": func(name string) (operator, error) {
 		value := os.Getenv(name)
 		if name == "" {
-			return nil, errors.New("want the name of a variable")
+			return operator{}, errors.New("want the name of a variable")
 		}
 		return text(func(*record) string { return value }), nil
 	},
@@ -318,7 +324,7 @@ var errNoHeader = errors.New("want the name of a header field")
 func header(argument string, get func(*record, string) string) (operator, error) {
 	name, alternative, _ := strings.Cut(argument, "?")
 	if name == "" {
-		return nil, errNoHeader
+		return operator{}, errNoHeader
 	}
 	name, alternative = strings.ToLower(name), strings.ToLower(alternative)
 	return text(func(r *record) string {

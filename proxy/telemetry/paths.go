@@ -8,12 +8,12 @@ import (
 
 // upstreamName is the endpoint's host name, else what otherwise gives.
 func upstreamName(otherwise operator) operator {
-	return func(b []byte, r *record) ([]byte, bool) {
+	return operator{write: func(b []byte, r *record) ([]byte, bool) {
 		if name := r.req.Info.UpstreamName; name != "" {
 			return append(b, name...), true
 		}
-		return otherwise(b, r)
-	}
+		return otherwise.write(b, r)
+	}}
 }
 
 // trailersSize counts the names and values of a response's trailers.
@@ -32,7 +32,7 @@ func trailersSize(r *record) (n int64) {
 func timeOperator(get func(*record) time.Time) func(string) (operator, error) {
 	return func(layout string) (operator, error) {
 		write, err := timeFormat(layout)
-		return func(b []byte, r *record) ([]byte, bool) { return write(b, get(r)), true }, err
+		return operator{write: func(b []byte, r *record) ([]byte, bool) { return write(b, get(r)), true }}, err
 	}
 }
 
@@ -51,7 +51,7 @@ func path(argument string) (operator, error) {
 	switch query {
 	case "", "WQ", "NQ":
 	default:
-		return nil, fmt.Errorf("%q: want WQ or NQ", query)
+		return operator{}, fmt.Errorf("%q: want WQ or NQ", query)
 	}
 	const came = "x-envoy-original-path"
 	var get func(*record) string
@@ -68,7 +68,7 @@ func path(argument string) (operator, error) {
 			return r.req.Path
 		}
 	default:
-		return nil, fmt.Errorf("%q: want ORIG, PATH or ORIG_OR_PATH", which)
+		return operator{}, fmt.Errorf("%q: want ORIG, PATH or ORIG_OR_PATH", which)
 	}
 	return text(func(r *record) string {
 		p := get(r)

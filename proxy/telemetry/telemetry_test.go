@@ -2,6 +2,8 @@ package telemetry
 
 import (
 	"bytes"
+	"crypto/x509"
+	"math/big"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -62,6 +64,45 @@ func TestJSONLine(t *testing.T) {
 	tel.Flush()
 	if got, want := out.String(), `{"both":"HTTP/1.1 GET","code":200,"flags":"-","in":{"ua":"curl/8"},"path":"/det"}`+"\n"; got != want {
 		t.Errorf("got %s; want %s", got, want)
+	}
+}
+
+// What is a number is one in JSON, whatever the operator's spelling; what is not there
+// is null, and a Unix socket has ports without a number.
+func TestNumbersInJSON(t *testing.T) {
+	for format, want := range map[string]string{
+		"%REQUEST_HEADERS_BYTES%": "300", "%UPSTREAM_CONNECTION_ID%": "0", "%DOWNSTREAM_WIRE_BYTES_SENT%": "328", "%UPSTREAM_REMOTE_PORT%": "9080", "%UPSTREAM_LOCAL_PORT%": "5000",
+		"%DOWNSTREAM_DIRECT_REMOTE_PORT%": "4000", "%GRPC_STATUS_NUMBER%": "7", "%GRPC_STATUS(NUMBER)%": "7", "%GRPC_STATUS%": `"PermissionDenied"`,
+		"%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%": "7000", "%COMMON_DURATION(US_TX_END:DS_TX_END:us)%": "null", "%DURATION%": "7", "%RESPONSE_CODE:2%": `"20"`, "%DURATION%ms": `"7ms"`,
+	} {
+		var out bytes.Buffer
+		tel := New(Config{Stdout: &out})
+		o, err := tel.AccessLog(AccessLog{Path: "/dev/stdout", JSON: &structpb.Struct{Fields: map[string]*structpb.Value{"x": structpb.NewStringValue(format)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, resp := sample()
+		resp.Header.Set("grpc-status", "7")
+		o.Request(req, resp)
+		tel.Flush()
+		if got := strings.TrimSuffix(strings.TrimPrefix(out.String(), `{"x":`), "}\n"); got != want {
+			t.Errorf("%s: got %s, want %s", format, got, want)
+		}
+	}
+	req, resp := sample()
+	req.Conn = &stream.Conn{Path: "/socket"}
+	resp.Header.Set("grpc-status", "none")
+	for operator, want := range map[string]string{"DOWNSTREAM_LOCAL_PORT": `""`, "GRPC_STATUS_NUMBER": "-1"} {
+		if got, _ := jsonOperator(plain[operator])(nil, &record{req, resp}); string(got) != want {
+			t.Errorf("%s: got %s, want %s", operator, got, want)
+		}
+	}
+}
+
+// A serial number has whole bytes.
+func TestSerials(t *testing.T) {
+	if got := serial(&x509.Certificate{SerialNumber: big.NewInt(0xabc)}); got != "0abc" {
+		t.Errorf("got %s", got)
 	}
 }
 
