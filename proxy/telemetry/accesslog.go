@@ -186,10 +186,17 @@ func (t *Telemetry) Flush() { t.eachSink((*sink).flush) }
 // Reopen opens all log files anew, for log rotation.
 func (t *Telemetry) Reopen() { t.eachSink((*sink).reopen) }
 
+// eachSink does something with all files. One that nobody writes to any more is
+// closed, with all its lines.
 func (t *Telemetry) eachSink(do func(*sink)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, s := range t.sinks {
-		do(s)
+	for path, k := range t.sinks {
+		if k.writers.Value() != nil {
+			do(k.sink)
+			continue
+		}
+		k.sink.reopen()
+		delete(t.sinks, path)
 	}
 }

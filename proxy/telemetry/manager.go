@@ -1,12 +1,14 @@
 package telemetry
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"weak"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
@@ -25,11 +27,39 @@ type Manager struct {
 	aborts, delays, tooLong    atomic.Int64
 }
 
-// managers are those of all listeners, by their prefix.
+// managers are those of all listeners. They and the counters are there as long as a
+// listener that may count, or a connection of it.
 type managers struct {
 	mu       sync.Mutex
-	all      map[string]*Manager
-	counters map[string]*counter // of filters, by name
+	all      map[string]weak.Pointer[Manager] // by prefix
+	counters map[string]weak.Pointer[counter] // of filters, by name
+}
+
+// shared gives what somebody has of a name, else makes one.
+func shared[T any](all *map[string]weak.Pointer[T], name string, fresh func() *T) *T {
+	if found := (*all)[name].Value(); found != nil {
+		return found
+	}
+	if *all == nil {
+		*all = map[string]weak.Pointer[T]{}
+	}
+	made := fresh()
+	(*all)[name] = weak.Make(made)
+	return made
+}
+
+// inUse gives what somebody has, in the order of the names, and forgets the rest.
+func inUse[T any](all map[string]weak.Pointer[T]) iter.Seq2[string, *T] {
+	return func(yield func(string, *T) bool) {
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			found := all[name].Value()
+			if found == nil {
+				delete(all, name)
+			} else if !yield(name, found) {
+				return
+			}
+		}
+	}
 }
 
 type counter struct {
@@ -41,15 +71,7 @@ type counter struct {
 func (t *Telemetry) Counter(name, family, labels string) *stream.Counter {
 	t.managers.mu.Lock()
 	defer t.managers.mu.Unlock()
-	c := t.managers.counters[name]
-	if c == nil {
-		if t.managers.counters == nil {
-			t.managers.counters = map[string]*counter{}
-		}
-		c = &counter{family: family, labels: labels}
-		t.managers.counters[name] = c
-	}
-	return &c.Counter
+	return &shared(&t.managers.counters, name, func() *counter { return &counter{family: family, labels: labels} }).Counter
 }
 
 // ManagerLabel is the label of a connection manager's metrics. A semicolon ends prefixes,
@@ -62,15 +84,7 @@ func ManagerLabel(prefix string) string {
 func (t *Telemetry) Manager(prefix string) *Manager {
 	t.managers.mu.Lock()
 	defer t.managers.mu.Unlock()
-	m := t.managers.all[prefix]
-	if m == nil {
-		if t.managers.all == nil {
-			t.managers.all = map[string]*Manager{}
-		}
-		m = &Manager{}
-		t.managers.all[prefix] = m
-	}
-	return m
+	return shared(&t.managers.all, prefix, func() *Manager { return &Manager{} })
 }
 
 // Connected counts a connection.
@@ -126,12 +140,10 @@ func (m *Manager) Request(req *stream.Request, _ *stream.Response) {
 func (t *Telemetry) Statistics(f func(name, family, labels string, gauge bool, value int64)) {
 	t.managers.mu.Lock()
 	defer t.managers.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(t.managers.counters)) {
-		c := t.managers.counters[name]
+	for name, c := range inUse(t.managers.counters) {
 		f(name, c.family, c.labels, false, c.Value())
 	}
-	for _, prefix := range slices.Sorted(maps.Keys(t.managers.all)) {
-		m := t.managers.all[prefix]
+	for prefix, m := range inUse(t.managers.all) {
 		labels := ManagerLabel(prefix)
 		tell := func(name string, gauge bool, value int64) {
 			f("http."+prefix+"."+name, "http."+name, labels, gauge, value)

@@ -1,6 +1,9 @@
 package telemetry
 
 import (
+	"os"
+	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -12,6 +15,7 @@ import (
 // the names of what it was.
 func TestManager(t *testing.T) {
 	tel := New(Config{})
+	defer runtime.KeepAlive(tel.Manager("web"))
 	for _, r := range []struct {
 		protocol stream.Protocol
 		info     stream.Info
@@ -59,6 +63,7 @@ func TestManager(t *testing.T) {
 // Filters' counters are told beside, one for each name.
 func TestCounters(t *testing.T) {
 	tel := New(Config{})
+	defer runtime.KeepAlive(tel.Counter("http.web.rbac.denied", "http.rbac.denied", ManagerLabel("web;")))
 	for range 2 {
 		tel.Counter("http.web.rbac.denied", "http.rbac.denied", ManagerLabel("web;")).Count()
 	}
@@ -69,5 +74,52 @@ func TestCounters(t *testing.T) {
 	})
 	if diff := cmp.Diff(got, []any{"http.web.rbac.denied", "http.rbac.denied", `http_conn_manager_prefix="web"`, false, int64(2)}); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What listeners that are gone have counted is forgotten, and their log files are
+// closed; listeners with one prefix or one file share them.
+func TestNothingIsKeptOfListenersThatAreGone(t *testing.T) {
+	tel := New(Config{})
+	told := func() (names []string) {
+		tel.Statistics(func(name, _, _ string, _ bool, _ int64) {
+			if name == "http.a.no_route" || name == "http.a.rbac.denied" {
+				names = append(names, name)
+			}
+		})
+		return names
+	}
+	path := filepath.Join(t.TempDir(), "log")
+	use := func() {
+		m, c := tel.Manager("a"), tel.Counter("http.a.rbac.denied", "", "")
+		logs := [2]stream.Observer{}
+		for i := range logs {
+			var err error
+			if logs[i], err = tel.AccessLog(AccessLog{Path: path, Text: "line\n"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		runtime.GC()
+		if tel.Manager("a") != m || tel.Counter("http.a.rbac.denied", "", "") != c {
+			t.Error("two listeners count apart")
+		}
+		if got := told(); len(got) != 2 {
+			t.Errorf("told of %v", got)
+		}
+		for _, log := range logs {
+			log.Request(sample())
+		}
+		runtime.KeepAlive(m)
+		runtime.KeepAlive(c)
+		runtime.KeepAlive(logs)
+	}
+	use()
+	runtime.GC()
+	if got := told(); got != nil {
+		t.Errorf("told of %v, whom nobody has", got)
+	}
+	tel.Flush()
+	if text, err := os.ReadFile(path); string(text) != "line\nline\n" || len(tel.sinks) != 0 {
+		t.Errorf("got %q, %v; %d files are open", text, err, len(tel.sinks))
 	}
 }

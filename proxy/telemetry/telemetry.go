@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
@@ -29,11 +30,20 @@ type Telemetry struct {
 	cfg Config
 
 	mu    sync.Mutex
-	sinks map[string]*sink // guarded by mu
+	sinks map[string]kept // guarded by mu: by path
 	book  book
 
 	managers managers
 }
+
+// kept is a log's file and who writes to it.
+type kept struct {
+	sink    *sink
+	writers weak.Pointer[writer] // nil once no log can write any more
+}
+
+// writer is what the logs of one path share.
+type writer struct{ *sink }
 
 // New makes a proxy's telemetry. It starts nothing: [Telemetry.Run] writes logs.
 func New(cfg Config) *Telemetry {
@@ -46,7 +56,7 @@ func New(cfg Config) *Telemetry {
 	if cfg.Stderr == nil {
 		cfg.Stderr = os.Stderr
 	}
-	t := &Telemetry{cfg: cfg, sinks: map[string]*sink{}}
+	t := &Telemetry{cfg: cfg, sinks: map[string]kept{}}
 	t.book.all = map[string]*series{}
 	t.book.known.Store(&map[key]*series{})
 	return t
@@ -76,18 +86,23 @@ func (t *Telemetry) AccessLog(cfg AccessLog) (stream.Observer, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := t.sinks[cfg.Path]
-	if out == nil {
-		out = &sink{path: cfg.Path}
+	k := t.sinks[cfg.Path]
+	if k.sink == nil {
+		k.sink = &sink{path: cfg.Path}
 		switch cfg.Path {
 		case "/dev/stdout":
-			out.out = t.cfg.Stdout
+			k.sink.out = t.cfg.Stdout
 		case "/dev/stderr":
-			out.out = t.cfg.Stderr
+			k.sink.out = t.cfg.Stderr
 		case "/dev/null":
-			out.out = io.Discard
+			k.sink.out = io.Discard
 		}
-		t.sinks[cfg.Path] = out
 	}
+	out := k.writers.Value()
+	if out == nil {
+		out = &writer{k.sink}
+		k.writers = weak.Make(out)
+	}
+	t.sinks[cfg.Path] = k
 	return &log{filter: cfg.Filter, entry: func(req *stream.Request, resp *stream.Response) { out.write(line, record{req, resp}) }}, nil
 }
