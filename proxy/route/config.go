@@ -150,6 +150,8 @@ type HeaderMatch struct {
 type QueryMatch struct {
 	Name  string
 	Match StringMatch
+	// Absent matches requests without the parameter instead.
+	Absent bool
 }
 
 // Mutations change header fields.

@@ -142,7 +142,7 @@ func (m *Match) query(req *stream.Request) bool {
 	values, _ := url.ParseQuery(raw) // what can be read of it
 	for i := range m.Query {
 		got, present := values[m.Query[i].Name]
-		if !present || !m.Query[i].Match.Holds(got[0]) {
+		if holds := present && m.Query[i].Match.Holds(got[0]); holds == m.Query[i].Absent {
 			return false
 		}
 	}

@@ -125,7 +125,7 @@ func TestIndexKeepsTheOrder(t *testing.T) {
 func TestMatchers(t *testing.T) {
 	header := func(h HeaderMatch) Match { return Match{Value: "/", Headers: []HeaderMatch{h}} }
 	str := func(k StringKind, v string) StringMatch { return StringMatch{Kind: k, Value: v} }
-	query := func(s StringMatch) Match { return Match{Value: "/", Query: []QueryMatch{{"q", s}}} }
+	query := func(s StringMatch) Match { return Match{Value: "/", Query: []QueryMatch{{Name: "q", Match: s}}} }
 	req := asked("h", "/a/b?q=one&q=two&e=", "X-One", "Value", "x-two", "1", "X-Two", "2", "n", "15")
 	for name, tc := range map[string]struct {
 		match Match

@@ -31,8 +31,7 @@ var routeFields = fieldcheck.Table{
 		Ignored: map[string]string{"operation": "the route's decorator names the span", "upstream_operation": "the span is named for the cluster"},
 	},
 	"envoy.config.route.v3.RouteMatch": {
-		Read:    "prefix path safe_regex path_separated_prefix path_match_policy case_sensitive headers query_parameters dynamic_metadata runtime_fraction connect_matcher",
-		Ignored: map[string]string{},
+		Read: "prefix path safe_regex path_separated_prefix path_match_policy case_sensitive headers query_parameters dynamic_metadata runtime_fraction connect_matcher",
 	},
 	"envoy.config.route.v3.RouteMatch.ConnectMatcher": {},
 	"envoy.config.route.v3.HeaderMatcher": {

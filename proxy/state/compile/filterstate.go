@@ -28,9 +28,9 @@ func setStateFilter(c *Compiler, m *setstatev3.Config) (builder, error) {
 	return func(_ proto.Message, on *spot) (stream.Filter, error) {
 		f := base[:len(base):len(base)]
 		for _, each := range slices.Backward(on.levels) { // the innermost has the last word
-			per, ok := each.(*setstatev3.Config)
-			if !ok {
-				return nil, fieldcheck.Refuse("", "is not a set_filter_state Config")
+			per, err := as[*setstatev3.Config](each)
+			if err != nil {
+				return nil, err
 			}
 			own, err := c.objects(per.GetOnRequestHeaders(), onRequest)
 			if err != nil {

@@ -141,13 +141,9 @@ func chainMatch(m *listenerv3.FilterChainMatch) (listener.Match, error) {
 func ranges(list []*corev3.CidrRange) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for i, r := range list {
-		ip, err := netip.ParseAddr(r.GetAddressPrefix())
+		p, err := cidr(r)
 		if err != nil {
-			return nil, fieldcheck.Refuse(fmt.Sprintf("[%d].address_prefix", i), "%q is not an IP address", r.GetAddressPrefix())
-		}
-		p, err := ip.Prefix(int(r.GetPrefixLen().GetValue()))
-		if err != nil {
-			return nil, fieldcheck.Refuse(fmt.Sprintf("[%d].prefix_len", i), "%v", err)
+			return nil, fieldcheck.At(fmt.Sprintf("[%d]", i), err)
 		}
 		out = append(out, p)
 	}

@@ -90,6 +90,9 @@ func queryMatches(list []*routev3.QueryParameterMatcher, at string) ([]route.Que
 	var out []route.QueryMatch
 	for i, q := range list {
 		m := route.QueryMatch{Name: q.GetName(), Match: route.StringMatch{Kind: route.Present}}
+		if p, ok := q.GetQueryParameterMatchSpecifier().(*routev3.QueryParameterMatcher_PresentMatch); ok {
+			m.Absent = !p.PresentMatch
+		}
 		if s := q.GetStringMatch(); s != nil {
 			var err error
 			if m.Match, err = stringMatch(s); err != nil {
@@ -158,6 +161,9 @@ func whole(expression string, fold bool) (*regexp.Regexp, error) {
 	flags := ""
 	if fold {
 		flags = "(?i)"
+	}
+	if _, err := regexp.Compile(expression); err != nil { // by itself: a parenthesis must not end ours
+		return nil, fieldcheck.Refuse("regex", "%v", err)
 	}
 	re, err := regexp.Compile(flags + `^(?:` + expression + `)$`)
 	if err != nil {

@@ -44,7 +44,7 @@ func onDemandFilter(c *Compiler, m *demandv3.OnDemand) (builder, error) {
 
 // demands compiles who is asked for clusters; nil is nobody.
 func (c *Compiler) demands(m *demandv3.OnDemandCds) (*ondemand.Filter, error) {
-	if m == nil {
+	if m == nil || c.Demand == nil {
 		return nil, nil
 	}
 	if m.GetSource() == nil {

@@ -139,3 +139,16 @@ func TestRewritesBehindExpressions(t *testing.T) {
 		}
 	}
 }
+
+// "present_match: Specifies whether a query parameter should be present."
+func TestAbsentParameters(t *testing.T) {
+	absent, err := table(t, `"routes": [{"match": {"prefix": "/", "query_parameters": [{"name": "p", "present_match": false}]}, "direct_response": {"status": 200}}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{"/q": true, "/q?p=1": false, "/q?r=1": true} {
+		if got := absent.Match(&stream.Request{Method: "GET", Path: path, Info: &stream.Info{}}) != nil; got != want {
+			t.Errorf("%s: got %t, want %t", path, got, want)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -12,7 +11,6 @@ import (
 	grpcbridgev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_http1_bridge/v3"
 	tometadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_to_metadata/v3"
 	setmetadatav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_metadata/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/buffer"
@@ -160,21 +158,9 @@ func target(m *tometadatav3.Config_KeyValuePair) (*metadata.Target, error) {
 	}
 	if r := m.GetRegexValueRewrite(); r != nil {
 		var err error
-		if t.Pattern, t.Substitution, err = substitution(r); err != nil {
+		if t.Pattern, t.Substitution, err = substitute(r); err != nil {
 			return nil, fieldcheck.At("regex_value_rewrite", err)
 		}
 	}
 	return t, nil
 }
-
-// substitution compiles an expression and what replaces its matches, whose groups
-// are written \\1 in Envoy and ${1} here.
-func substitution(m *matcherv3.RegexMatchAndSubstitute) (*regexp.Regexp, string, error) {
-	re, err := regexp.Compile(m.GetPattern().GetRegex())
-	if err != nil {
-		return nil, "", fieldcheck.Refuse("pattern.regex", "%v", err)
-	}
-	return re, groups.ReplaceAllString(strings.ReplaceAll(m.GetSubstitution(), "$", "$$"), "$${$1}"), nil
-}
-
-var groups = regexp.MustCompile(`\\(\d)`)

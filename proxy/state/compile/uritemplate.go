@@ -65,7 +65,7 @@ func templateRewrite(f *route.Forward, match *route.Match, m *corev3.TypedExtens
 // templateSegment is one segment of a URI template: a literal, "*", "**", or a
 // variable "{name}" or "{name=segments}".
 var templateSegment = func() *regexp.Regexp {
-	const plain = `(?:\*\*|\*|[A-Za-z0-9\-._~%!$&'()+,;:@=]*)`
+	const plain = `(?:\*\*|\*|[A-Za-z0-9\-._~%!$&'()+,;:@=]+)`
 	return regexp.MustCompile(`^(?:` + plain + `|\{[A-Za-z][A-Za-z0-9_]*(?:=` + plain + `(?:/` + plain + `)*)?\})$`)
 }()
 
@@ -76,17 +76,20 @@ func templateExpression(template string) (*regexp.Regexp, error) {
 		return nil, fieldcheck.Refuse("", "%q does not begin with a slash", template)
 	}
 	var out strings.Builder
-	rest := template[1:]
-	for rest != "" || out.Len() == 0 {
+	inner, slash := strings.CutSuffix(template[1:], "/")
+	if slash && inner == "" {
+		return nil, fieldcheck.Refuse("", "%q has an empty segment", template)
+	}
+	for rest := inner; rest != ""; {
 		segment, next := cutSegment(rest)
-		rest = next
-		if !templateSegment.MatchString(segment) {
+		if !templateSegment.MatchString(segment) || next == "" && strings.HasSuffix(rest, "/") {
 			return nil, fieldcheck.Refuse("", "%q is not a segment of a URI template", segment)
 		}
 		out.WriteString("/" + segmentExpression(segment))
-		if rest == "" {
-			break
-		}
+		rest = next
+	}
+	if slash || inner == "" {
+		out.WriteString("/")
 	}
 	return whole(out.String(), false)
 }

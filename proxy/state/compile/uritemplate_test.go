@@ -24,6 +24,9 @@ func TestTemplatesThatAreRefused(t *testing.T) {
 		{match, "/a/{b=*.txt}", "/c", "not a segment"},
 		{match, "/a/{1}", "/c", "not a segment"},
 		{match, "/a/b?", "/c", "not a segment"},
+		{match, "/a//b", "/c", "not a segment"},
+		{match, "//", "/c", "empty segment"},
+		{match, "/a//", "/c", "not a segment"},
 		{match, "/a/{b}", "/{c}", `"c" is not a variable`},
 		{match, "/a/{b}", "/{}", `"" is not a variable`},
 		{match, "/a/{b}", "{b}", "begin with a slash"},
@@ -41,6 +44,34 @@ func TestTemplatesThatAreRefused(t *testing.T) {
 		_, err := c.route(m, &routev3.VirtualHost{}, &Filters{}, nil)
 		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 			t.Errorf("%s to %s: got %v; want %q", tc.template, tc.rewrite, err, tc.want)
+		}
+	}
+}
+
+// A slash at a template's end is part of it.
+func TestTemplates(t *testing.T) {
+	for template, paths := range map[string]map[string]bool{
+		"/": {"/": true, "/a": false}, "/a": {"/a": true, "/a/": false}, "/a/": {"/a/": true, "/a": false, "/a//": false}, "/b/{x}/": {"/b/1/": true, "/b/1": false},
+		"/a/{b=x/*}": {"/a/x/1": true, "/a/x": false}, "/a/**": {"/a/": true, "/a/b/c": true},
+	} {
+		expression, err := templateExpression(template)
+		if err != nil {
+			t.Errorf("%s: %v", template, err)
+			continue
+		}
+		for path, want := range paths {
+			if got := expression.MatchString(path); got != want {
+				t.Errorf("%s takes %s: %t, want %t", template, path, got, want)
+			}
+		}
+	}
+}
+
+// An expression is whole by itself: what stands round it does not complete it.
+func TestExpressionsStandAlone(t *testing.T) {
+	for expression, allowed := range map[string]bool{"/admin)|(?:x": false, "(a": false, "a|b": true, "(?i)a": true} {
+		if _, err := whole(expression, true); (err == nil) != allowed {
+			t.Errorf("%s: %v", expression, err)
 		}
 	}
 }
