@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/netip"
@@ -278,6 +279,28 @@ func TestPeerIsKnownAfterTheHandshake(t *testing.T) {
 		t.Errorf("got %+v", got.TLS)
 	}
 	conn.Close()
+}
+
+// A connection that no handler gets is told of, with the reason where its handshake
+// failed.
+func TestRefusedConnectionsAreTold(t *testing.T) {
+	n := memnet.New()
+	deps := listen(n)
+	deps.Log = slog.New(slog.DiscardHandler)
+	s := NewSet(deps)
+	defer s.Close()
+	told := make(chan error, 1)
+	refused := func(_ *stream.Conn, failed error) { told <- failed }
+	s.Update([]*Config{
+		{Name: "handshake", Address: tcp("10.0.0.1:443"), Bind: true, Refused: refused, Default: &Chain{TLS: fixedTLS{&tls.Config{}}, Handler: says{name: "in"}}},
+		{Name: "no chain", Address: tcp("10.0.0.1:80"), Bind: true, Refused: refused},
+	})
+	for to, failed := range map[string]bool{"10.0.0.1:443": true, "10.0.0.1:80": false} {
+		dial(t, n, to, "no hello")
+		if err := <-told; (err != nil) != failed {
+			t.Errorf("%s: got %v", to, err)
+		}
+	}
 }
 
 func TestUpdateKeepsConnections(t *testing.T) {

@@ -75,9 +75,8 @@ var listenerFields = fieldcheck.Table{
 			"tcp_fast_open_queue_length":                 "a speed-up only",
 		},
 	},
-	"envoy.config.listener.v3.AdditionalAddress":                {Read: "address"},
-	"envoy.config.listener.v3.Listener.DeprecatedV1":            {Read: "bind_to_port"},
-	"envoy.config.listener.v3.Listener.ConnectionBalanceConfig": {Read: "*"},
+	"envoy.config.listener.v3.AdditionalAddress":     {Read: "address"},
+	"envoy.config.listener.v3.Listener.DeprecatedV1": {Read: "bind_to_port"},
 	"envoy.config.listener.v3.FilterChain": {
 		Read:    "filter_chain_match filters transport_socket transport_socket_connect_timeout name",
 		Ignored: map[string]string{"metadata": "nobody reads it"},
