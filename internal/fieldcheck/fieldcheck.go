@@ -73,11 +73,15 @@ func NewChecker(tables ...Table) *Checker { return &Checker{table: Merge(tables.
 // google.protobuf messages: an Any is checked when it is unpacked, a Struct is the
 // reader's affair.
 func (c *Checker) Check(m proto.Message) error {
-	if err := c.check(m.ProtoReflect(), nil); err != nil {
+	if err := c.CheckFields(m); err != nil {
 		return err
 	}
 	return validate(m)
 }
+
+// CheckFields is Check for a message whose values Envoy takes as they are, whatever
+// its rules say.
+func (c *Checker) CheckFields(m proto.Message) error { return c.check(m.ProtoReflect(), nil) }
 
 // Unknown lists what the table names and messages do not have.
 func (c *Checker) Unknown(find func(protoreflect.FullName) protoreflect.MessageDescriptor) []string {

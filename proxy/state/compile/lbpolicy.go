@@ -100,7 +100,10 @@ func (c *Cluster) extensionPolicy(list *clusterv3.LoadBalancingPolicy) error {
 	err := fieldcheck.Refuse("policies", "is empty")
 	for i, p := range list.GetPolicies() {
 		at := fmt.Sprintf("policies[%d].typed_extension_config.typed_config", i)
-		m, refused := unpack(p.GetTypedExtensionConfig().GetTypedConfig())
+		m, refused := open(p.GetTypedExtensionConfig().GetTypedConfig())
+		if refused == nil {
+			refused = Fields.CheckFields(m)
+		}
 		if refused != nil {
 			err = fieldcheck.At(at, refused)
 			if known(p.GetTypedExtensionConfig().GetTypedConfig()) {
