@@ -52,10 +52,13 @@ func Locate(s *corev3.ConfigSource) (*Source, error) {
 	case *corev3.ConfigSource_Ads:
 		return nil, nil
 	case *corev3.ConfigSource_Path:
-		return &Source{File: t.Path}, filled("path", t.Path)
+		if t.Path == "" { // which the field's own rules do not forbid
+			return nil, fieldcheck.Refuse("path", "is empty")
+		}
+		return &Source{File: t.Path}, nil
 	case *corev3.ConfigSource_PathConfigSource:
 		f := t.PathConfigSource
-		return &Source{File: f.GetPath(), Directory: f.GetWatchedDirectory().GetPath()}, filled("path_config_source.path", f.GetPath())
+		return &Source{File: f.GetPath(), Directory: f.GetWatchedDirectory().GetPath()}, nil
 	case *corev3.ConfigSource_ApiConfigSource:
 		switch k := t.ApiConfigSource.GetApiType(); k {
 		case corev3.ApiConfigSource_AGGREGATED_GRPC, corev3.ApiConfigSource_AGGREGATED_DELTA_GRPC:
@@ -66,13 +69,6 @@ func Locate(s *corev3.ConfigSource) (*Source, error) {
 	default:
 		return nil, fieldcheck.Refuse("", "names no source: write ads, api_config_source or path_config_source")
 	}
-}
-
-func filled(field, text string) error {
-	if text == "" {
-		return fieldcheck.Refuse(field, "is empty")
-	}
-	return nil
 }
 
 // refreshDelay is how often a REST server is asked where nothing is written.
@@ -93,7 +89,10 @@ func server(source *corev3.ApiConfigSource) (*Source, error) {
 		if s.REST < 0 {
 			return nil, fieldcheck.Refuse("refresh_delay", "must not be negative")
 		}
-		return s, filled("cluster_names[0]", s.Cluster)
+		if s.Cluster == "" {
+			return nil, fieldcheck.Refuse("cluster_names[0]", "is empty")
+		}
+		return s, nil
 	default:
 		return nil, fieldcheck.Refuse("api_type", "%s is not supported, write GRPC, DELTA_GRPC or REST", t)
 	}
@@ -101,17 +100,14 @@ func server(source *corev3.ApiConfigSource) (*Source, error) {
 	if len(services) != 1 {
 		return nil, fieldcheck.Refuse("grpc_services", "has %d entries, want one", len(services))
 	}
-	switch t := services[0].GetTargetSpecifier().(type) {
-	case *corev3.GrpcService_GoogleGrpc_:
-		s.direct(t.GoogleGrpc)
-		return s, filled("grpc_services[0].google_grpc.target_uri", s.Address)
-	case *corev3.GrpcService_EnvoyGrpc_:
-		s.Cluster = t.EnvoyGrpc.GetClusterName()
-		s.Authority = cmp.Or(t.EnvoyGrpc.GetAuthority(), s.Cluster)
-		return s, filled("grpc_services[0].envoy_grpc.cluster_name", s.Cluster)
-	default:
-		return nil, fieldcheck.Refuse("grpc_services[0]", "names no server: write envoy_grpc or google_grpc")
+	if g := services[0].GetGoogleGrpc(); g != nil {
+		s.direct(g)
+		return s, nil
 	}
+	g := services[0].GetEnvoyGrpc()
+	s.Cluster = g.GetClusterName()
+	s.Authority = cmp.Or(g.GetAuthority(), s.Cluster)
+	return s, nil
 }
 
 // direct takes the address and credentials of a google_grpc service.
