@@ -27,6 +27,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/state"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // Config says what is shown.
@@ -44,9 +45,8 @@ type Config struct {
 	Drain     func(inboundOnly bool)
 	// Include says which statistics are kept, by Envoy's name; nil is all.
 	Include func(name string) bool
-	// Statistics calls f with further statistics: Envoy's name, that name but for what
-	// the labels tell, and the labels; may be nil.
-	Statistics func(f func(name, family, labels string, gauge bool, value int64))
+	// Statistics calls f with further statistics; may be nil.
+	Statistics func(f func(stream.Statistic))
 	// Runtime has the settings that change while the proxy runs.
 	Runtime *runtime.Runtime
 	// Overload tells of pressure; nil where nothing is watched.

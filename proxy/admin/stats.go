@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -8,22 +9,15 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/overload"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
-
-// sample is one statistic under Envoy's name.
-type sample struct {
-	name   string // "cluster.web.upstream_rq_total"
-	family string // the name but for what the labels tell, "cluster.upstream_rq_total"
-	labels string // `cluster_name="web"`, or empty
-	gauge  bool
-	value  int64
-}
 
 // kinds are the prefixes of statistics about each type of resource.
 var kinds = map[string]string{
@@ -31,16 +25,16 @@ var kinds = map[string]string{
 }
 
 // samples lists the statistics that are kept, counters since their last reset.
-func (s *Server) samples() []sample {
+func (s *Server) samples() []stream.Statistic {
 	all := s.everything()
 	if s.config.Include != nil {
-		all = slices.DeleteFunc(all, func(x sample) bool { return !s.config.Include(x.name) })
+		all = slices.DeleteFunc(all, func(x stream.Statistic) bool { return !s.config.Include(x.Name) })
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range all {
-		if !all[i].gauge {
-			all[i].value = max(0, all[i].value-s.zero[all[i].name])
+		if !all[i].Gauge {
+			all[i].Value = max(0, all[i].Value-s.zero[all[i].Name])
 		}
 	}
 	return all
@@ -51,8 +45,8 @@ func (s *Server) samples() []sample {
 func (s *Server) reset(w http.ResponseWriter, _ *http.Request) {
 	zero := map[string]int64{}
 	for _, x := range s.everything() {
-		if !x.gauge {
-			zero[x.name] = x.value
+		if !x.Gauge {
+			zero[x.Name] = x.Value
 		}
 	}
 	s.mu.Lock()
@@ -61,10 +55,10 @@ func (s *Server) reset(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "OK")
 }
 
-func (s *Server) everything() []sample {
-	var out []sample
+func (s *Server) everything() []stream.Statistic {
+	var out []stream.Statistic
 	plain := func(name string, gauge bool, v int64) {
-		out = append(out, sample{name, name, "", gauge, v})
+		out = append(out, stream.Statistic{Name: name, Family: name, Gauge: gauge, Value: v})
 	}
 	state, alive := s.liveness(), int64(0)
 	if state == live {
@@ -100,9 +94,7 @@ func (s *Server) everything() []sample {
 	})
 	s.runtimeSamples(plain)
 	if s.config.Statistics != nil {
-		s.config.Statistics(func(name, family, labels string, gauge bool, v int64) {
-			out = append(out, sample{name, family, labels, gauge, v})
-		})
+		s.config.Statistics(func(x stream.Statistic) { out = append(out, x) })
 	}
 	return append(append(out, s.clusterSamples()...), s.listenerSamples()...)
 }
@@ -122,13 +114,18 @@ func wellOf(c *cluster.Cluster) (healthy, degraded int64) {
 	return healthy, degraded
 }
 
-func (s *Server) clusterSamples() []sample {
-	var out []sample
+func (s *Server) clusterSamples() []stream.Statistic {
+	var out []stream.Statistic
 	for _, c := range s.config.State.Clusters() {
 		name := statName(c)
 		label := fmt.Sprintf("cluster_name=%q", strings.TrimSuffix(name, ";")) // which ends the name for Istio's tags
+		statistic := func(stat string) stream.Statistic {
+			return stream.Statistic{Name: "cluster." + name + "." + stat, Family: "cluster." + stat, Labels: label}
+		}
 		add := func(stat string, gauge bool, v int64) {
-			out = append(out, sample{"cluster." + name + "." + stat, "cluster." + stat, label, gauge, v})
+			x := statistic(stat)
+			x.Gauge, x.Value = gauge, v
+			out = append(out, x)
 		}
 		st := &c.Stats
 		healthy, degraded := wellOf(c)
@@ -156,6 +153,12 @@ func (s *Server) clusterSamples() []sample {
 		} {
 			add(each.name, each.gauge, each.value)
 		}
+		st.Codes.Each(func(status int, n int64) { add("upstream_rq_"+strconv.Itoa(status), false, n) })
+		for stat, times := range map[string]*stream.Occasional{"upstream_rq_time": &st.RqTime, "upstream_cx_connect_ms": &st.CxConnect, "upstream_cx_length_ms": &st.CxLength} {
+			x, spread := statistic(stat), times.Read()
+			x.Spread = &spread
+			out = append(out, x)
+		}
 		for _, b := range []struct {
 			name    string
 			breaker *cluster.Breaker
@@ -175,8 +178,8 @@ func (s *Server) clusterSamples() []sample {
 	return out
 }
 
-func (s *Server) listenerSamples() []sample {
-	var out []sample
+func (s *Server) listenerSamples() []stream.Statistic {
+	var out []stream.Statistic
 	addresses := map[string]string{}
 	for _, c := range s.config.State.Listeners() {
 		addresses[c.Name] = strings.ReplaceAll(c.Address.String(), ":", "_")
@@ -185,8 +188,13 @@ func (s *Server) listenerSamples() []sample {
 	for _, name := range slices.Sorted(maps.Keys(stats)) {
 		st, at := stats[name], addresses[name]
 		label := fmt.Sprintf("listener_address=%q", at)
+		statistic := func(stat string) stream.Statistic {
+			return stream.Statistic{Name: "listener." + at + "." + stat, Family: "listener." + stat, Labels: label}
+		}
 		add := func(stat string, gauge bool, v int64) {
-			out = append(out, sample{"listener." + at + "." + stat, "listener." + stat, label, gauge, v})
+			x := statistic(stat)
+			x.Gauge, x.Value = gauge, v
+			out = append(out, x)
 		}
 		add("downstream_cx_total", false, st.Total.Load())
 		add("downstream_cx_active", true, st.Active.Load())
@@ -195,6 +203,9 @@ func (s *Server) listenerSamples() []sample {
 		add("downstream_global_cx_overflow", false, st.Overflow.Load())
 		add("downstream_proxy_proto_error", false, st.ProxyProtocolError.Load())
 		add("downstream_pre_cx_timeout", false, st.InspectTimeout.Load())
+		x, spread := statistic("downstream_cx_length_ms"), st.Length.Read()
+		x.Spread = &spread
+		out = append(out, x)
 	}
 	return out
 }
@@ -210,23 +221,28 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	all := slices.DeleteFunc(s.samples(), func(x sample) bool { return !keep(x) })
-	slices.SortFunc(all, func(a, b sample) int { return strings.Compare(a.name, b.name) })
-	if q.Get("format") == "json" {
-		list := []map[string]any{}
-		for _, x := range all {
-			list = append(list, map[string]any{"name": x.name, "value": x.value})
+	all := slices.DeleteFunc(s.samples(), func(x stream.Statistic) bool { return !keep(x) })
+	slices.SortFunc(all, func(a, b stream.Statistic) int { // histograms are last
+		if (a.Spread == nil) != (b.Spread == nil) {
+			return cmp.Compare(weight(a.Spread), weight(b.Spread))
 		}
-		writeJSON(w, map[string]any{"stats": list})
+		return strings.Compare(a.Name, b.Name)
+	})
+	if q.Get("format") == "json" {
+		writeJSON(w, map[string]any{"stats": statsJSON(all)})
 		return
 	}
 	for _, x := range all {
-		fmt.Fprintf(w, "%s: %d\n", x.name, x.value)
+		if x.Spread != nil {
+			fmt.Fprintf(w, "%s: %s\n", x.Name, spreadText(x.Spread))
+			continue
+		}
+		fmt.Fprintf(w, "%s: %d\n", x.Name, x.Value)
 	}
 }
 
 // filter reads which statistics are asked for.
-func filter(r *http.Request) (func(sample) bool, error) {
+func filter(r *http.Request) (func(stream.Statistic) bool, error) {
 	q := r.URL.Query()
 	used := q.Has("usedonly")
 	var re *regexp.Regexp
@@ -236,8 +252,9 @@ func filter(r *http.Request) (func(sample) bool, error) {
 			return nil, fmt.Errorf("filter: %w", err)
 		}
 	}
-	return func(x sample) bool {
-		return !(used && x.value == 0 && !x.gauge) && (re == nil || re.MatchString(x.name))
+	return func(x stream.Statistic) bool {
+		unused := x.Value == 0 && !x.Gauge && (x.Spread == nil || x.Spread.Total == 0)
+		return !(used && unused) && (re == nil || re.MatchString(x.Name))
 	}, nil
 }
 
@@ -251,39 +268,46 @@ func (s *Server) prometheus(w http.ResponseWriter, r *http.Request) {
 	if err := s.config.Metrics(w); err != nil {
 		return // the client is gone
 	}
-	writeFamilies(w, slices.DeleteFunc(s.samples(), func(x sample) bool { return !keep(x) }))
+	writeFamilies(w, slices.DeleteFunc(s.samples(), func(x stream.Statistic) bool { return !keep(x) }))
 }
 
-func writeFamilies(w io.Writer, all []sample) {
+func writeFamilies(w io.Writer, all []stream.Statistic) {
 	known := map[string]metric{}
 	for i := range all {
 		x := &all[i]
-		m, ok := known[x.family]
+		m, ok := known[x.Family]
 		if !ok {
-			m = metricOf(x.family)
-			known[x.family] = m
+			m = metricOf(x.Family)
+			known[x.Family] = m
 		}
-		x.family = m.name
-		if x.labels != "" && m.labels != "" {
-			x.labels += ","
+		x.Family = m.name
+		if x.Labels != "" && m.labels != "" {
+			x.Labels += ","
 		}
-		x.labels += m.labels
+		x.Labels += m.labels
 	}
-	slices.SortStableFunc(all, func(a, b sample) int { return strings.Compare(a.family, b.family) })
+	slices.SortStableFunc(all, func(a, b stream.Statistic) int { return strings.Compare(a.Family, b.Family) })
 	last := ""
 	for _, x := range all {
-		if x.family != last {
+		if x.Family != last {
 			kind := "counter"
-			if x.gauge {
+			switch {
+			case x.Gauge:
 				kind = "gauge"
+			case x.Spread != nil:
+				kind = "histogram"
 			}
-			fmt.Fprintf(w, "# TYPE %s %s\n", x.family, kind)
-			last = x.family
+			fmt.Fprintf(w, "# TYPE %s %s\n", x.Family, kind)
+			last = x.Family
+		}
+		if x.Spread != nil {
+			writeHistogram(w, &x)
+			continue
 		}
 		labels := ""
-		if x.labels != "" {
-			labels = "{" + x.labels + "}"
+		if x.Labels != "" {
+			labels = "{" + x.Labels + "}"
 		}
-		fmt.Fprintf(w, "%s%s %d\n", x.family, labels, x.value)
+		fmt.Fprintf(w, "%s%s %d\n", x.Family, labels, x.Value)
 	}
 }

@@ -13,6 +13,7 @@ var tags = []struct {
 	label string
 	part  *regexp.Regexp
 }{
+	{"response_code", regexp.MustCompile(`_rq(_(\d{3}))$`)},
 	{"response_code_class", regexp.MustCompile(`_rq(_(\dxx))$`)},
 	{"authz_enforce_result", regexp.MustCompile(`rbac(\.(allowed|denied))`)},
 	{"authz_dry_run_action", regexp.MustCompile(`(\.istio_dry_run_(allow|deny)_)`)},

@@ -82,6 +82,9 @@ type Stats struct {
 	// end to theirs, in milliseconds.
 	Codes  Codes
 	RqTime stream.Occasional
+	// CxConnect is how long connections took to open, CxLength how long they lasted, in
+	// milliseconds.
+	CxConnect, CxLength stream.Occasional
 }
 
 // Count notes a response's status and its class.

@@ -78,6 +78,8 @@ type entry struct {
 // Stats are a listener's counters; they outlive its changes.
 type Stats struct {
 	Total, Active, NoChain, HandshakeError, InspectTimeout, ProxyProtocolError, Overflow atomic.Int64
+	// Length is how long connections lasted, in milliseconds.
+	Length stream.Occasional
 }
 
 func (e *entry) startDrain() { e.closed.Do(func() { close(e.drain) }) }
@@ -344,7 +346,10 @@ func (s *Set) serve(conn net.Conn, address socket.Address, original netip.AddrPo
 	facts.Listener = e.Name
 	e.Stats.Total.Add(1)
 	e.Stats.Active.Add(1)
-	defer e.Stats.Active.Add(-1)
+	defer func() {
+		e.Stats.Active.Add(-1)
+		e.Stats.Length.Observe(stream.Milliseconds(time.Since(facts.Start)))
+	}()
 	e.add(facts, conn)
 	defer e.remove(facts)
 	s.chain(e, conn, facts)

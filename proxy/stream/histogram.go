@@ -3,6 +3,7 @@ package stream
 import (
 	"math"
 	"sync/atomic"
+	"time"
 )
 
 // Bounds are the upper bounds of a histogram's buckets, Envoy's default.
@@ -23,6 +24,9 @@ func (h *Histogram) Observe(v float64) {
 	h.counts[i].Add(1)
 	h.micro.Add(int64(v * 1e6))
 }
+
+// Milliseconds are a time as histograms count it, whole ones.
+func Milliseconds(d time.Duration) float64 { return float64(d.Milliseconds()) }
 
 // Read gives what has been counted. A nil histogram has counted nothing.
 func (h *Histogram) Read() Distribution {

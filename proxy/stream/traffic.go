@@ -37,3 +37,6 @@ func (c *counted) CloseWrite() error {
 	}
 	return c.Close()
 }
+
+// NetConn is the connection beneath.
+func (c *counted) NetConn() net.Conn { return c.Conn }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 	"weak"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -25,6 +26,9 @@ type Manager struct {
 	received, sent             atomic.Int64    // bytes
 	noRoute, noCluster, direct atomic.Int64
 	aborts, delays, tooLong    atomic.Int64
+	// times are how long requests took, lengths how long connections lasted, in
+	// milliseconds.
+	times, lengths stream.Occasional
 }
 
 // managers are those of all listeners. They and the counters are there as long as a
@@ -93,8 +97,11 @@ func (m *Manager) Connected() {
 	m.open.Add(1)
 }
 
-// Disconnected counts the end of a connection.
-func (m *Manager) Disconnected() { m.open.Add(-1) }
+// Disconnected counts the end of a connection that began then.
+func (m *Manager) Disconnected(began time.Time) {
+	m.open.Add(-1)
+	m.lengths.Observe(stream.Milliseconds(time.Since(began)))
+}
 
 // Began counts a request.
 func (m *Manager) Began(req *stream.Request) {
@@ -113,6 +120,7 @@ func (m *Manager) Request(req *stream.Request, _ *stream.Response) {
 	}
 	if class := i.Status / 100; class > 0 && class < len(m.class) {
 		m.completed.Add(1)
+		m.times.Observe(stream.Milliseconds(i.End.Sub(i.Start)))
 		m.class[class].Add(1)
 	}
 	m.received.Add(i.HeadReceived + i.BytesReceived)
@@ -135,18 +143,21 @@ func (m *Manager) Request(req *stream.Request, _ *stream.Response) {
 	}
 }
 
-// Statistics calls f with what connection managers have counted: each value by Envoy's
-// name, by that name but for what the labels tell, and the labels.
-func (t *Telemetry) Statistics(f func(name, family, labels string, gauge bool, value int64)) {
+// Statistics calls f with what connection managers and filters have counted.
+func (t *Telemetry) Statistics(f func(stream.Statistic)) {
 	t.managers.mu.Lock()
 	defer t.managers.mu.Unlock()
 	for name, c := range inUse(t.managers.counters) {
-		f(name, c.family, c.labels, false, c.Value())
+		f(stream.Statistic{Name: name, Family: c.family, Labels: c.labels, Value: c.Value()})
 	}
 	for prefix, m := range inUse(t.managers.all) {
 		labels := ManagerLabel(prefix)
 		tell := func(name string, gauge bool, value int64) {
-			f("http."+prefix+"."+name, "http."+name, labels, gauge, value)
+			f(stream.Statistic{Name: "http." + prefix + "." + name, Family: "http." + name, Labels: labels, Gauge: gauge, Value: value})
+		}
+		for name, times := range map[string]*stream.Occasional{"downstream_rq_time": &m.times, "downstream_cx_length_ms": &m.lengths} {
+			spread := times.Read()
+			f(stream.Statistic{Name: "http." + prefix + "." + name, Family: "http." + name, Labels: labels, Spread: &spread})
 		}
 		begun, begun2, ended := m.begun.Load(), m.begun2.Load(), m.ended.Load()
 		tell("downstream_cx_total", false, m.connections.Load())

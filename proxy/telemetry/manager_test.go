@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -39,14 +40,16 @@ func TestManager(t *testing.T) {
 		r.info.Begun = req.Info.Begun
 		req.Info = &r.info
 		m.Request(req, nil)
-		m.Disconnected()
+		m.Disconnected(time.Now())
 	}
 	tel.Manager("web").Began(&stream.Request{Info: &stream.Info{}})
 	got := map[string]int64{}
-	tel.Statistics(func(name, family, labels string, gauge bool, value int64) {
-		got[name] = value
-		if name == "http.web.downstream_rq_5xx" && (family != "http.downstream_rq_5xx" || labels != `http_conn_manager_prefix="web"` || gauge) {
-			t.Errorf("%s is %s{%s}", name, family, labels)
+	tel.Statistics(func(x stream.Statistic) {
+		if got[x.Name] = x.Value; x.Spread != nil {
+			got[x.Name] = x.Spread.Total
+		}
+		if x.Name == "http.web.downstream_rq_5xx" && (x.Family != "http.downstream_rq_5xx" || x.Labels != `http_conn_manager_prefix="web"` || x.Gauge) {
+			t.Errorf("got %+v", x)
 		}
 	})
 	want := map[string]int64{
@@ -54,6 +57,7 @@ func TestManager(t *testing.T) {
 		"http.web.downstream_rq_total": 8, "http.web.downstream_rq_http1_total": 7, "http.web.downstream_rq_http2_total": 1, "http.web.downstream_rq_active": 1, "http.web.downstream_rq_completed": 7,
 		"http.web.downstream_rq_1xx": 0, "http.web.downstream_rq_2xx": 1, "http.web.downstream_rq_3xx": 1, "http.web.downstream_rq_4xx": 3, "http.web.downstream_rq_5xx": 2,
 		"http.web.downstream_rq_max_duration_reached": 1, "http.web.no_route": 1, "http.web.no_cluster": 1, "http.web.rq_direct_response": 1, "http.web.fault.aborts_injected": 1, "http.web.fault.delays_injected": 1,
+		"http.web.downstream_rq_time": 7, "http.web.downstream_cx_length_ms": 8,
 	}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Error(diff)
@@ -68,11 +72,9 @@ func TestCounters(t *testing.T) {
 		tel.Counter("http.web.rbac.denied", "http.rbac.denied", ManagerLabel("web;")).Count()
 	}
 	(*stream.Counter)(nil).Count() // nobody reads it
-	var got []any
-	tel.Statistics(func(name, family, labels string, gauge bool, value int64) {
-		got = append(got, name, family, labels, gauge, value)
-	})
-	if diff := cmp.Diff(got, []any{"http.web.rbac.denied", "http.rbac.denied", `http_conn_manager_prefix="web"`, false, int64(2)}); diff != "" {
+	var got []stream.Statistic
+	tel.Statistics(func(x stream.Statistic) { got = append(got, x) })
+	if diff := cmp.Diff(got, []stream.Statistic{{Name: "http.web.rbac.denied", Family: "http.rbac.denied", Labels: `http_conn_manager_prefix="web"`, Value: 2}}); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -82,9 +84,9 @@ func TestCounters(t *testing.T) {
 func TestNothingIsKeptOfListenersThatAreGone(t *testing.T) {
 	tel := New(Config{})
 	told := func() (names []string) {
-		tel.Statistics(func(name, _, _ string, _ bool, _ int64) {
-			if name == "http.a.no_route" || name == "http.a.rbac.denied" {
-				names = append(names, name)
+		tel.Statistics(func(x stream.Statistic) {
+			if x.Name == "http.a.no_route" || x.Name == "http.a.rbac.denied" {
+				names = append(names, x.Name)
 			}
 		})
 		return names

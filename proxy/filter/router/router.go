@@ -269,7 +269,7 @@ func (a *attempt) time() {
 		from = i.RequestDone
 	}
 	if !i.End.IsZero() {
-		a.cluster.Stats.RqTime.Observe(float64(i.End.Sub(from).Milliseconds()))
+		a.cluster.Stats.RqTime.Observe(stream.Milliseconds(i.End.Sub(from)))
 	}
 }
 

@@ -29,7 +29,7 @@ type codec struct {
 // Serve implements [listener.Handler].
 func (c *codec) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{}) {
 	c.counters.Connected()
-	defer c.counters.Disconnected()
+	defer c.counters.Disconnected(facts.Start)
 	if c.only || facts.TLS != nil && http2.Negotiated(facts.TLS.ALPN) {
 		c.http2.Serve(conn, facts, drain)
 		return

@@ -2,7 +2,6 @@ package compile
 
 import (
 	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/listener"
@@ -19,43 +18,12 @@ type logged struct {
 
 // Serve implements [listener.Handler].
 func (l *logged) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{}) {
-	m := &metered{Conn: conn}
-	l.next.Serve(m, facts, drain)
+	var t stream.Traffic
+	l.next.Serve(t.Conn(conn), facts, drain)
 	l.observer.Closed(&stream.TCP{Conn: facts, Info: &stream.Info{
-		Start: facts.Start, End: time.Now(), BytesReceived: m.received.Load(), BytesSent: m.sent.Load(),
+		Start: facts.Start, End: time.Now(), BytesReceived: t.In.Load(), BytesSent: t.Out.Load(),
 	}})
 }
-
-// metered counts a connection's bytes.
-type metered struct {
-	net.Conn
-	received, sent atomic.Int64
-}
-
-// Read counts what comes.
-func (m *metered) Read(b []byte) (int, error) {
-	n, err := m.Conn.Read(b)
-	m.received.Add(int64(n))
-	return n, err
-}
-
-// Write counts what goes.
-func (m *metered) Write(b []byte) (int, error) {
-	n, err := m.Conn.Write(b)
-	m.sent.Add(int64(n))
-	return n, err
-}
-
-// CloseWrite ends our direction.
-func (m *metered) CloseWrite() error {
-	if half, ok := m.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return m.Conn.Close()
-}
-
-// NetConn is the connection beneath.
-func (m *metered) NetConn() net.Conn { return m.Conn }
 
 // refused tells a listener's own access logs of connections that no handler gets:
 // that no chain takes, or whose handshake fails.
