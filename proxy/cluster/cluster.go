@@ -164,12 +164,18 @@ func (c *Cluster) swap(eps []Endpoint) {
 		old[h.id()] = h
 	}
 	hosts, fresh := make([]*Host, 0, len(eps)), false
+	listed := make(map[string]bool, len(eps))
 	for _, e := range eps {
-		h := old[hostID(e)]
+		id := hostID(e)
+		if listed[id] {
+			continue // of those at one address the first counts
+		}
+		listed[id] = true
+		h := old[id]
 		if h != nil && h.tls == c.tlsOf(e) {
 			h = h.with(e)
 			h.put(removedBit, false)
-			delete(old, hostID(e))
+			delete(old, id)
 		} else {
 			h, fresh = c.newHost(e), true
 		}
@@ -177,7 +183,7 @@ func (c *Cluster) swap(eps []Endpoint) {
 	}
 	if c.keepsRemoved() {
 		for id, h := range old {
-			if !h.Failing() && h.Health != model.Unhealthy && h.Health != model.Draining && !h.unasked() {
+			if !listed[id] && !h.Failing() && h.Health != model.Unhealthy && h.Health != model.Draining && !h.unasked() {
 				h.put(removedBit, true)
 				hosts = append(hosts, h)
 				delete(old, id)

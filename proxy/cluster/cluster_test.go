@@ -242,6 +242,33 @@ func TestSwapKeepsConnectionsAndHealth(t *testing.T) {
 	})
 }
 
+// Of endpoints at one address the first counts, and none is forgotten when they go.
+func TestAddressesThatAreListedTwice(t *testing.T) {
+	c := New(&Config{Endpoints: append(endpointsOf(2, nil), Endpoint{Address: address(0), Weight: 9})}, Deps{})
+	hosts := c.Hosts()
+	if got := picks(c, 300, nil); got[0] != 150 || len(hosts) != 2 || hosts[0].Weight != 0 {
+		t.Errorf("%d hosts, picked %v", len(hosts), got)
+	}
+	c.SetEndpoints(nil, Spread{})
+	for _, h := range hosts {
+		if !h.gone.Load() {
+			t.Errorf("%s keeps its connections", h.Text())
+		}
+	}
+}
+
+// An endpoint that is secured otherwise now takes the place of its old self, however
+// well that is.
+func TestOtherTLSReplaces(t *testing.T) {
+	c := New(&Config{TLS: &pool.Proxied{}, HealthChecks: []HealthCheck{{Probe: well}}, Endpoints: endpointsOf(1, nil)}, Deps{})
+	old := c.Hosts()[0]
+	c.judge(old, 1, false, false, nil)
+	c.SetEndpoints(endpointsOf(1, func(_ int, e *Endpoint) { e.Plain = true }), Spread{})
+	if got := c.Hosts(); len(got) != 1 || got[0].State == old.State || !old.gone.Load() {
+		t.Errorf("%d hosts, the old one is gone %v", len(got), old.gone.Load())
+	}
+}
+
 func TestNamesAreResolvedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answers := map[string][]netip.Addr{"a": {address(1).Addr(), address(2).Addr()}, "b": {address(3).Addr()}}

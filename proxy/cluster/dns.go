@@ -88,10 +88,15 @@ func (c *Cluster) ResolveOnce(ctx context.Context) time.Duration {
 	c.mu.Lock()
 	named := c.named
 	c.mu.Unlock()
-	last := map[string][]Endpoint{}
+	type asked struct {
+		name string
+		port uint16
+	}
+	last := map[asked][]netip.Addr{}
 	for _, h := range c.Hosts() {
-		if name := h.dnsName(); name != "" {
-			last[name] = append(last[name], h.Endpoint)
+		if name := h.dnsName(); name != "" && !h.noted(removedBit) {
+			of := asked{name, h.Address.Port()}
+			last[of] = append(last[of], h.Address.Addr())
 		}
 	}
 	var found []Endpoint
@@ -106,14 +111,13 @@ func (c *Cluster) ResolveOnce(ctx context.Context) time.Duration {
 		addrs = c.DNS.Family.of(addrs)
 		if err != nil || c.Kind == LogicalDNS && len(addrs) == 0 {
 			c.deps.Log.Warn("name not resolved", "cluster", c.Name, "name", name, "error", err)
-			found, failed = append(found, last[name]...), true
-			continue
+			addrs, ttl, failed = last[asked{name, e.Address.Port()}], 0, true
 		}
 		if ttl > 0 && (shortest == 0 || ttl < shortest) {
 			shortest = ttl
 		}
 		if c.Kind == LogicalDNS {
-			addrs = addrs[:1]
+			addrs = addrs[:min(1, len(addrs))]
 		}
 		for _, a := range addrs {
 			resolved := e
@@ -122,10 +126,11 @@ func (c *Cluster) ResolveOnce(ctx context.Context) time.Duration {
 		}
 	}
 	if ctx.Err() == nil {
+		c.swap(found)
 		if c.probes != nil {
 			c.probes.resolved.Store(true)
+			c.change()
 		}
-		c.swap(found)
 	}
 	return c.nextResolve(failed, shortest)
 }
@@ -138,8 +143,10 @@ func (c *Cluster) nextResolve(failed bool, ttl time.Duration) time.Duration {
 		if d.Retry == 0 {
 			return wait
 		}
-		// Doubling ends where nothing can grow any more.
-		most := min(d.Retry<<min(c.unresolved, 20), cmp.Or(d.MostRetry, 10*d.Retry))
+		most := max(d.Retry, cmp.Or(d.MostRetry, 10*d.Retry))
+		if n := min(c.unresolved, 62); d.Retry <= most>>n { // compared so, nothing overflows
+			most = d.Retry << n
+		}
 		c.unresolved++
 		return time.Duration(rand.Int64N(int64(most)) + 1)
 	}

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/lateenmesh/lateen/model"
+	"github.com/lateenmesh/lateen/proxy/pool"
 )
 
 func TestFamilies(t *testing.T) {
@@ -67,7 +71,13 @@ func TestWhenNamesAreResolvedAgain(t *testing.T) {
 				t.Errorf("%s: after %v; want %v to %v", tc.name, got, tc.low, tc.high)
 			}
 		}
-		c := New(named(StrictDNS, DNS{Retry: time.Second, MostRetry: 30 * time.Second}), Deps{})
+		c := New(named(StrictDNS, DNS{Retry: 3 * time.Hour}), Deps{})
+		for c.unresolved = range 70 {
+			if got := c.nextResolve(true, 0); got < 1 || got > 30*time.Hour {
+				t.Errorf("after %d failures: after %v", c.unresolved, got)
+			}
+		}
+		c = New(named(StrictDNS, DNS{Retry: time.Second, MostRetry: 30 * time.Second}), Deps{})
 		for n, most := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
 			longest := time.Duration(0)
 			for range 200 {
@@ -133,5 +143,94 @@ func TestEndpointsWithAnotherName(t *testing.T) {
 			t.Errorf("got %v", h)
 		}
 		failure = errors.New("no answer")
+	}
+}
+
+// What cannot be resolved keeps the addresses that it had, however often it fails and
+// however often its name is written.
+func TestFailuresKeepAddresses(t *testing.T) {
+	near, far := &model.Locality{Zone: "near"}, &model.Locality{Zone: "far"}
+	at := func(port uint16, where *model.Locality) Endpoint {
+		return Endpoint{Name: "shop", Address: netip.AddrPortFrom(netip.Addr{}, port), Locality: where}
+	}
+	for name, tc := range map[string]struct {
+		eps  []Endpoint
+		want []string
+	}{
+		"two ports":      {[]Endpoint{at(80, near), at(81, near)}, []string{"10.0.0.1:80 near", "10.0.0.2:80 near", "10.0.0.1:81 near", "10.0.0.2:81 near"}},
+		"two localities": {[]Endpoint{at(80, near), at(80, far)}, []string{"10.0.0.1:80 near", "10.0.0.2:80 near"}},
+	} {
+		var fails error
+		cfg := named(StrictDNS, DNS{Resolve: func(context.Context, string) ([]netip.Addr, time.Duration, error) {
+			return []netip.Addr{address(1).Addr(), address(2).Addr()}, 0, fails
+		}})
+		cfg.Endpoints = tc.eps
+		c := New(cfg, Deps{})
+		for n := range 4 {
+			c.ResolveOnce(t.Context())
+			var got []string
+			for _, h := range c.Hosts() {
+				got = append(got, h.Text()+" "+h.Where().Zone)
+			}
+			if diff := cmp.Diff(got, tc.want); diff != "" {
+				t.Errorf("%s, after %d failures: %s", name, n, diff)
+			}
+			fails = errors.New("no answer")
+		}
+	}
+}
+
+// An address that is gone, and kept because it is well, is not found again by a
+// failure.
+func TestFailuresFindNothingRemoved(t *testing.T) {
+	now, fails := address(1).Addr(), error(nil)
+	cfg := named(StrictDNS, DNS{Resolve: func(context.Context, string) ([]netip.Addr, time.Duration, error) {
+		return []netip.Addr{now}, 0, fails
+	}})
+	cfg.HealthChecks = []HealthCheck{{Probe: well}}
+	c := New(cfg, Deps{})
+	c.ResolveOnce(t.Context())
+	old := c.Hosts()[0]
+	c.judge(old, 1, false, false, nil)
+	now = address(2).Addr()
+	c.ResolveOnce(t.Context())
+	fails = errors.New("no answer")
+	c.ResolveOnce(t.Context())
+	if !old.noted(removedBit) || len(c.Hosts()) != 2 {
+		t.Errorf("removed %v, of %d", old.noted(removedBit), len(c.Hosts()))
+	}
+}
+
+// ending is a connection that tells when it is closed.
+type ending struct {
+	net.Conn
+	end func()
+}
+
+func (e *ending) Close() error { e.end(); return nil }
+
+// The endpoints of names are heard of when they are in force, not before.
+func TestNamesAreHeardOf(t *testing.T) {
+	var c *Cluster
+	early := false
+	cfg := named(StrictDNS, DNS{Resolve: func(context.Context, string) ([]netip.Addr, time.Duration, error) {
+		return []netip.Addr{address(1).Addr()}, 0, nil
+	}})
+	cfg.Endpoints = append(cfg.Endpoints, Endpoint{Address: address(2)})
+	cfg.HealthChecks, cfg.RenewOnChange = []HealthCheck{{Probe: well}}, true
+	c = New(cfg, Deps{Dial: func(context.Context, string, string, net.Addr) (net.Conn, error) {
+		return &ending{end: func() { early = c.allHeard() }}, nil
+	}})
+	known := c.Hosts()[0]
+	c.judge(known, 1, false, false, nil)
+	conn, err := known.Pool().Connect(t.Context(), pool.TLSRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	known.Pool().Put(conn) // it is closed while the new endpoint comes into force
+	<-c.probes.changed
+	c.ResolveOnce(t.Context())
+	if early || c.allHeard() || !c.probes.resolved.Load() || len(c.probes.changed) != 1 {
+		t.Errorf("heard of before %v, after %v", early, c.allHeard())
 	}
 }
