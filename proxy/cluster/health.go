@@ -167,7 +167,7 @@ func (c *Cluster) target(h *Host, check *HealthCheck) Target {
 func (c *Cluster) follow(ctx context.Context, h *Host, number int) {
 	check, bit := &c.HealthChecks[number], uint64(1)<<number
 	to := c.target(h, check)
-	defer to.Pool.Shut()
+	defer to.Pool.Drain()
 	if check.Initial > 0 && !rest(ctx, time.Duration(rand.Int64N(int64(check.Initial)))) {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lateenmesh/lateen/internal/memnet"
+	"github.com/lateenmesh/lateen/proxy/pool"
 )
 
 // An endpoint gets requests once it has answered a probe, none after so many
@@ -333,4 +334,41 @@ func TestConnectionsAreRenewed(t *testing.T) {
 			t.Errorf("renewing %v: made anew %v", renew, got)
 		}
 	}
+}
+
+// carried is a connection for several requests that takes a second to end.
+type carried struct {
+	pool.Carrier
+	shut  chan struct{}
+	ended bool
+}
+
+func (*carried) Reserve() bool { return true }
+func (*carried) Usable() bool  { return false }
+func (c *carried) Shut()       { close(c.shut) }
+func (c *carried) Run() {
+	<-c.shut
+	time.Sleep(time.Second)
+	c.ended = true
+}
+
+// The connections of probes have ended when nobody probes any more.
+func TestProbesLeaveNothingBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		l, _ := n.Listen(address(0).String())
+		defer l.Close()
+		carrier := &carried{shut: make(chan struct{})}
+		c := New(&Config{Endpoints: endpointsOf(1, nil), HealthChecks: []HealthCheck{{Timeout: time.Second, Probe: func(ctx context.Context, to Target) (bool, error) {
+			conn, err := to.Pool.Connect(ctx, pool.TLSRequest{})
+			if err == nil {
+				to.Pool.Carry(conn, carrier)
+			}
+			return false, err
+		}}}}, Deps{Dial: n.Dial})
+		running(t, c)()
+		if !carrier.ended {
+			t.Error("a connection outlasts the probes")
+		}
+	})
 }

@@ -71,8 +71,9 @@ type Pool struct {
 	opening map[key]*opening
 	turn    chan struct{}
 
-	open  atomic.Int64
-	alone atomic.Bool
+	open     atomic.Int64
+	alone    atomic.Bool
+	carrying sync.WaitGroup // who carries the shared connections
 }
 
 // New makes a pool for the endpoint at address. It opens nothing, and cfg must not
@@ -320,6 +321,13 @@ func (p *Pool) Shut() {
 	for _, c := range shared {
 		c.Codec.(Carrier).Shut()
 	}
+}
+
+// Drain does the same and waits until the shared connections have ended. Nobody may
+// open others meanwhile.
+func (p *Pool) Drain() {
+	p.Shut()
+	p.carrying.Wait()
 }
 
 // String names the endpoint.

@@ -45,12 +45,11 @@ func (p *Pool) Carry(c *Conn, carrier Carrier) {
 	closed := p.closed
 	p.shared = append(p.shared, c)
 	p.mu.Unlock()
-	// Ends with the connection: Shut asks for that.
-	go func() {
+	p.carrying.Go(func() { // ends with the connection: Shut asks for that
 		carrier.Run()
 		p.Changed(c)
 		p.Close(c)
-	}()
+	})
 	if closed {
 		carrier.Shut()
 	}
