@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -78,7 +79,11 @@ func (g *GRPC) Probe(ctx context.Context, to cluster.Target) (degraded bool, err
 	defer carrier.done()
 	caller := upcall.Caller{Handler: carrier, Authority: cmp.Or(to.Host, g.Authority)}
 	var reply healthv1.HealthCheckResponse
-	if err := caller.Unary(nil, "/grpc.health.v1.Health/Check", &healthv1.HealthCheckRequest{Service: g.Service}, &reply); err != nil {
+	err = caller.Unary(nil, "/grpc.health.v1.Health/Check", &healthv1.HealthCheckRequest{Service: g.Service}, &reply)
+	if status := (*upcall.StatusError)(nil); errors.As(err, &status) {
+		return false, &cluster.Unwell{Reason: status.Error()}
+	}
+	if err != nil {
 		return false, err
 	}
 	if s := reply.GetStatus(); s != healthv1.HealthCheckResponse_SERVING {
@@ -195,7 +200,7 @@ type once struct {
 func (o *once) Handle(req *stream.Request) (*stream.Response, error) {
 	resp, err := o.client.RoundTrip(req, o.deadline)
 	if err != nil {
-		o.finish()
+		o.Release(false)
 		return nil, err
 	}
 	resp.Done = o
@@ -205,10 +210,9 @@ func (o *once) Handle(req *stream.Request) (*stream.Response, error) {
 // Settle implements [stream.Releaser].
 func (o *once) Settle() {}
 
-// Release implements [stream.Releaser].
-func (o *once) Release(bool) { o.finish() }
-
-func (o *once) finish() { o.intact = o.client.Finish() }
+// Release implements [stream.Releaser]. After a failure the answer may still come, and
+// would be taken for the next probe's.
+func (o *once) Release(ok bool) { o.intact = o.client.Finish() && ok }
 
 // done lets go of the connection.
 func (o *once) done() {

@@ -1,13 +1,16 @@
 package check
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -17,6 +20,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/lateenmesh/lateen/internal/accept"
+	"github.com/lateenmesh/lateen/internal/memnet"
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/pool"
 )
@@ -75,7 +79,7 @@ func TestGRPC(t *testing.T) {
 	defer s.Stop()
 	states.SetServingStatus("shop", healthv1.HealthCheckResponse_SERVING)
 	states.SetServingStatus("cart", healthv1.HealthCheckResponse_NOT_SERVING)
-	for service, tc := range map[string]struct{ fails, unwell bool }{"": {}, "shop": {}, "cart": {true, true}, "nobody": {true, false}} {
+	for service, tc := range map[string]struct{ fails, unwell bool }{"": {}, "shop": {}, "cart": {true, true}, "nobody": {true, true}} {
 		if err := ask(t, &GRPC{Service: service, Authority: "a"}, l.Addr().String()); (err != nil) != tc.fails || unwell(err) != tc.unwell {
 			t.Errorf("%q: got %v", service, err)
 		}
@@ -140,4 +144,72 @@ func TestConnectionsOfProbes(t *testing.T) {
 			to.Pool.Shut()
 		}
 	}
+}
+
+// An answer that comes too late is not the next probe's: that has another connection.
+func TestLateAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		l, err := n.Listen("10.0.0.1:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		var asked atomic.Int32
+		accept.Each(l, func(conn net.Conn) {
+			defer conn.Close()
+			for in := bufio.NewReader(conn); ; {
+				if _, err := http.ReadRequest(in); err != nil {
+					return
+				}
+				answer := "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+				switch asked.Add(1) {
+				case 2:
+					time.Sleep(3 * time.Second)
+				case 3:
+					answer = "HTTP/1.1 500 Ill\r\ncontent-length: 0\r\n\r\n"
+				}
+				if _, err := io.WriteString(conn, answer); err != nil {
+					return
+				}
+			}
+		})
+		to := cluster.Target{Pool: pool.New("tcp", "10.0.0.1:80", &pool.Config{}, nil, n.Dial, nil)}
+		for i, want := range []struct{ fails, unwell bool }{{false, false}, {true, false}, {true, true}} {
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			if _, err := (&HTTP{Method: "GET", Host: "shop", Path: "/", Reuse: true}).Probe(ctx, to); (err != nil) != want.fails || unwell(err) != want.unwell {
+				t.Errorf("probe %d got %v", i, err)
+			}
+			cancel()
+		}
+		to.Pool.Drain()
+		time.Sleep(5 * time.Second) // the late answer finds nobody
+	})
+}
+
+// A connection on which nothing is answered is not asked again.
+func TestSilentConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		l, err := n.Listen("10.0.0.1:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		var opened atomic.Int32
+		accept.Each(l, func(conn net.Conn) {
+			opened.Add(1)
+			_, _ = io.Copy(io.Discard, conn)
+			conn.Close()
+		})
+		to := cluster.Target{Pool: pool.New("tcp", "10.0.0.1:80", &pool.Config{}, nil, n.Dial, nil)}
+		for want := int32(1); want < 4; want++ {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			if _, err := (&GRPC{Reuse: true}).Probe(ctx, to); err == nil || unwell(err) || opened.Load() != want {
+				t.Errorf("got %v on connection %d; want %d", err, opened.Load(), want)
+			}
+			cancel()
+		}
+		to.Pool.Drain()
+	})
 }
