@@ -320,20 +320,30 @@ func TestStreamsEndWithHealth(t *testing.T) {
 	}
 }
 
-// Connections are made anew when an endpoint comes, where that is wanted.
+// Connections are made anew when an endpoint comes, where that is wanted. Requests that
+// have one have to find the pool that it is from.
 func TestConnectionsAreRenewed(t *testing.T) {
-	for _, renew := range []bool{false, true} {
-		c := New(&Config{RenewOnChange: renew, Endpoints: endpointsOf(1, nil)}, Deps{})
-		before := c.Hosts()[0].Pool()
-		c.SetEndpoints(endpointsOf(1, nil), Spread{})
-		if c.Hosts()[0].Pool() != before {
-			t.Errorf("renewing %v: made anew although nobody came", renew)
+	synctest.Test(t, func(t *testing.T) {
+		for _, renew := range []bool{false, true} {
+			n := memnet.New()
+			l, _ := n.Listen(address(0).String())
+			c := New(&Config{RenewOnChange: renew, Endpoints: endpointsOf(1, nil)}, Deps{Dial: n.Dial})
+			p := c.Hosts()[0].Pool()
+			conn, err := p.Connect(t.Context(), pool.TLSRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Put(conn)
+			if c.SetEndpoints(endpointsOf(1, nil), Spread{}); p.Open() != 1 {
+				t.Errorf("renewing %v: made anew although nobody came", renew)
+			}
+			if c.SetEndpoints(endpointsOf(2, nil), Spread{}); (p.Open() == 0) != renew || c.Hosts()[0].Pool() != p {
+				t.Errorf("renewing %v: %d connections of before", renew, p.Open())
+			}
+			c.Close()
+			l.Close()
 		}
-		c.SetEndpoints(endpointsOf(2, nil), Spread{})
-		if got := c.Hosts()[0].Pool() != before; got != renew {
-			t.Errorf("renewing %v: made anew %v", renew, got)
-		}
-	}
+	})
 }
 
 // carried is a connection for several requests that takes a second to end.

@@ -24,7 +24,8 @@ type State struct {
 	Total   atomic.Int64
 	Errors  atomic.Int64
 	outlier *record // nil where nobody looks for outliers
-	// pool is made when the first request needs it: of many hosts few are used.
+	// pool is made when the first request needs it, and stays: of many hosts few are
+	// used.
 	pool atomic.Pointer[pool.Pool]
 	gone atomic.Bool // no more connections are kept
 	// since is when the host took up its work, Unix nanoseconds.
@@ -112,8 +113,8 @@ func (h *Host) shut() {
 
 // renew lets go of the host's connections and lets it have others.
 func (h *Host) renew() {
-	if p := h.pool.Swap(nil); p != nil {
-		p.Shut()
+	if p := h.pool.Load(); p != nil {
+		p.Renew()
 	}
 }
 

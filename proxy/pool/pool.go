@@ -36,10 +36,11 @@ type Conn struct {
 	// TLS is the state after the handshake, nil in plain text.
 	TLS *tls.ConnectionState
 
-	key     key
-	created time.Time
-	idle    time.Time // since when
-	uses    uint32
+	key        key
+	generation uint64 // of the pool when it was dialled
+	created    time.Time
+	idle       time.Time // since when
+	uses       uint32
 }
 
 // key tells apart connections that one request may use and another may not.
@@ -58,12 +59,15 @@ type Pool struct {
 	dial             Dial
 	onClose          func() // told of every connection that ends; may be nil
 
-	mu       sync.Mutex
-	idle     []*Conn     // guarded by mu; the last one was used last
-	closed   bool        // guarded by mu
-	waiters  []*waiter   // guarded by mu; the first one has waited longest
-	sweeper  *time.Timer // guarded by mu; nil before the first idle connection
-	sweeping bool        // guarded by mu
+	mu     sync.Mutex
+	idle   []*Conn // guarded by mu; the last one was used last
+	closed bool    // guarded by mu
+	// generation counts renewals: connections of an earlier one are not kept. It
+	// changes with mu held.
+	generation atomic.Uint64
+	waiters    []*waiter   // guarded by mu; the first one has waited longest
+	sweeper    *time.Timer // guarded by mu; nil before the first idle connection
+	sweeping   bool        // guarded by mu
 	// shared are the connections that carry several requests at once, the oldest
 	// one first; opening those that are being opened; turn is closed when a place
 	// has come free. All are guarded by mu.
@@ -192,12 +196,13 @@ func (p *Pool) ConnectReserved(ctx context.Context, req TLSRequest) (*Conn, erro
 func (p *Pool) connect(ctx context.Context, req TLSRequest) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.cfg.ConnectTimeout, defaultTimeout))
 	defer cancel()
+	generation := p.generation.Load()
 	raw, err := p.dial(ctx, p.network, p.address, p.cfg.source(p.address))
 	if err != nil {
 		return nil, err
 	}
 	p.keepalive(raw)
-	c := &Conn{Conn: raw, ID: connections.Add(1), Fresh: true, key: p.keyOf(&req), created: time.Now()}
+	c := &Conn{Conn: raw, ID: connections.Add(1), Fresh: true, key: p.keyOf(&req), generation: generation, created: time.Now()}
 	if p.proxied != nil {
 		if err := p.introduce(ctx, raw, req.Ends); err != nil {
 			raw.Close()
@@ -278,7 +283,7 @@ func (p *Pool) Put(c *Conn) {
 	}
 	c.idle = time.Now()
 	p.mu.Lock()
-	if p.closed {
+	if p.outdated(c) {
 		p.mu.Unlock()
 		p.Close(c)
 		return
@@ -291,6 +296,10 @@ func (p *Pool) Put(c *Conn) {
 	p.armSweep()
 	p.mu.Unlock()
 }
+
+// outdated reports whether a connection may only end what it does. The caller holds
+// mu.
+func (p *Pool) outdated(c *Conn) bool { return p.closed || c.generation != p.generation.Load() }
 
 // Close ends a connection that was got from the pool.
 func (p *Pool) Close(c *Conn) {
@@ -309,11 +318,21 @@ func (p *Pool) Close(c *Conn) {
 // when their last request is over.
 func (p *Pool) Shut() {
 	p.mu.Lock()
-	idle, shared := p.idle, slices.Clone(p.shared)
-	p.idle, p.closed = nil, true
+	p.closed = true
 	if p.sweeper != nil {
 		p.sweeper.Stop()
 	}
+	p.mu.Unlock()
+	p.Renew()
+}
+
+// Renew does so with the connections that there are or that are being opened now;
+// later ones are kept.
+func (p *Pool) Renew() {
+	p.mu.Lock()
+	p.generation.Add(1)
+	idle, shared := p.idle, p.shared
+	p.idle, p.shared = nil, nil
 	p.mu.Unlock()
 	for _, c := range idle {
 		p.Close(c)
@@ -323,7 +342,7 @@ func (p *Pool) Shut() {
 	}
 }
 
-// Drain does the same and waits until the shared connections have ended. Nobody may
+// Drain shuts the pool and waits until the shared connections have ended. Nobody may
 // open others meanwhile.
 func (p *Pool) Drain() {
 	p.Shut()

@@ -157,6 +157,74 @@ func TestWaitingIsServedInOrder(t *testing.T) {
 	})
 }
 
+// Who waits at a pool that is shut is told when a connection has ended, and not before.
+func TestWaitingAtAPoolThatIsShut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := pooled(t, Config{})
+		c := connect(t, p)
+		p.Shut()
+		start := time.Now()
+		time.AfterFunc(time.Minute, func() { p.Put(c) })
+		if got, again := p.Wait(TLSRequest{}, time.Time{}); got != nil || !again || time.Since(start) != time.Minute || p.Open() != 0 {
+			t.Errorf("got %v, %v after %v", got, again, time.Since(start))
+		}
+	})
+}
+
+// A place that comes free for one whose time is over at that moment is the next one's.
+func TestPlacesAreNotLost(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			p, _ := pooled(t, Config{})
+			c := connect(t, p)
+			time.AfterFunc(time.Second, func() { p.Close(c) })
+			go p.Wait(TLSRequest{}, time.Now().Add(time.Second))
+			synctest.Wait()
+			p.Wait(TLSRequest{}, time.Time{}) // for ever, if nobody tells
+		})
+	}
+}
+
+// carried is a connection for several requests.
+type carried struct{ shut chan struct{} }
+
+func newCarried() *carried { return &carried{make(chan struct{})} }
+
+func (*carried) Reserve() bool { return true }
+func (*carried) Release()      {}
+func (*carried) Usable() bool  { return true }
+func (c *carried) Shut()       { close(c.shut) }
+func (c *carried) Run()        { <-c.shut }
+
+// Connections of before a renewal end with what they are used for; later ones are
+// kept.
+func TestRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := pooled(t, Config{})
+		idle, used, shared, late := connect(t, p), connect(t, p), connect(t, p), connect(t, p)
+		p.Put(idle)
+		p.Carry(shared, newCarried())
+		p.Renew()
+		p.Carry(late, newCarried())
+		p.Put(used)
+		synctest.Wait()
+		if p.Open() != 0 || p.Idle(TLSRequest{}, time.Now()) != nil || p.Place(TLSRequest{}) != nil {
+			t.Errorf("%d of before are open", p.Open())
+		}
+		own, next := connect(t, p), connect(t, p)
+		p.Put(own)
+		p.Carry(next, newCarried())
+		if p.Place(TLSRequest{}) != next || p.Idle(TLSRequest{}, time.Now()) != own {
+			t.Error("those of afterwards are not used again")
+		}
+		p.Close(own)
+		p.Drain()
+		if p.Open() != 0 {
+			t.Errorf("%d open at the end", p.Open())
+		}
+	})
+}
+
 // Over real sockets the look at an idle connection sees its end, and its data.
 func TestAliveOverSockets(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

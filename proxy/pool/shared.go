@@ -42,15 +42,17 @@ func (p *Pool) Carry(c *Conn, carrier Carrier) {
 	c.Codec = carrier
 	carrier.Reserve()
 	p.mu.Lock()
-	closed := p.closed
-	p.shared = append(p.shared, c)
+	outdated := p.outdated(c)
+	if !outdated {
+		p.shared = append(p.shared, c)
+	}
 	p.mu.Unlock()
 	p.carrying.Go(func() { // ends with the connection: Shut asks for that
 		carrier.Run()
 		p.Changed(c)
 		p.Close(c)
 	})
-	if closed {
+	if outdated {
 		carrier.Shut()
 	}
 }

@@ -18,7 +18,7 @@ type waiter struct {
 func (p *Pool) Wait(req TLSRequest, deadline time.Time) (*Conn, bool) {
 	w := &waiter{p.keyOf(&req), make(chan *Conn, 1)}
 	p.mu.Lock()
-	if p.closed || p.open.Load() == 0 {
+	if p.open.Load() == 0 {
 		p.mu.Unlock()
 		return nil, true
 	}
@@ -55,7 +55,11 @@ func (p *Pool) Wait(req TLSRequest, deadline time.Time) (*Conn, bool) {
 	case c := <-w.got: // it came at the same moment
 		if c != nil {
 			p.Put(c)
+			break
 		}
+		p.mu.Lock()
+		p.wakeOne()
+		p.mu.Unlock()
 	default:
 	}
 	return nil, false
