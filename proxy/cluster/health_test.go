@@ -121,6 +121,21 @@ func TestSlowStart(t *testing.T) {
 	})
 }
 
+// A new endpoint that begins with nothing gets something after all.
+func TestSlowStartFromNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		weigh := func(i int, e *Endpoint) { e.Weight = uint32(i + 1) }
+		c := New(&Config{Policy: LeastRequest, Endpoints: endpointsOf(1, weigh), SlowStart: &SlowStart{Window: 10 * time.Second}}, Deps{})
+		time.Sleep(time.Minute)
+		c.SetEndpoints(endpointsOf(2, weigh), Spread{})
+		picks(c, 20_000, nil) // as many as a weight of a ten thousandth takes
+		time.Sleep(time.Minute)
+		if got := picks(c, 300, nil); got[1] < 190 || got[1] > 210 {
+			t.Errorf("got %v; want twice as many for the new one", got)
+		}
+	})
+}
+
 // A probe that goes well takes an endpoint back in that misbehaved, and forgets no
 // failure of one that is in use.
 func TestHealthUnejects(t *testing.T) {

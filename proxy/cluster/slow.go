@@ -17,7 +17,7 @@ type SlowStart struct {
 
 // share is the part of its weight that a host has now.
 func (s *SlowStart) share(h *Host, now time.Time) float64 {
-	age := now.Sub(time.Unix(0, h.since.Load()))
+	age := max(time.Millisecond, now.Sub(time.Unix(0, h.since.Load()))) // as in Envoy: nobody has no share
 	if age >= s.Window {
 		return 1
 	}
@@ -25,7 +25,7 @@ func (s *SlowStart) share(h *Host, now time.Time) float64 {
 	if aggression == 0 {
 		aggression = 1
 	}
-	return max(s.Least, math.Pow(max(0, float64(age)/float64(s.Window)), 1/aggression))
+	return max(s.Least, math.Pow(float64(age)/float64(s.Window), 1/aggression))
 }
 
 // begin notes that a host takes up its work now.
