@@ -26,7 +26,8 @@ type endpoints struct {
 type level struct {
 	hosts []*Host
 	// healthy are those that requests go to, or all hosts while panicking; degraded
-	// stand in for healthy ones that lack. Either is nil when it has no host.
+	// stand in for healthy ones that lack. Either is nil when it has no host. They may
+	// be the same.
 	healthy, degraded *group
 	// load and degradedLoad are their shares of the requests, in percent of all.
 	load, degradedLoad uint32
@@ -40,10 +41,11 @@ type group struct {
 	hosts      []*Host
 	localities []locality // only for locality-weighted balancing
 	next       atomic.Uint64
-	// schedule repeats hosts by their weights; nil when all weigh the same.
+	// schedule repeats hosts by their weights; nil when all weigh the same, or so
+	// differently that it would be too long.
 	schedule []*Host
-	// turns is for weights that change; nil when all weigh the same for good. even is
-	// true when all weigh the same once none is new.
+	// turns is for weights that change or that there is no schedule for; nil when all
+	// weigh the same for good. even is true when all weigh the same once none is new.
 	turns *turns
 	even  bool
 	keyed *keyed // for consistent balancing
@@ -183,24 +185,20 @@ func (c *Cluster) spreadLoad(levels []level, counts []census) {
 		left -= load
 		return load
 	}
+	var first *uint32 // who can take something, healthy ones before degraded ones
 	for i := range levels {
 		levels[i].load = take(counts[i].healthyShare)
+		if first == nil && counts[i].healthyShare > 0 {
+			first = &levels[i].load
+		}
 	}
 	for i := range levels {
 		levels[i].degradedLoad = take(counts[i].degradedShare)
-	}
-	// What rounding has left goes to the first who can take it.
-	for i := range levels {
-		switch {
-		case counts[i].healthyShare > 0:
-			levels[i].load += left
-		case counts[i].degradedShare > 0:
-			levels[i].degradedLoad += left
-		default:
-			continue
+		if first == nil && counts[i].degradedShare > 0 {
+			first = &levels[i].degradedLoad
 		}
-		break
 	}
+	*first += left // by rounding
 }
 
 // spreadByNumber is for when no level is well: each gets what it has hosts for.
@@ -217,16 +215,17 @@ func spreadByNumber(levels []level) {
 	levels[0].load += left
 }
 
-// fill makes a level's groups.
+// fill makes a level's groups. While it panics, and where keys are kept on hosts, there
+// is one for all that the level gets, as in Envoy.
 func (c *Cluster) fill(l *level, s *census) {
-	if l.panicking {
-		if c.Zones == nil || !c.Zones.FailOnPanic {
-			l.healthy = c.group(l.hosts)
-		}
-		return
+	switch {
+	case !l.panicking:
+		l.healthy = c.groupByLocality(s.healthy, l.hosts)
+	case c.Zones == nil || !c.Zones.FailOnPanic:
+		l.healthy = c.group(l.hosts)
 	}
-	l.healthy = c.groupByLocality(s.healthy, l.hosts)
-	if !c.consistent() { // keys go to healthy hosts alone, as in Envoy
+	l.degraded = l.healthy
+	if !l.panicking && !c.consistent() {
 		l.degraded = c.groupByLocality(s.degraded, l.hosts)
 	}
 }
@@ -319,7 +318,7 @@ func (c *Cluster) group(hosts []*Host) *group {
 	if c.Policy == RoundRobin {
 		g.schedule = newSchedule(hosts)
 	}
-	if c.SlowStart != nil || c.Policy == LeastRequest && !g.even {
+	if c.SlowStart != nil || !g.even && (c.Policy == LeastRequest || c.Policy == RoundRobin && g.schedule == nil) {
 		g.turns = &turns{}
 	}
 	return g
@@ -333,7 +332,8 @@ func equalWeights(hosts []*Host) bool {
 func (h *Host) weight() uint32 { return max(1, h.Weight) }
 
 // newSchedule interleaves hosts by weight, smoothly: after each pick the picked
-// one waits its turn again.
+// one waits its turn again. It is nil when all weigh the same, and when it would be
+// too long.
 func newSchedule(hosts []*Host) []*Host {
 	total := uint64(0)
 	divisor := uint32(0)

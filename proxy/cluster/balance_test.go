@@ -43,6 +43,7 @@ func TestLoadOverPriorities(t *testing.T) {
 		{"nobody, and all panic", levels{{ill, ill, ill}, {ill}}, Spread{}, -1, []uint32{75, 0, 25, 0}},
 		{"nobody, without panic", levels{{ill}, {ill}}, Spread{}, 0, []uint32{100, 0, 0, 0}},
 		{"what rounding leaves", levels{{well, ill, ill, ill}, {well, ill, ill, ill}, {well, ill, ill, ill}}, Spread{Overprovision: 100}, 0, []uint32{34, 0, 33, 0, 33, 0}},
+		{"what rounding leaves, behind degraded ones", levels{{poor, ill, ill, ill}, {well, ill, ill, ill}, {well, ill, ill, ill}}, Spread{Overprovision: 100}, 0, []uint32{0, 33, 34, 0, 33, 0}},
 	} {
 		var eps []Endpoint
 		for p, level := range tc.levels {
@@ -60,6 +61,45 @@ func TestLoadOverPriorities(t *testing.T) {
 	})}, Deps{})
 	if got := levelShares(c); got[0] != 100 {
 		t.Errorf("by weight: got %v; want all for the first", got)
+	}
+}
+
+// Whatever a level gets somebody takes: keys stay on its healthy hosts, and while it
+// panics all of them are used.
+func TestWhoTakesTheShareOfDegradedOnes(t *testing.T) {
+	for _, p := range []Policy{RingHash, Maglev} {
+		c := New(&Config{Policy: p, Endpoints: endpointsOf(10, func(i int, e *Endpoint) {
+			if i >= 3 {
+				e.Health = model.Degraded
+			}
+		})}, Deps{})
+		if got := picks(c, 3000, nil); got[0]+got[1]+got[2] != 3000 {
+			t.Errorf("policy %v: got %v; want the healthy ones alone", p, got)
+		}
+	}
+	c := New(&Config{Panic: -1, Endpoints: endpointsOf(20, func(i int, e *Endpoint) {
+		e.Priority = uint32(i / 10)
+		switch {
+		case i == 0:
+			e.Health = model.Degraded
+		case i < 10 || i >= 16:
+			e.Health = model.Unhealthy
+		}
+	})}, Deps{})
+	got := picks(c, 5000, nil)
+	if len(got) != 16 || got[-1] > 0 {
+		t.Errorf("one level panics: got %v; want all of it and the healthy ones of the other", got)
+	}
+}
+
+// Weights that are too far apart for a schedule count too.
+func TestWeightsFarApart(t *testing.T) {
+	c := New(&Config{Endpoints: endpointsOf(2, func(i int, e *Endpoint) { e.Weight = []uint32{70_000, 1}[i] })}, Deps{})
+	if got := picks(c, 70_001, nil); got[1] > 2 {
+		t.Errorf("got %v", got)
+	}
+	if allocs := testing.AllocsPerRun(200, func() { c.Pick(Choice{}) }); allocs != 0 {
+		t.Errorf("%v allocations a pick", allocs)
 	}
 }
 

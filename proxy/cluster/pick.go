@@ -224,7 +224,7 @@ func (c *Cluster) among(g *group) *Host {
 		}
 		return c.leastRequest(g)
 	}
-	if g.turns != nil && c.slowing(time.Now()) {
+	if g.turns != nil && (g.schedule == nil && !g.even || c.slowing(time.Now())) {
 		return g.turns.take(g.hosts, c.slowWeight)
 	}
 	if g.schedule != nil {
