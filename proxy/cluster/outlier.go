@@ -75,7 +75,7 @@ func OutcomeOf(status int) Outcome {
 
 // record is what outlier detection knows of a host.
 type record struct {
-	until     atomic.Int64  // it is out until then, Unix nanoseconds; 0 when in use
+	until     atomic.Int64  // it is out until then, Unix nanoseconds; 0 before the first time
 	ejections atomic.Uint32 // multiplies the time of the next ejection
 
 	in5xx, inGateway, inLocal atomic.Uint32 // failures in a row
@@ -117,9 +117,7 @@ func (c *Cluster) Report(h *Host, outcome Outcome, now func() time.Time) {
 		c.sweep(now())
 	}
 	if outcome == OK {
-		r.in5xx.Store(0)
-		r.inGateway.Store(0)
-		r.inLocal.Store(0)
+		r.clear()
 		return
 	}
 	reached := func(row *atomic.Uint32, limit, enforce uint32) bool {
@@ -133,8 +131,11 @@ func (c *Cluster) Report(h *Host, outcome Outcome, now func() time.Time) {
 	if apart {
 		eject = reached(&r.inLocal, o.ConsecutiveLocal, o.EnforceLocal)
 	} else {
+		r.inLocal.Store(0)
 		eject = reached(&r.in5xx, o.Consecutive5xx, o.Enforce5xx)
-		if outcome != ServerError && reached(&r.inGateway, o.ConsecutiveGateway, o.EnforceGateway) {
+		if outcome == ServerError {
+			r.inGateway.Store(0)
+		} else if reached(&r.inGateway, o.ConsecutiveGateway, o.EnforceGateway) {
 			eject = true
 		}
 	}
@@ -156,13 +157,23 @@ func (c *Cluster) Ejected(now time.Time) int {
 
 // eject takes a host out, unless too many are out already.
 func (c *Cluster) eject(h *Host, now time.Time) {
+	if c.condemn(h, now) {
+		c.cut(h)
+		c.arrange()
+	}
+}
+
+// condemn decides whether a host is taken out, and for how long.
+func (c *Cluster) condemn(h *Host, now time.Time) bool {
+	c.mu.Lock() // or several are taken out where one may be
+	defer c.mu.Unlock()
 	if h.Ejected(now) {
-		return
+		return false
 	}
 	o, out := c.Outlier, c.Ejected(now)
 	if (out+1)*100 > int(o.MaxEjectionPercent)*len(c.Hosts()) && !(o.AlwaysOne && out == 0) {
 		c.Stats.EjectionsOverflow.Add(1)
-		return
+		return false
 	}
 	r := h.outlier
 	// Each interval that went well takes one ejection off the count.
@@ -178,8 +189,7 @@ func (c *Cluster) eject(h *Host, now time.Time) {
 	r.until.Store(now.Add(d).UnixNano())
 	r.clear()
 	c.Stats.EjectionsTotal.Add(1)
-	c.cut(h)
-	c.arrange()
+	return true
 }
 
 // clear forgets failures in a row.

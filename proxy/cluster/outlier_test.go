@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,4 +141,51 @@ func TestEjectionsAreForgotten(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Failures are in a row while nothing else comes between.
+func TestFailuresInARow(t *testing.T) {
+	o := Outlier{ConsecutiveGateway: 3, EnforceGateway: 100, ConsecutiveLocal: 3, EnforceLocal: 100, SplitLocal: true, BaseEjection: time.Minute, MaxEjectionPercent: 100}
+	const gateway, server, local = GatewayError, ServerError, LocalFailure
+	for _, tc := range []struct {
+		row []Outcome
+		out bool
+	}{
+		{[]Outcome{gateway, gateway, gateway}, true},
+		{[]Outcome{gateway, gateway, server, gateway}, false},
+		{[]Outcome{gateway, gateway, OK, gateway}, false},
+		{[]Outcome{gateway, gateway, local, gateway}, true}, // no answer is no other answer
+		{[]Outcome{local, local, local}, true},
+		{[]Outcome{local, local, server, local}, false},
+		{[]Outcome{local, local, gateway, local}, false},
+		{[]Outcome{local, local, Unknown, local}, true},
+	} {
+		c := New(&Config{Endpoints: endpointsOf(1, nil), Outlier: &o}, Deps{})
+		for _, outcome := range tc.row {
+			c.Report(c.Hosts()[0], outcome, time.Now)
+		}
+		if got := c.Ejected(time.Now()) == 1; got != tc.out {
+			t.Errorf("%v: out %v", tc.row, got)
+		}
+	}
+}
+
+// Hosts that fail at once are not all taken out where one may be.
+func TestEjectionsAtOnce(t *testing.T) {
+	for range 20 {
+		c := New(&Config{Endpoints: endpointsOf(10_000, nil), Outlier: &Outlier{Consecutive5xx: 1, Enforce5xx: 100, BaseEjection: time.Minute, AlwaysOne: true}}, Deps{})
+		var reports sync.WaitGroup
+		begin := make(chan struct{})
+		for _, h := range c.Hosts()[:10] {
+			reports.Go(func() {
+				<-begin
+				c.Report(h, ServerError, time.Now)
+			})
+		}
+		close(begin)
+		reports.Wait()
+		if got := c.Ejected(time.Now()); got != 1 {
+			t.Fatalf("%d are out; want one", got)
+		}
+	}
 }
