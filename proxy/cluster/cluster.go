@@ -142,7 +142,8 @@ func New(cfg *Config, deps Deps) *Cluster {
 }
 
 // SetEndpoints replaces the endpoints. Only the picker is swapped: hosts whose
-// address and TLS stay keep their connections and their health.
+// address and TLS stay, and how they are probed, keep their connections and their
+// health.
 func (c *Cluster) SetEndpoints(eps []Endpoint, spread Spread) {
 	c.mu.Lock()
 	c.spread = spread
@@ -172,7 +173,7 @@ func (c *Cluster) swap(eps []Endpoint) {
 		}
 		listed[id] = true
 		h := old[id]
-		if h != nil && h.tls == c.tlsOf(e) {
+		if h != nil && h.tls == c.tlsOf(e) && (c.probes == nil || h.probed() == e.probed()) {
 			h = h.with(e)
 			h.put(removedBit, false)
 			delete(old, id)

@@ -152,6 +152,14 @@ func (e *Endpoint) Where() model.Locality {
 	return *e.Locality
 }
 
+// probed is how probes ask, where that differs.
+func (e *Endpoint) probed() Probed {
+	if e.Rare == nil || e.Rare.Probed == nil {
+		return Probed{}
+	}
+	return *e.Rare.Probed
+}
+
 func (e *Endpoint) labels() Labels {
 	if e.Rare == nil {
 		return nil

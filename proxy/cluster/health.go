@@ -150,14 +150,13 @@ func (c *Cluster) target(h *Host, check *HealthCheck) Target {
 	if check.Socket != nil {
 		t = check.Socket.TLS
 	}
-	if h.Rare != nil && h.Rare.Probed != nil {
-		to.Host = h.Rare.Probed.Host
-		switch p := h.Rare.Probed; {
-		case p.Address.IsValid():
-			network, address = "tcp", p.Address.String()
-		case p.Port != 0:
-			network, address = "tcp", netip.AddrPortFrom(h.Address.Addr(), p.Port).String()
-		}
+	p := h.probed()
+	to.Host = p.Host
+	switch {
+	case p.Address.IsValid():
+		network, address = "tcp", p.Address.String()
+	case p.Port != 0:
+		network, address = "tcp", netip.AddrPortFrom(h.Address.Addr(), p.Port).String()
 	}
 	to.Pool = pool.New(network, address, &c.Config.Pool, t, c.deps.Dial, nil)
 	return to
@@ -193,7 +192,7 @@ func (c *Cluster) follow(ctx context.Context, h *Host, number int) {
 		}
 		c.judge(h, bit, out, degraded && err == nil, err)
 		if err == nil && c.Outlier != nil && c.Outlier.HealthUnejects && h.Ejected(time.Now()) {
-			h.outlier.until.Store(0)
+			h.outlier.until.Store(time.Now().UnixNano())
 			h.outlier.clear()
 			c.arrange()
 		}

@@ -143,7 +143,7 @@ func TestHealthUnejects(t *testing.T) {
 		check := HealthCheck{Timeout: time.Second, Interval: 10 * time.Second, NoTraffic: 10 * time.Second, Failures: 1, Successes: 1,
 			Probe: well}
 		c := New(&Config{Name: "c", Endpoints: endpointsOf(2, nil), HealthChecks: []HealthCheck{check},
-			Outlier: &Outlier{Consecutive5xx: 3, Enforce5xx: 100, BaseEjection: time.Hour, MaxEjectionPercent: 100, HealthUnejects: true}}, Deps{Dial: memnet.New().Dial})
+			Outlier: &Outlier{Consecutive5xx: 3, Enforce5xx: 100, Interval: time.Hour, BaseEjection: time.Hour, MaxEjection: 9 * time.Hour, MaxEjectionPercent: 100, HealthUnejects: true}}, Deps{Dial: memnet.New().Dial})
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
 		go func() { defer close(done); _ = c.Run(ctx) }()
@@ -162,6 +162,12 @@ func TestHealthUnejects(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if h.Ejected(time.Now()) {
 			t.Error("still out after a probe that went well")
+		}
+		for range 3 {
+			c.Report(h, ServerError, time.Now)
+		}
+		if got := time.Until(time.Unix(0, h.outlier.until.Load())); got != 2*time.Hour {
+			t.Errorf("the second time it is out for %v", got)
 		}
 		cancel()
 		<-done
@@ -258,6 +264,35 @@ func TestWhoIsAsked(t *testing.T) {
 		defer mu.Unlock()
 		if !maps.Equal(asked, want) {
 			t.Errorf("asked %v; want %v", asked, want)
+		}
+	})
+}
+
+// How an endpoint is asked changes with what is said of it.
+func TestAskedOtherwise(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Value
+		check := HealthCheck{Timeout: time.Second, Interval: time.Second, NoTraffic: time.Second, Failures: 1, Successes: 1, Probe: func(_ context.Context, to Target) (bool, error) {
+			asked.Store(to.Pool.String())
+			return false, errors.New("ill")
+		}}
+		c := New(&Config{Endpoints: endpointsOf(1, nil), HealthChecks: []HealthCheck{check}}, Deps{Dial: memnet.New().Dial})
+		defer running(t, c)()
+		for _, tc := range []struct {
+			probed *Probed
+			want   string
+		}{{&Probed{Port: 81}, "tcp:10.0.0.0:81"}, {&Probed{Address: address(9)}, "tcp:10.0.0.9:80"}, {&Probed{Off: true}, ""}, {nil, "tcp:10.0.0.0:80"}} {
+			c.SetEndpoints(endpointsOf(1, func(_ int, e *Endpoint) { e.Rare = &Rare{Probed: tc.probed} }), Spread{})
+			synctest.Wait()
+			asked.Store("")
+			time.Sleep(2 * time.Second)
+			if got := asked.Load(); got != tc.want || c.Hosts()[0].Failing() != (tc.want != "") || len(c.Hosts()) != 1 {
+				t.Errorf("%+v: asked %q, failing %v", tc.probed, got, c.Hosts()[0].Failing())
+			}
+			same := c.Hosts()[0].State
+			if c.SetEndpoints(endpointsOf(1, func(_ int, e *Endpoint) { e.Rare = &Rare{Probed: tc.probed} }), Spread{}); c.Hosts()[0].State != same {
+				t.Errorf("%+v: made anew though nothing has changed", tc.probed)
+			}
 		}
 	})
 }

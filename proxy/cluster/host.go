@@ -131,7 +131,7 @@ func (h *Host) Degraded() bool { return h.Health == model.Degraded || h.noted(ev
 func (h *Host) Failing() bool { return h.noted(everyCheck << failingAt) }
 
 // unasked reports whether health checks leave the host out.
-func (h *Host) unasked() bool { return h.Rare != nil && h.Rare.Probed != nil && h.Rare.Probed.Off }
+func (h *Host) unasked() bool { return h.probed().Off }
 
 // Ejected reports whether outlier detection has taken the host out.
 func (h *Host) Ejected(now time.Time) bool {
