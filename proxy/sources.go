@@ -231,14 +231,17 @@ func (p *Proxy) dial(ctx context.Context, name, protocol string) (net.Conn, erro
 }
 
 func (p *Proxy) dialHost(ctx context.Context, c *cluster.Cluster, host *cluster.Host, protocol string) (net.Conn, error) {
-	conn, err := host.Pool().Connect(ctx, pool.TLSRequest{Fallback: []string{protocol}})
+	to := c.Default.AcquireConnectionTo(host)
+	if to == nil {
+		return nil, fmt.Errorf("cluster %s may have no more connections", c.Name)
+	}
+	conn, err := c.Connect(ctx, to, pool.TLSRequest{Fallback: []string{protocol}})
 	if err != nil {
-		c.Stats.CxConnectFail.Add(1)
 		c.Report(host, cluster.LocalFailure, time.Now)
 		return nil, err
 	}
 	c.Report(host, cluster.OK, time.Now)
-	return &pooled{Conn: conn, pool: host.Pool()}, nil
+	return &pooled{Conn: conn, pool: to}, nil
 }
 
 // pooled is a connection of a pool that is closed there.

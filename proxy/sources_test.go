@@ -9,12 +9,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/lateenmesh/lateen/internal/memnet"
 	"github.com/lateenmesh/lateen/proxy/bootstrap"
+	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
 
@@ -169,6 +172,34 @@ static_resources:
 		conn.Close()
 		if got := <-chosen; got != want {
 			t.Errorf("%s: got %q, want %q", &from, got, want)
+		}
+	}
+}
+
+// Connections to a control plane count as a cluster's others do.
+func TestConnectionsToTheControlPlaneCount(t *testing.T) {
+	n := memnet.New()
+	l, err := n.Listen("10.0.0.1:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := cluster.New(&cluster.Config{PerHost: 1, Endpoints: []cluster.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.1:80")}}}, cluster.Deps{Dial: n.Dial})
+	var p Proxy
+	for range 2 {
+		conn, err := p.dialHost(t.Context(), c, c.Hosts()[0], "h2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Stats.CxActive.Load(); got != 1 {
+			t.Errorf("%d are active; want one", got)
+		}
+		if _, err := p.dialHost(t.Context(), c, c.Hosts()[0], "h2"); err == nil {
+			t.Error("there may be a second one")
+		}
+		conn.Close()
+		if got := c.Stats.CxActive.Load(); got != 0 {
+			t.Errorf("%d are active at the end", got)
 		}
 	}
 }

@@ -293,28 +293,45 @@ func TestConnectionsPerHost(t *testing.T) {
 	c := New(&Config{PerHost: 2, Endpoints: endpointsOf(2, nil)}, Deps{Dial: n.Dial})
 	h := c.Hosts()[0]
 	var conns []*pool.Conn
-	for i := range 3 {
-		if full := h.Full(); full != (i == 2) {
-			t.Errorf("with %d connections full is %v", i, full)
-		} else if full {
-			break
-		}
-		c.Default.AcquireConnection()
-		conn, err := h.Pool().Connect(t.Context(), pool.TLSRequest{})
+	for range 2 {
+		conn, err := c.Connect(t.Context(), c.Default.AcquireConnectionTo(h), pool.TLSRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		conns = append(conns, conn)
 	}
-	if c.Hosts()[1].Full() || c.Stats.CxOverflow.Load() != 1 {
-		t.Errorf("the other is full, or %d overflows", c.Stats.CxOverflow.Load())
+	if c.Default.AcquireConnectionTo(h) != nil || c.Stats.CxOverflow.Load() != 1 {
+		t.Errorf("there may be a third, %d overflows", c.Stats.CxOverflow.Load())
 	}
 	if got, told := c.Default.Remaining(); got != (Remaining{1022, 1024, 1024, 3}) || told {
 		t.Errorf("%+v remain, told %v", got, told)
 	}
 	h.Pool().Close(conns[0])
-	if h.Full() {
+	if c.Default.AcquireStreamTo(h) == nil {
 		t.Error("still full after a connection has ended")
 	}
 	h.Pool().Close(conns[1])
+}
+
+// A connection that does not come about is counted as that, and otherwise no more when
+// those who wait for its place are told.
+func TestConnectionsThatFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		n.Lose(address(0).String())
+		c := New(&Config{Limits: Limits{Connections: 1}, Endpoints: endpointsOf(1, nil)}, Deps{Dial: n.Dial})
+		p := c.Default.AcquireConnectionTo(c.Hosts()[0])
+		go func() {
+			if _, err := c.Connect(t.Context(), p, pool.TLSRequest{}); err == nil {
+				t.Error("connected to nobody")
+			}
+		}()
+		p.Wait(pool.TLSRequest{}, time.Time{})
+		if got := c.Stats.CxActive.Load(); got != 0 {
+			t.Errorf("%d are counted when the next may try", got)
+		}
+		if synctest.Wait(); c.Stats.CxConnectFail.Load() != 1 {
+			t.Errorf("%d failures", c.Stats.CxConnectFail.Load())
+		}
+	})
 }

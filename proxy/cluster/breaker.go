@@ -1,12 +1,14 @@
 package cluster
 
 import (
-	"github.com/lateenmesh/lateen/proxy/pool"
-	"math"
+	"context"
 	"sync/atomic"
+
+	"github.com/lateenmesh/lateen/proxy/pool"
 )
 
-// Unlimited is a limit that is never reached, None one that lets nothing pass.
+// Unlimited is a limit so high that it is never reached, None one that lets nothing
+// pass.
 const (
 	Unlimited = 1<<32 - 1
 	None      = 1<<32 - 2
@@ -46,10 +48,11 @@ type Breaker struct {
 	requests, pending, retries atomic.Int64
 }
 
-// acquire counts one more of what is limited, if it may be.
-func acquire(n *atomic.Int64, limit uint32) bool {
-	if n.Add(1) > int64(limit) && limit != Unlimited {
+// acquire counts one more of what is limited, if it may be, and over if it may not.
+func acquire(n *atomic.Int64, limit int64, over *atomic.Int64) bool {
+	if n.Add(1) > limit {
 		n.Add(-1)
+		over.Add(1)
 		return false
 	}
 	return true
@@ -57,55 +60,55 @@ func acquire(n *atomic.Int64, limit uint32) bool {
 
 // AcquireRequest counts a request. It reports false when the limit is reached.
 func (b *Breaker) AcquireRequest() bool {
-	if !acquire(&b.requests, b.limits.Requests) {
-		b.stats.RqPendingOverflow.Add(1)
-		return false
-	}
-	return true
+	return acquire(&b.requests, int64(b.limits.Requests), &b.stats.RqPendingOverflow)
 }
 
 // ReleaseRequest ends what AcquireRequest began.
 func (b *Breaker) ReleaseRequest() { b.requests.Add(-1) }
 
-// AcquireConnection counts a connection, as AcquireRequest does a request. Its end is
-// told by [Cluster.ReleaseConnection].
-func (b *Breaker) AcquireConnection() bool {
-	limit := uint32(min(uint64(b.limits.Connections)+uint64(b.beneath), Unlimited))
-	if !acquire(&b.stats.CxActive, limit) {
-		b.stats.CxOverflow.Add(1)
-		return false
-	}
-	b.stats.CxTotal.Add(1)
-	return true
+// connectionLimit is how many connections there may be.
+func (b *Breaker) connectionLimit() int64 {
+	return min(int64(b.limits.Connections)+int64(b.beneath), Unlimited)
 }
 
 // AcquireConnectionTo counts a connection to a host, here and in the host's pool,
-// which it returns; nil when there may be no more. The first one to a host is allowed
-// over the limit, because nothing else would let the host serve.
-func (b *Breaker) AcquireConnectionTo(h *Host) *pool.Pool {
+// which it returns for [Cluster.Connect]; nil when there may be no more. The first one
+// to a host is allowed over the limit, because nothing else would let the host serve.
+func (b *Breaker) AcquireConnectionTo(h *Host) *pool.Pool { return b.acquireTo(h, true) }
+
+// AcquireStreamTo does the same for the connection of one byte stream. None is allowed
+// over the limit: it would not serve others.
+func (b *Breaker) AcquireStreamTo(h *Host) *pool.Pool { return b.acquireTo(h, false) }
+
+func (b *Breaker) acquireTo(h *Host, first bool) *pool.Pool {
 	h.cluster.opening.Lock()
 	defer h.cluster.opening.Unlock()
 	p := h.Pool()
 	open := p.Open()
 	switch {
-	case !h.full(open) && b.AcquireConnection():
-	case open == 0:
+	case !h.full(open) && acquire(&b.stats.CxActive, b.connectionLimit(), &b.stats.CxOverflow):
+	case first && open == 0:
 		b.stats.CxActive.Add(1)
-		b.stats.CxTotal.Add(1)
 	default:
 		return nil
 	}
+	b.stats.CxTotal.Add(1)
 	p.Reserve()
 	return p
 }
 
+// Connect opens a connection that a breaker has counted in a host's pool.
+func (c *Cluster) Connect(ctx context.Context, p *pool.Pool, ask pool.TLSRequest) (*pool.Conn, error) {
+	conn, err := p.ConnectReserved(ctx, ask)
+	if err != nil {
+		c.Stats.CxConnectFail.Add(1)
+	}
+	return conn, err
+}
+
 // AcquirePending counts a request that waits for a connection.
 func (b *Breaker) AcquirePending() bool {
-	if !acquire(&b.pending, b.limits.Pending) {
-		b.stats.RqPendingOverflow.Add(1)
-		return false
-	}
-	return true
+	return acquire(&b.pending, int64(b.limits.Pending), &b.stats.RqPendingOverflow)
 }
 
 // ReleasePending ends what AcquirePending began.
@@ -113,21 +116,13 @@ func (b *Breaker) ReleasePending() { b.pending.Add(-1) }
 
 // AcquireRetry counts a retry that is under way.
 func (b *Breaker) AcquireRetry() bool {
-	if n := b.retries.Add(1); n > b.retryLimit() {
-		b.retries.Add(-1)
-		b.stats.RqRetryOverflow.Add(1)
-		return false
-	}
-	return true
+	return acquire(&b.retries, b.retryLimit(), &b.stats.RqRetryOverflow)
 }
 
 // retryLimit is how many retries may be under way now.
 func (b *Breaker) retryLimit() int64 {
-	switch {
-	case b.limits.RetryPercent > 0:
+	if b.limits.RetryPercent > 0 {
 		return max(int64(b.limits.RetryMin), int64(float64(b.requests.Load())*b.limits.RetryPercent/100))
-	case b.limits.Retries == Unlimited:
-		return math.MaxInt64
 	}
 	return int64(b.limits.Retries)
 }
@@ -140,10 +135,10 @@ type Remaining struct{ Connections, Pending, Requests, Retries int64 }
 
 // Remaining tells what is still allowed now; ok is false where nobody wants to know.
 func (b *Breaker) Remaining() (r Remaining, ok bool) {
-	left := func(limit uint32, used int64) int64 { return max(0, int64(limit)-used) }
+	left := func(limit int64, used *atomic.Int64) int64 { return max(0, limit-used.Load()) }
 	l := b.limits
 	return Remaining{
-		Connections: left(l.Connections, b.stats.CxActive.Load()), Pending: left(l.Pending, b.pending.Load()),
-		Requests: left(l.Requests, b.requests.Load()), Retries: max(0, b.retryLimit()-b.retries.Load()),
+		Connections: left(b.connectionLimit(), &b.stats.CxActive), Pending: left(int64(l.Pending), &b.pending),
+		Requests: left(int64(l.Requests), &b.requests), Retries: left(b.retryLimit(), &b.retries),
 	}, l.Track
 }

@@ -281,14 +281,11 @@ func (c *Cluster) Close() {
 // Requests is how many requests are under way.
 func (c *Cluster) Requests() int64 { return c.Default.requests.Load() + c.High.requests.Load() }
 
-// ReleaseConnection says that a connection has ended. A host's pool calls it for each
-// that it closes.
-func (c *Cluster) ReleaseConnection() { c.Stats.CxActive.Add(-1) }
+// release says that a connection has ended. A host's pool calls it for each.
+func (c *Cluster) release() { c.Stats.CxActive.Add(-1) }
 
-// Full reports whether the host has all the connections that one may have, and
+// full reports whether a host with so many connections has all that one may have, and
 // counts that it was asked for another.
-func (h *Host) Full() bool { return h.full(h.Open()) }
-
 func (h *Host) full(open int64) bool {
 	c := h.cluster
 	if c.PerHost == 0 || open < int64(c.PerHost) {

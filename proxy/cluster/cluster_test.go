@@ -223,10 +223,7 @@ func TestSwapKeepsConnectionsAndHealth(t *testing.T) {
 		c := New(&Config{Endpoints: endpointsOf(2, nil)}, Deps{Dial: n.Dial})
 		defer c.Close()
 		host := c.Hosts()[1]
-		if !c.Default.AcquireConnection() {
-			t.Fatal("no connection allowed")
-		}
-		conn, err := host.Pool().Connect(context.Background(), pool.TLSRequest{})
+		conn, err := c.Connect(context.Background(), c.Default.AcquireConnectionTo(host), pool.TLSRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -313,6 +310,7 @@ func TestNamesAreResolvedAgain(t *testing.T) {
 func TestLimits(t *testing.T) {
 	for _, high := range []bool{false, true} {
 		c := New(&Config{
+			Endpoints:  endpointsOf(1, nil),
 			Limits:     Limits{Connections: 2, Pending: 1, Requests: 3, Retries: 1},
 			HighLimits: Limits{Connections: 3, Pending: 2, Requests: None, Retries: 2},
 		}, Deps{})
@@ -325,12 +323,16 @@ func TestLimits(t *testing.T) {
 			acquire func() bool
 			release func()
 		}{
-			{"connections", b.AcquireConnection, c.ReleaseConnection},
+			{"connections", func() bool { return b.AcquireStreamTo(c.Hosts()[0]) != nil }, c.release},
 			{"pending", b.AcquirePending, b.ReleasePending},
 			{"requests", b.AcquireRequest, b.ReleaseRequest},
 			{"retries", b.AcquireRetry, b.ReleaseRetry},
 		} {
-			for range limits[i] {
+			for n := range limits[i] {
+				left, _ := b.Remaining()
+				if got := []int64{left.Connections, left.Pending, left.Requests, left.Retries}[i]; got != int64(limits[i]-n) {
+					t.Errorf("high %v: %s: %d remain of %d", high, tc.name, got, limits[i]-n)
+				}
 				if !tc.acquire() {
 					t.Errorf("high %v: %s: refused below the limit", high, tc.name)
 				}

@@ -78,7 +78,7 @@ func (h *Host) Pool() *pool.Pool {
 	}
 	network, address := h.dialAddress()
 	c := h.cluster
-	p := pool.New(network, address, &c.Config.Pool, h.tls, c.deps.Dial, c.ReleaseConnection)
+	p := pool.New(network, address, &c.Config.Pool, h.tls, c.deps.Dial, c.release)
 	if !h.pool.CompareAndSwap(nil, p) {
 		return h.pool.Load()
 	}

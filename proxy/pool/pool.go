@@ -57,7 +57,7 @@ type Pool struct {
 	tls              TLS      // nil: plain text
 	proxied          *Proxied // nil: no PROXY header
 	dial             Dial
-	onClose          func() // told of every connection that ends; may be nil
+	onClose          func() // told of every connection that ends or fails to open; may be nil
 
 	mu     sync.Mutex
 	idle   []*Conn // guarded by mu; the last one was used last
@@ -81,8 +81,8 @@ type Pool struct {
 }
 
 // New makes a pool for the endpoint at address. It opens nothing, and cfg must not
-// change. closed, which may
-// be nil, is called for every connection that ends.
+// change. closed, which may be nil, is called for every connection that ends or fails
+// to open.
 func New(network, address string, cfg *Config, t TLS, dial Dial, closed func()) *Pool {
 	p := &Pool{network: network, address: address, cfg: cfg, tls: t, dial: dial, onClose: closed}
 	if proxied, ok := t.(*Proxied); ok {
@@ -185,10 +185,7 @@ func (p *Pool) Connect(ctx context.Context, req TLSRequest) (*Conn, error) {
 func (p *Pool) ConnectReserved(ctx context.Context, req TLSRequest) (*Conn, error) {
 	c, err := p.connect(ctx, req)
 	if err != nil {
-		p.open.Add(-1)
-		p.mu.Lock()
-		p.wakeOne()
-		p.mu.Unlock()
+		p.ended()
 	}
 	return c, err
 }
@@ -303,8 +300,13 @@ func (p *Pool) outdated(c *Conn) bool { return p.closed || c.generation != p.gen
 
 // Close ends a connection that was got from the pool.
 func (p *Pool) Close(c *Conn) {
-	p.open.Add(-1)
 	c.Conn.Close()
+	p.ended()
+}
+
+// ended counts a connection no more.
+func (p *Pool) ended() {
+	p.open.Add(-1)
 	if p.onClose != nil {
 		p.onClose()
 	}

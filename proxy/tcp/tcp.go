@@ -120,13 +120,14 @@ func (p *Proxy) connect(facts *stream.Conn, info *stream.Info) (*cluster.Cluster
 			return c, nil, nil
 		}
 		tried = append(tried, host)
-		if host.Full() || !c.Default.AcquireConnection() {
+		pooled := c.Default.AcquireStreamTo(host)
+		if pooled == nil {
 			info.Flags |= stream.UpstreamOverflow
 			return c, nil, nil
 		}
 		host.Total.Add(1)
 		info.Upstream, info.UpstreamMTLS, info.UpstreamPeer = host.Address, host.MTLS, host.Peer
-		up, err := host.Pool().Connect(context.Background(), pool.TLSRequest{Ends: pool.Ends{From: facts.Remote, To: facts.Original}})
+		up, err := c.Connect(context.Background(), pooled, pool.TLSRequest{Ends: pool.Ends{From: facts.Remote, To: facts.Original}})
 		if err == nil {
 			info.Flags &^= stream.UpstreamFailure
 			if local, ok := up.LocalAddr().(*net.TCPAddr); ok {
@@ -139,8 +140,6 @@ func (p *Proxy) connect(facts *stream.Conn, info *stream.Info) (*cluster.Cluster
 			c.Report(host, cluster.OK, time.Now)
 			return c, host, up
 		}
-		c.ReleaseConnection()
-		c.Stats.CxConnectFail.Add(1)
 		c.Report(host, cluster.LocalFailure, time.Now)
 		info.Flags |= stream.UpstreamFailure
 		info.UpstreamFailure = reason(err)

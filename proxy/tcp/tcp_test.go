@@ -2,10 +2,13 @@ package tcp
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -110,6 +113,37 @@ func TestFailuresAreFlagged(t *testing.T) {
 				t.Errorf("%s: got %q, %v after %v", name, got, s.info.Flags, time.Since(start))
 			}
 		})
+	}
+}
+
+// Connections that come at once do not pass the endpoint's limit together.
+func TestConnectionsPerEndpoint(t *testing.T) {
+	var open, most atomic.Int32
+	over := errors.New("nobody there")
+	dial := func(context.Context, string, string, net.Addr) (net.Conn, error) {
+		defer open.Add(-1)
+		if now := open.Add(1); now > most.Load() {
+			most.Store(now)
+		}
+		runtime.Gosched() // so that others may try meanwhile
+		return nil, over
+	}
+	h := cluster.NewHandle("up")
+	h.Store(cluster.New(&cluster.Config{PerHost: 1, Endpoints: []cluster.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.1:1")}}}, cluster.Deps{Dial: dial}))
+	p := New(Config{Clusters: []Weighted{{Cluster: h}}})
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			for range 200 {
+				near, far := memnet.Pipe(netip.MustParseAddrPort("10.0.0.9:1"), netip.MustParseAddrPort("10.0.0.8:9000"))
+				p.Serve(far, &stream.Conn{Start: time.Now()}, nil)
+				near.Close()
+			}
+		})
+	}
+	all.Wait()
+	if most.Load() != 1 || h.Load().Stats.CxActive.Load() != 0 {
+		t.Errorf("%d at once; want one. %d at the end", most.Load(), h.Load().Stats.CxActive.Load())
 	}
 }
 

@@ -126,8 +126,6 @@ func (a *attempt) share(req *stream.Request, ask pool.TLSRequest) (failure, erro
 func (a *attempt) open(req *stream.Request, ask pool.TLSRequest, p *pool.Pool) (failure, error) {
 	conn, err := a.dial(p, ask)
 	if err != nil {
-		a.cluster.ReleaseConnection()
-		a.cluster.Stats.CxConnectFail.Add(1)
 		return a.unconnected(req, err), err
 	}
 	a.conn = conn
@@ -153,7 +151,7 @@ func (a *attempt) dial(p *pool.Pool, ask pool.TLSRequest) (*pool.Conn, error) {
 		ctx, cancel = context.WithDeadline(ctx, a.deadline)
 		defer cancel()
 	}
-	return p.ConnectReserved(ctx, ask)
+	return a.cluster.Connect(ctx, p, ask)
 }
 
 // tlsRequest is what the request wants of a connection.

@@ -23,8 +23,6 @@ func (a *attempt) terminate(req *stream.Request) (*stream.Response, error) {
 	a.host.Total.Add(1)
 	conn, err := a.dial(p, pool.TLSRequest{Ends: pool.Ends{From: req.Conn.Remote, To: req.Conn.Original}})
 	if err != nil {
-		a.cluster.ReleaseConnection()
-		a.cluster.Stats.CxConnectFail.Add(1)
 		return nil, a.refuse(req, a.unconnected(req, err), err)
 	}
 	a.conn = conn
