@@ -3,9 +3,10 @@
 package envoyjson
 
 import (
+	"bytes"
 	"encoding/json"
-	"strconv"
-	"strings"
+	"fmt"
+	"math"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -14,7 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Tree reads YAML or JSON.
+// Tree reads YAML or JSON. Numbers are [json.Number].
 func Tree(text []byte) (any, error) {
 	if !json.Valid(text) {
 		var err error
@@ -23,7 +24,9 @@ func Tree(text []byte) (any, error) {
 		}
 	}
 	var tree any
-	err := json.Unmarshal(text, &tree)
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber() // not all integers are floats
+	err := d.Decode(&tree)
 	return tree, err
 }
 
@@ -131,8 +134,8 @@ func (l *loosen) field(value any, f protoreflect.FieldDescriptor) any {
 
 // duration is seconds and nanos as the JSON mapping writes them together.
 func (l *loosen) duration(n map[string]any) any {
-	seconds, isS := number(n["seconds"])
-	nanos, isN := number(n["nanos"])
+	seconds, isS := integer(n["seconds"])
+	nanos, isN := integer(n["nanos"])
 	known := 0
 	for _, present := range []bool{isS, isN} {
 		if present {
@@ -143,11 +146,19 @@ func (l *loosen) duration(n map[string]any) any {
 		return n
 	}
 	l.changed = true
-	digits := strconv.FormatInt(int64(nanos), 10)
-	return strconv.FormatInt(int64(seconds), 10) + "." + strings.Repeat("0", max(0, 9-len(digits))) + digits + "s"
+	return fmt.Sprintf("%d.%09ds", seconds, nanos)
 }
 
-func number(v any) (float64, bool) {
-	f, ok := v.(float64)
-	return f, ok
+// integer is a number without a fraction.
+func integer(v any) (int64, bool) {
+	n, ok := v.(json.Number)
+	if !ok {
+		return 0, false
+	}
+	if i, err := n.Int64(); err == nil {
+		return i, true
+	}
+	const exact = 1 << 53 // below it floats are
+	f, err := n.Float64()
+	return int64(f), err == nil && f == math.Trunc(f) && math.Abs(f) < exact
 }
