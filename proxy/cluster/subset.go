@@ -86,16 +86,18 @@ func (l Labels) name() string {
 // defaultSubset is the name of the default one: no labels have it.
 const defaultSubset = "\x00"
 
-// part arranges the hosts of each subset.
+// part arranges the hosts of each subset, the default one if something falls back to
+// it.
 func (s *Subsets) part(hosts []*Host, arrange func([]*Host) *endpoints) map[string]*endpoints {
 	of := map[string][]*Host{}
+	toDefault := s.Fallback == ToDefault || slices.ContainsFunc(s.Selectors, func(sel Selector) bool { return sel.Fallback == ToDefault })
 	for _, h := range hosts {
 		for _, sel := range s.Selectors {
 			if some, ok := h.labels().by(sel.Keys); ok && !slices.ContainsFunc(of[some.name()], func(o *Host) bool { return o == h }) {
 				of[some.name()] = append(of[some.name()], h)
 			}
 		}
-		if h.has(s.Default) {
+		if toDefault && h.has(s.Default) {
 			of[defaultSubset] = append(of[defaultSubset], h)
 		}
 	}

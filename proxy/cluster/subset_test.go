@@ -61,6 +61,16 @@ func TestSubsets(t *testing.T) {
 			t.Errorf("%v, else %d: got %v; want %v", tc.ask, tc.fallback, got, want)
 		}
 	}
+	// The default one is only made for those who may need it.
+	for _, tc := range []struct {
+		subsets Subsets
+		want    bool
+	}{{Subsets{}, false}, {Subsets{Fallback: ToDefault}, true}, {Subsets{Selectors: []Selector{{Keys: []string{"v"}, Fallback: ToDefault}}}, true}} {
+		c := New(&Config{Endpoints: eps, Subsets: &tc.subsets}, Deps{})
+		if got := c.endpoints.Load().subsets[defaultSubset] != nil; got != tc.want {
+			t.Errorf("%+v: there is a default one %v", tc.subsets, got)
+		}
+	}
 	// No default labels are everybody's.
 	c := New(&Config{Endpoints: eps, Subsets: &Subsets{Fallback: ToDefault}}, Deps{})
 	if h := c.Pick(Choice{}); h == nil {
