@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/lateenmesh/lateen/internal/resolve"
 )
 
 // Resolver asks one name server and remembers its answers. The zero value asks
@@ -114,17 +116,6 @@ func system(ctx context.Context, name string) (records, error) {
 	if errors.As(err, &missing) && missing.IsNotFound {
 		return records{}, nil
 	}
-	return records{addrs: sorted(addrs)}, err
-}
-
-func sorted(addrs []netip.Addr) []netip.Addr {
-	var v4, v6 []netip.Addr
-	for _, a := range addrs {
-		if a = a.Unmap(); a.Is4() {
-			v4 = append(v4, a)
-		} else {
-			v6 = append(v6, a)
-		}
-	}
-	return append(v4, v6...)
+	v4, v6 := resolve.Families(addrs)
+	return records{addrs: append(v4, v6...)}, err
 }

@@ -75,6 +75,18 @@ func (r *Resolver) ask(ctx context.Context, server, name string) ([]netip.Addr, 
 	return addrs, ttl.duration(), err
 }
 
+// Families parts addresses into those of IPv4 and of IPv6, each in their order.
+func Families(addrs []netip.Addr) (v4, v6 []netip.Addr) {
+	for _, a := range addrs {
+		if a = a.Unmap(); a.Is4() {
+			v4 = append(v4, a)
+		} else {
+			v6 = append(v6, a)
+		}
+	}
+	return v4, v6
+}
+
 // shortest is the shortest time for which some record holds.
 type shortest struct{ seconds atomic.Uint32 }
 

@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -111,5 +112,17 @@ func TestServersInTurn(t *testing.T) {
 	r := &Resolver{Servers: []netip.AddrPort{dead, at}, Absolute: true}
 	if addrs, _, err := r.Resolve(t.Context(), "shop.test"); len(addrs) != 3 || err != nil {
 		t.Errorf("got %v, %v", addrs, err)
+	}
+}
+
+// The families keep their order, and IPv4 that is written as IPv6 is IPv4.
+func TestFamilies(t *testing.T) {
+	var all []netip.Addr
+	for _, a := range []string{"fd00::2", "10.0.0.2", "::ffff:10.0.0.1", "fd00::1"} {
+		all = append(all, netip.MustParseAddr(a))
+	}
+	v4, v6 := Families(all)
+	if got, want := fmt.Sprint(v4, v6), "[10.0.0.2 10.0.0.1] [fd00::2 fd00::1]"; got != want {
+		t.Errorf("got %s; want %s", got, want)
 	}
 }

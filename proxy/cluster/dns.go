@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/lateenmesh/lateen/internal/resolve"
 )
 
 // Run keeps a DNS cluster's addresses fresh until ctx ends. For other clusters
@@ -60,14 +62,7 @@ const (
 
 // of picks the addresses of the family.
 func (f Family) of(addrs []netip.Addr) []netip.Addr {
-	var v4, v6 []netip.Addr
-	for _, a := range addrs {
-		if a = a.Unmap(); a.Is4() {
-			v4 = append(v4, a)
-		} else {
-			v6 = append(v6, a)
-		}
-	}
+	v4, v6 := resolve.Families(addrs)
 	switch {
 	case f == All:
 		return append(v4, v6...)
@@ -81,9 +76,9 @@ func (f Family) of(addrs []netip.Addr) []netip.Addr {
 // be resolved keeps its last addresses; one that does not exist has none, unless
 // the cluster is a logical one. It returns when to ask again.
 func (c *Cluster) ResolveOnce(ctx context.Context) time.Duration {
-	resolve := c.DNS.Resolve
-	if resolve == nil {
-		resolve = c.deps.Resolve
+	lookup := c.DNS.Resolve
+	if lookup == nil {
+		lookup = c.deps.Resolve
 	}
 	c.mu.Lock()
 	named := c.named
@@ -107,7 +102,7 @@ func (c *Cluster) ResolveOnce(ctx context.Context) time.Duration {
 			found = append(found, e)
 			continue
 		}
-		addrs, ttl, err := resolve(ctx, name)
+		addrs, ttl, err := lookup(ctx, name)
 		addrs = c.DNS.Family.of(addrs)
 		if err != nil || c.Kind == LogicalDNS && len(addrs) == 0 {
 			c.deps.Log.Warn("name not resolved", "cluster", c.Name, "name", name, "error", err)
