@@ -43,8 +43,8 @@ type Cluster struct {
 
 	opening sync.Mutex // held while it is decided whether another connection may be opened
 	mu      sync.Mutex
-	spread  Spread     // guarded by mu
-	named   []Endpoint // guarded by mu: what DNS resolves from
+	spread  Spread          // guarded by mu
+	named   []namedEndpoint // guarded by mu: what DNS resolves from
 	// original keeps the hosts of an original-destination cluster by address;
 	// guarded by mu.
 	original map[netip.AddrPort]*Host
@@ -149,8 +149,12 @@ func (c *Cluster) SetEndpoints(eps []Endpoint, spread Spread) {
 	c.spread = spread
 	c.mu.Unlock()
 	if c.Kind == StrictDNS || c.Kind == LogicalDNS {
+		all := make([]namedEndpoint, len(eps))
+		for i, e := range eps {
+			all[i].Endpoint = e
+		}
 		c.mu.Lock()
-		c.named = eps
+		c.named = all
 		c.mu.Unlock()
 		eps = slices.DeleteFunc(slices.Clone(eps), func(e Endpoint) bool { return !e.Address.Addr().IsValid() && e.Socket() == "" })
 	}
@@ -160,38 +164,8 @@ func (c *Cluster) SetEndpoints(eps []Endpoint, spread Spread) {
 func (c *Cluster) swap(eps []Endpoint) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	old := map[string]*Host{}
-	for _, h := range c.endpoints.Load().hosts {
-		old[h.id()] = h
-	}
-	hosts, fresh := make([]*Host, 0, len(eps)), false
-	listed := make(map[string]bool, len(eps))
-	for _, e := range eps {
-		id := hostID(e)
-		if listed[id] {
-			continue // of those at one address the first counts
-		}
-		listed[id] = true
-		h := old[id]
-		if h != nil && h.tls == c.tlsOf(e) && (c.probes == nil || h.probed() == e.probed()) {
-			h = h.with(e)
-			h.put(removedBit, false)
-			delete(old, id)
-		} else {
-			h, fresh = c.newHost(e), true
-		}
-		hosts = append(hosts, h)
-	}
-	if c.keepsRemoved() {
-		for id, h := range old {
-			if !listed[id] && !h.Failing() && h.Health != model.Unhealthy && h.Health != model.Draining && !h.unasked() {
-				h.put(removedBit, true)
-				hosts = append(hosts, h)
-				delete(old, id)
-			}
-		}
-	}
-	if c.RenewOnChange && (fresh || len(old) > 0) {
+	hosts, gone, fresh := c.carryOver(c.endpoints.Load().hosts, eps)
+	if c.RenewOnChange && (fresh || len(gone) > 0) {
 		for _, h := range hosts {
 			h.renew()
 		}
@@ -200,9 +174,50 @@ func (c *Cluster) swap(eps []Endpoint) {
 	c.Stats.MembershipTotal.Store(int64(len(hosts)))
 	c.Stats.UpdateSuccess.Add(1)
 	c.change()
-	for _, h := range old {
+	for _, h := range gone {
 		h.shut()
 	}
+}
+
+// carryOver makes the hosts of endpoints, of old ones where they are the same. It
+// tells which of those are gone, and whether some are new.
+func (c *Cluster) carryOver(old []*Host, eps []Endpoint) (hosts, gone []*Host, fresh bool) {
+	at := make(map[string][]*Host, len(old))
+	for _, h := range old {
+		id := h.id()
+		at[id] = append(at[id], h)
+	}
+	hosts = make([]*Host, 0, len(eps))
+	listed := make(map[string]bool, len(eps))
+	for _, e := range eps {
+		id := hostID(e)
+		if listed[id] && c.Kind == EDS {
+			continue
+		}
+		listed[id] = true
+		i := slices.IndexFunc(at[id], func(h *Host) bool {
+			return h.tls == c.tlsOf(e) && (c.probes == nil || h.probed() == e.probed())
+		})
+		if i < 0 {
+			hosts, fresh = append(hosts, c.newHost(e)), true
+			continue
+		}
+		h := at[id][i].with(e)
+		at[id] = slices.Delete(at[id], i, i+1)
+		h.put(removedBit, false)
+		hosts = append(hosts, h)
+	}
+	for id, left := range at {
+		for _, h := range left {
+			if listed[id] || !c.outlasts(h) {
+				gone = append(gone, h)
+				continue
+			}
+			h.put(removedBit, true)
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts, gone, fresh
 }
 
 func (c *Cluster) tlsOf(e Endpoint) pool.TLS {

@@ -239,17 +239,26 @@ func TestSwapKeepsConnectionsAndHealth(t *testing.T) {
 	})
 }
 
-// Of endpoints at one address the first counts, and none is forgotten when they go.
+// Of an assignment's endpoints at one address the first counts, of others each does.
+// None is forgotten when they go.
 func TestAddressesThatAreListedTwice(t *testing.T) {
-	c := New(&Config{Endpoints: append(endpointsOf(2, nil), Endpoint{Address: address(0), Weight: 9})}, Deps{})
-	hosts := c.Hosts()
-	if got := picks(c, 300, nil); got[0] != 150 || len(hosts) != 2 || hosts[0].Weight != 0 {
-		t.Errorf("%d hosts, picked %v", len(hosts), got)
-	}
-	c.SetEndpoints(nil, Spread{})
-	for _, h := range hosts {
-		if !h.gone.Load() {
-			t.Errorf("%s keeps its connections", h.Text())
+	for _, kind := range []Kind{Static, EDS} {
+		c := New(&Config{Kind: kind, Endpoints: append(endpointsOf(2, nil), Endpoint{Address: address(0)})}, Deps{})
+		hosts := c.Hosts()
+		if got, want := picks(c, 300, nil), map[Kind]int{Static: 200, EDS: 150}[kind]; got[0] != want {
+			t.Errorf("kind %v: picked %v; want %d for the first", kind, got, want)
+		}
+		c.SetEndpoints(append(endpointsOf(2, nil), Endpoint{Address: address(0)}), Spread{})
+		for i, h := range c.Hosts() {
+			if h.State != hosts[i].State {
+				t.Errorf("kind %v: %s was made anew", kind, h.Text())
+			}
+		}
+		c.SetEndpoints(nil, Spread{})
+		for _, h := range hosts {
+			if !h.gone.Load() {
+				t.Errorf("kind %v: %s keeps its connections", kind, h.Text())
+			}
 		}
 	}
 }

@@ -17,10 +17,13 @@ type Kind uint8
 
 // The kinds, after Envoy's cluster types.
 const (
-	Static      Kind = iota // STATIC and EDS: set by SetEndpoints
+	Static      Kind = iota // STATIC: those that it begins with
 	StrictDNS               // every address of every name
 	LogicalDNS              // the first address of the one name
 	OriginalDst             // where the downstream connection wanted to go
+	// EDS are set by SetEndpoints. Of those at one address the first counts, as in
+	// Envoy; of other kinds each does.
+	EDS
 )
 
 // Policy is how an endpoint is chosen among equals.

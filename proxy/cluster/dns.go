@@ -5,6 +5,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,6 +73,12 @@ func (f Family) of(addrs []netip.Addr) []netip.Addr {
 	return v6
 }
 
+// namedEndpoint is one that is known by a name.
+type namedEndpoint struct {
+	Endpoint
+	last []netip.Addr // that it was resolved to; owned by who resolves
+}
+
 // ResolveOnce resolves all names and swaps the endpoints in. A name that cannot
 // be resolved keeps its last addresses; one that does not exist has none, unless
 // the cluster is a logical one. It returns when to ask again.
@@ -81,22 +88,12 @@ func (c *Cluster) ResolveOnce(ctx context.Context) time.Duration {
 		lookup = c.deps.Resolve
 	}
 	c.mu.Lock()
-	named := c.named
+	names := c.named
 	c.mu.Unlock()
-	type asked struct {
-		name string
-		port uint16
-	}
-	last := map[asked][]netip.Addr{}
-	for _, h := range c.Hosts() {
-		if name := h.dnsName(); name != "" && !h.noted(removedBit) {
-			of := asked{name, h.Address.Port()}
-			last[of] = append(last[of], h.Address.Addr())
-		}
-	}
 	var found []Endpoint
 	failed, shortest := false, time.Duration(0)
-	for _, e := range named {
+	for i := range names {
+		e := names[i].Endpoint
 		name := e.dnsName()
 		if name == "" || e.Address.Addr().IsValid() || e.Socket() != "" {
 			found = append(found, e)
@@ -106,15 +103,19 @@ func (c *Cluster) ResolveOnce(ctx context.Context) time.Duration {
 		addrs = c.DNS.Family.of(addrs)
 		if err != nil || c.Kind == LogicalDNS && len(addrs) == 0 {
 			c.deps.Log.Warn("name not resolved", "cluster", c.Name, "name", name, "error", err)
-			addrs, ttl, failed = last[asked{name, e.Address.Port()}], 0, true
+			addrs, ttl, failed = names[i].last, 0, true
 		}
+		names[i].last = addrs
 		if ttl > 0 && (shortest == 0 || ttl < shortest) {
 			shortest = ttl
 		}
 		if c.Kind == LogicalDNS {
 			addrs = addrs[:min(1, len(addrs))]
 		}
-		for _, a := range addrs {
+		for j, a := range addrs {
+			if slices.Contains(addrs[:j], a) {
+				continue
+			}
 			resolved := e
 			resolved.Address = netip.AddrPortFrom(a, e.Address.Port())
 			found = append(found, resolved)

@@ -147,7 +147,7 @@ func TestEndpointsWithAnotherName(t *testing.T) {
 }
 
 // What cannot be resolved keeps the addresses that it had, however often it fails and
-// however often its name is written.
+// however often its name is written. An address counts once for each name.
 func TestFailuresKeepAddresses(t *testing.T) {
 	near, far := &model.Locality{Zone: "near"}, &model.Locality{Zone: "far"}
 	at := func(port uint16, where *model.Locality) Endpoint {
@@ -158,11 +158,11 @@ func TestFailuresKeepAddresses(t *testing.T) {
 		want []string
 	}{
 		"two ports":      {[]Endpoint{at(80, near), at(81, near)}, []string{"10.0.0.1:80 near", "10.0.0.2:80 near", "10.0.0.1:81 near", "10.0.0.2:81 near"}},
-		"two localities": {[]Endpoint{at(80, near), at(80, far)}, []string{"10.0.0.1:80 near", "10.0.0.2:80 near"}},
+		"two localities": {[]Endpoint{at(80, near), at(80, far)}, []string{"10.0.0.1:80 near", "10.0.0.2:80 near", "10.0.0.1:80 far", "10.0.0.2:80 far"}},
 	} {
 		var fails error
 		cfg := named(StrictDNS, DNS{Resolve: func(context.Context, string) ([]netip.Addr, time.Duration, error) {
-			return []netip.Addr{address(1).Addr(), address(2).Addr()}, 0, fails
+			return []netip.Addr{address(1).Addr(), address(2).Addr(), address(1).Addr()}, 0, fails
 		}})
 		cfg.Endpoints = tc.eps
 		c := New(cfg, Deps{})

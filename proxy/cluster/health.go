@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lateenmesh/lateen/model"
 	"github.com/lateenmesh/lateen/proxy/pool"
 )
 
@@ -306,6 +307,11 @@ func (c *Cluster) store(hosts []*Host) {
 // unknown reports whether a host is not to be reckoned with yet.
 func (c *Cluster) unknown(h *Host) bool {
 	return c.IgnoreNew && h.noted(everyCheck<<unheardAt) && h.Failing()
+}
+
+// outlasts reports whether a host goes on though its endpoint has been removed.
+func (c *Cluster) outlasts(h *Host) bool {
+	return c.keepsRemoved() && !h.Failing() && h.Health != model.Unhealthy && h.Health != model.Draining && !h.unasked()
 }
 
 // keepsRemoved reports whether endpoints that are removed go on while health checks

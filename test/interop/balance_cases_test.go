@@ -38,6 +38,10 @@ func balances(p numbered) []balance {
 		{name: "both-lack", endpoints: endpoints(group(first, p.at(0), many(1, 4, unhealthy)), group(second, p.at(4), many(5, 8, unhealthy))), cluster: "common_lb_config: {healthy_panic_threshold: {value: 0}}"},
 		{name: "both-panic", endpoints: endpoints(group(first, many(0, 3, unhealthy)), group(second, many(4, 6, unhealthy)))},
 		{name: "one-panics", endpoints: endpoints(group(first, p.at(0), many(1, 4, unhealthy)), group(second, many(4, 6), many(6, 8, unhealthy))), cluster: "common_lb_config: {healthy_panic_threshold: {value: 40}}"},
+		{name: "one-panics-degraded", endpoints: endpoints(group(first, p.at(0, degraded), many(1, 4, unhealthy)), group(second, p.at(4), many(5, 7, unhealthy))), cluster: "common_lb_config: {healthy_panic_threshold: {value: 30}}"},
+		{name: "far-weights", endpoints: endpoints(group("", p.at(0, "load_balancing_weight: 70000"), p.at(1, "load_balancing_weight: 1")))},
+		{name: "twice", endpoints: endpoints(group("", p.at(0), p.at(0), p.at(1)))},
+		{name: "twice-named", cluster: "type: STRICT_DNS", endpoints: endpoints(group("locality: {zone: a}, ", p.at(0), p.at(1)), group("locality: {zone: b}, ", p.at(0)))},
 		{name: "degraded", endpoints: endpoints(group("", p.at(0), p.at(1, unhealthy), many(2, 4, degraded)))},
 		{name: "degraded-unused", endpoints: endpoints(group("", many(0, 3), p.at(3, degraded)))},
 		{name: "only-degraded", endpoints: endpoints(group("", many(0, 3, degraded)))},
@@ -76,6 +80,7 @@ func balances(p numbered) []balance {
 			"levels":        endpoints(group(first, p.at(0), many(1, 4, unhealthy)), group(second, many(4, 8))),
 			"mixed":         mixed,
 			"only-degraded": endpoints(group("", many(0, 3, degraded))),
+			"degraded":      endpoints(group("", many(0, 2), many(2, 8, degraded))),
 		} {
 			out = append(out, balance{name: strings.ToLower(kind) + "-" + name, cluster: "lb_policy: " + kind, endpoints: hosts, keyed: true, none: name == "only-degraded"})
 		}

@@ -103,7 +103,7 @@ func (c *Cluster) kind(compiler *Compiler, m *clusterv3.Cluster) error {
 	case clusterv3.Cluster_STATIC:
 		c.Config.Kind = cluster.Static
 	case clusterv3.Cluster_EDS:
-		c.Config.Kind = cluster.Static
+		c.Config.Kind = cluster.EDS
 		var err error
 		c.EDS, err = compiler.locate(m.GetEdsClusterConfig().GetEdsConfig(), ads.EndpointType, cmp.Or(own(m.GetEdsClusterConfig().GetServiceName()), c.Config.Name))
 		if err != nil {
