@@ -40,7 +40,7 @@ var fields = fieldcheck.NewChecker(fieldcheck.Table{
 	"envoy.config.metrics.v3.StatsConfig": {Read: "stats_matcher", Ignored: map[string]string{
 		"use_all_default_tags":      "metrics have the tags that Istio's have",
 		"stats_tags":                "metrics have the tags that Istio's have",
-		"histogram_bucket_settings": "buckets are Istio's",
+		"histogram_bucket_settings": "buckets are Envoy's default",
 	}},
 	"envoy.config.metrics.v3.StatsMatcher":    {Read: "reject_all exclusion_list inclusion_list"},
 	"envoy.type.matcher.v3.ListStringMatcher": {Read: "patterns"},

@@ -3,8 +3,10 @@ package cluster
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // Unlimited is a limit so high that it is never reached, None one that lets nothing
@@ -99,11 +101,14 @@ func (b *Breaker) acquireTo(h *Host, first bool) *pool.Pool {
 
 // Connect opens a connection that a breaker has counted in a host's pool.
 func (c *Cluster) Connect(ctx context.Context, p *pool.Pool, ask pool.TLSRequest) (*pool.Conn, error) {
+	start := time.Now()
 	conn, err := p.ConnectReserved(ctx, ask)
 	if err != nil {
 		c.Stats.CxConnectFail.Add(1)
+		return nil, err
 	}
-	return conn, err
+	c.Stats.CxConnect.Observe(stream.Milliseconds(time.Since(start)))
+	return conn, nil
 }
 
 // AcquirePending counts a request that waits for a connection.

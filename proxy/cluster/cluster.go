@@ -297,7 +297,12 @@ func (c *Cluster) Close() {
 func (c *Cluster) Requests() int64 { return c.Default.requests.Load() + c.High.requests.Load() }
 
 // release says that a connection has ended. A host's pool calls it for each.
-func (c *Cluster) release() { c.Stats.CxActive.Add(-1) }
+func (c *Cluster) release(conn *pool.Conn) {
+	c.Stats.CxActive.Add(-1)
+	if conn != nil {
+		c.Stats.CxLength.Observe(stream.Milliseconds(conn.Age()))
+	}
+}
 
 // full reports whether a host with so many connections has all that one may have, and
 // counts that it was asked for another.

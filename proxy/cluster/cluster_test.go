@@ -332,7 +332,7 @@ func TestLimits(t *testing.T) {
 			acquire func() bool
 			release func()
 		}{
-			{"connections", func() bool { return b.AcquireStreamTo(c.Hosts()[0]) != nil }, c.release},
+			{"connections", func() bool { return b.AcquireStreamTo(c.Hosts()[0]) != nil }, func() { c.release(nil) }},
 			{"pending", b.AcquirePending, b.ReleasePending},
 			{"requests", b.AcquireRequest, b.ReleaseRequest},
 			{"retries", b.AcquireRetry, b.ReleaseRetry},

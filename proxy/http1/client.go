@@ -59,6 +59,7 @@ func (c *Client) Conn() net.Conn { return c.conn }
 func (c *Client) RoundTrip(req *stream.Request, deadline time.Time) (*stream.Response, error) {
 	c.sent, c.began = false, false
 	c.upload.err, c.upload.span = nil, 0
+	c.body.done = false // of the response before
 	if c.deadline = !deadline.IsZero(); c.deadline {
 		if req.Body != nil && !inMemory(req) {
 			c.upload.span = max(1, time.Until(deadline))

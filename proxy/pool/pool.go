@@ -57,7 +57,7 @@ type Pool struct {
 	tls              TLS      // nil: plain text
 	proxied          *Proxied // nil: no PROXY header
 	dial             Dial
-	onClose          func() // told of every connection that ends or fails to open; may be nil
+	onClose          func(*Conn) // told of every connection that ends, nil for one that fails to open; may be nil
 
 	mu     sync.Mutex
 	idle   []*Conn // guarded by mu; the last one was used last
@@ -81,9 +81,9 @@ type Pool struct {
 }
 
 // New makes a pool for the endpoint at address. It opens nothing, and cfg must not
-// change. closed, which may be nil, is called for every connection that ends or fails
-// to open.
-func New(network, address string, cfg *Config, t TLS, dial Dial, closed func()) *Pool {
+// change. closed, which may be nil, is called for every connection that ends, and with
+// nil for one that fails to open.
+func New(network, address string, cfg *Config, t TLS, dial Dial, closed func(*Conn)) *Pool {
 	p := &Pool{network: network, address: address, cfg: cfg, tls: t, dial: dial, onClose: closed}
 	if proxied, ok := t.(*Proxied); ok {
 		p.tls, p.proxied = proxied.TLS, proxied
@@ -185,7 +185,7 @@ func (p *Pool) Connect(ctx context.Context, req TLSRequest) (*Conn, error) {
 func (p *Pool) ConnectReserved(ctx context.Context, req TLSRequest) (*Conn, error) {
 	c, err := p.connect(ctx, req)
 	if err != nil {
-		p.ended()
+		p.ended(nil)
 	}
 	return c, err
 }
@@ -298,17 +298,20 @@ func (p *Pool) Put(c *Conn) {
 // mu.
 func (p *Pool) outdated(c *Conn) bool { return p.closed || c.generation != p.generation.Load() }
 
+// Age is how long ago the connection was opened.
+func (c *Conn) Age() time.Duration { return time.Since(c.created) }
+
 // Close ends a connection that was got from the pool.
 func (p *Pool) Close(c *Conn) {
 	c.Conn.Close()
-	p.ended()
+	p.ended(c)
 }
 
 // ended counts a connection no more.
-func (p *Pool) ended() {
+func (p *Pool) ended(c *Conn) {
 	p.open.Add(-1)
 	if p.onClose != nil {
-		p.onClose()
+		p.onClose(c)
 	}
 	p.mu.Lock()
 	p.wakeOne()

@@ -20,8 +20,8 @@ http.web;.downstream_cx_total http.web;.downstream_cx_destroy http.web;.downstre
 http.web;.downstream_rq_2xx http.web;.downstream_rq_3xx http.web;.downstream_rq_4xx http.web;.downstream_rq_5xx http.web;.downstream_cx_rx_bytes_total http.web;.no_route http.web;.rq_direct_response
 http.web;.fault.aborts_injected http.web;.rbac.allowed http.web;.rbac.denied http.web;.rbac.istio_dry_run_deny_.shadow_allowed http.web;.rbac.istio_dry_run_deny_.shadow_denied
 http.web;.jwt_authn.allowed http.web;.jwt_authn.denied rl.http_local_rate_limit.enabled rl.http_local_rate_limit.ok rl.http_local_rate_limit.rate_limited rl.http_local_rate_limit.enforced
-cluster.up;.upstream_rq_total cluster.up;.upstream_rq_completed cluster.up;.upstream_rq_2xx cluster.up;.membership_total cluster.up;.membership_healthy cluster.up;.membership_degraded
-cluster.gone;.upstream_rq_completed cluster.gone;.upstream_rq_5xx cluster.gone;.upstream_cx_connect_fail cluster.gone;.upstream_rq_retry`)
+cluster.up;.upstream_rq_total cluster.up;.upstream_rq_completed cluster.up;.upstream_rq_2xx cluster.up;.upstream_rq_200 cluster.up;.upstream_rq_404 cluster.up;.upstream_cx_total cluster.up;.membership_total cluster.up;.membership_healthy cluster.up;.membership_degraded
+cluster.gone;.upstream_rq_completed cluster.gone;.upstream_rq_5xx cluster.gone;.upstream_rq_503 cluster.gone;.upstream_cx_connect_fail cluster.gone;.upstream_rq_retry`)
 
 // families are the Prometheus metrics of those statistics, with the tags of Istio's
 // bootstrap.
@@ -29,7 +29,8 @@ var families = strings.Fields(`
 envoy_http_downstream_cx_total envoy_http_downstream_rq_total envoy_http_downstream_rq_completed envoy_http_downstream_rq envoy_http_no_route envoy_http_fault_aborts_injected
 envoy_http_rbac envoy_http_jwt_authn_allowed envoy_http_jwt_authn_denied envoy_rl_http_local_rate_limit_enabled envoy_rl_http_local_rate_limit_ok envoy_rl_http_local_rate_limit_enforced
 envoy_cluster_upstream_rq_total envoy_cluster_upstream_rq_completed envoy_cluster_upstream_rq envoy_cluster_membership_healthy envoy_cluster_upstream_cx_connect_fail envoy_cluster_upstream_rq_retry
-envoy_cluster_circuit_breakers_default_remaining_rq`)
+envoy_cluster_circuit_breakers_default_remaining_rq envoy_cluster_upstream_rq_time envoy_cluster_upstream_cx_connect_ms envoy_http_downstream_rq_time envoy_http_downstream_cx_length_ms
+envoy_cluster_upstream_cx_rx_bytes_total envoy_cluster_upstream_cx_tx_bytes_total`)
 
 // The same requests count the same, under the same names.
 func TestStatisticsAsEnvoy(t *testing.T) {
@@ -39,7 +40,7 @@ func TestStatisticsAsEnvoy(t *testing.T) {
 		run(t, statisticsBootstrap(address, admin, up.port))
 		waitFor(t, admin)
 		waitFor(t, address)
-		for _, path := range []string{"/", "/deny", "/gone", "/none", "/direct", "/moved", "/fault", "/token", "/", "/", "/limited", "/limited"} {
+		for _, path := range []string{"/", "/deny", "/gone", "/none", "/direct", "/moved", "/fault", "/token", "/", "/", "/limited", "/limited", "/status/404"} {
 			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 			req, err := http.NewRequest(http.MethodGet, "http://"+address+path, nil)
 			if err != nil {
@@ -74,6 +75,9 @@ func TestStatisticsAsEnvoy(t *testing.T) {
 			}
 			if err := scrape(admin, out); err != nil {
 				return err
+			}
+			if done, timed := out["http.web;.downstream_rq_completed"], out[`envoy_http_downstream_rq_time{http_conn_manager_prefix="web"}`]; done != timed {
+				return fmt.Errorf("of %s requests %s have a time", done, timed) // Envoy takes its time
 			}
 			if out["http.web;.downstream_cx_destroy"] != out["http.web;.downstream_cx_total"] {
 				return fmt.Errorf("%s of %s connections have ended", out["http.web;.downstream_cx_destroy"], out["http.web;.downstream_cx_total"])
@@ -116,7 +120,7 @@ func scrape(admin string, out map[string]string) error {
 				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
 			}
 			slices.Sort(labels)
-			value := m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
+			value := m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue() + float64(m.GetHistogram().GetSampleCount())
 			out[name+"{"+strings.Join(labels, ",")+"}"] = strconv.FormatFloat(value, 'f', -1, 64)
 		}
 	}
@@ -125,11 +129,13 @@ func scrape(admin string, out map[string]string) error {
 
 func statisticsBootstrap(address, admin, up string) string {
 	return "admin: {address: " + socketAddress(admin) + "}" + `
+stats_flush_interval: 0.1s
 stats_config:
   use_all_default_tags: false
   stats_tags:
   - {tag_name: cluster_name, regex: '^cluster(\.(.+);)'}
   - {tag_name: http_conn_manager_prefix, regex: '^http\.(((?:[_.[:digit:]\w]*|[_\[\]aAbBcCdDeEfF[:digit:]\w\:]*));\.)'}
+  - {tag_name: response_code, regex: '_rq(_(\d{3}))$'}
   - {tag_name: response_code_class, regex: '_rq(_(\dxx))$'}
   - {tag_name: authz_enforce_result, regex: 'rbac(\.(allowed|denied))'}
   - {tag_name: authz_dry_run_action, regex: '(\.istio_dry_run_(allow|deny)_)'}
@@ -162,6 +168,7 @@ stats_config:
     typed_per_filter_config:
       limit: {"@type": ` + httpFilters + `local_ratelimit.v3.LocalRateLimit, stat_prefix: rl, token_bucket: {max_tokens: 1, tokens_per_fill: 1, fill_interval: 600s}, filter_enabled: {default_value: {numerator: 100}}, filter_enforced: {default_value: {numerator: 100}}}
   - {match: {path: /}, route: {cluster: up}}
+  - {match: {prefix: /status}, route: {cluster: up}}
   - {match: {prefix: /deny}, route: {cluster: up}}
   - {match: {prefix: /fault}, route: {cluster: up}}
   - {match: {prefix: /token}, route: {cluster: up}}`,
