@@ -183,6 +183,7 @@ func runStatic(ctx context.Context, args []string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return reopenOnSignal(ctx, p) })
 	group.Go(func() error { return open.servingSoon(ctx, p.Serving) })
+	group.Go(func() error { return settle(ctx, p.Serving) })
 	group.Go(func() error { return open.handOverOnSignal(ctx, log, quit) })
 	group.Go(func() error { return p.Run(ctx) })
 	return group.Wait()
