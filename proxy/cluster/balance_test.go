@@ -13,6 +13,7 @@ import (
 	"github.com/lateenmesh/lateen/internal/memnet"
 	"github.com/lateenmesh/lateen/model"
 	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 )
 
 // levelShares tells how much of the load each priority gets from healthy and from
@@ -137,7 +138,7 @@ func TestEjectedComeBackByThemselves(t *testing.T) {
 }
 
 func TestLeastRequestByWeightAndBusyness(t *testing.T) {
-	half := 0.5
+	keys := runtime.New([]runtime.Layer{{Name: "static", Values: map[string]string{"bias": "0.5"}}})
 	for _, tc := range []struct {
 		name string
 		cfg  Config
@@ -146,7 +147,8 @@ func TestLeastRequestByWeightAndBusyness(t *testing.T) {
 	}{
 		{"idle", Config{}, 0, .75},
 		{"busy", Config{}, 2, .5},
-		{"less bias", Config{Bias: &half}, 3, .6},
+		{"less bias", Config{Bias: &runtime.Number{Value: .5}}, 3, .6},
+		{"less bias by a key", Config{Bias: &runtime.Number{Value: 1, Key: keys.Key("bias")}}, 3, .6},
 	} {
 		tc.cfg.Policy, tc.cfg.Endpoints = LeastRequest, endpointsOf(2, func(i int, e *Endpoint) { e.Weight = []uint32{3, 1}[i] })
 		c := New(&tc.cfg, Deps{})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lateenmesh/lateen/model"
 	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -51,7 +52,7 @@ type Config struct {
 	// differ in weight; nil is 1.
 	Choices  uint32
 	FullScan bool
-	Bias     *float64
+	Bias     *runtime.Number
 	// Zones prefers endpoints that are near; nil does not.
 	Zones *Zones
 	// Panic is the percentage of healthy endpoints below which all are used;

@@ -3,6 +3,8 @@ package cluster
 import (
 	"math"
 	"time"
+
+	"github.com/lateenmesh/lateen/proxy/runtime"
 )
 
 // SlowStart gives endpoints that are new, or healthy again, less than their share
@@ -10,7 +12,7 @@ import (
 type SlowStart struct {
 	Window time.Duration
 	// Aggression above 1 lets the share grow faster in the beginning; 1 when zero.
-	Aggression float64
+	Aggression runtime.Number
 	// Least is the share to begin with; Envoy's default is 0.1.
 	Least float64
 }
@@ -21,7 +23,7 @@ func (s *SlowStart) share(h *Host, now time.Time) float64 {
 	if age >= s.Window {
 		return 1
 	}
-	aggression := s.Aggression
+	aggression := s.Aggression.Now()
 	if aggression == 0 {
 		aggression = 1
 	}

@@ -82,8 +82,8 @@ func (c *Cluster) slowWeight(h *Host) float64 {
 // leastRequestWeight is less the busier the host is.
 func (c *Cluster) leastRequestWeight(h *Host) float64 {
 	busy := float64(h.Active.Load() + 1)
-	if c.Bias != nil && *c.Bias != 1 {
-		busy = math.Pow(busy, *c.Bias)
+	if c.Bias != nil {
+		busy = math.Pow(busy, c.Bias.Now()) // to the power of 1 at once
 	}
 	return c.slowWeight(h) / busy
 }

@@ -237,6 +237,7 @@ type GRPCTimeout struct {
 type Weighted struct {
 	Cluster     *cluster.Handle
 	Weight      uint32
+	Key         *runtime.Key // replaces the weight; nil never
 	Mutations   Mutations
 	HostRewrite string
 	Labels      cluster.Labels // over the route's

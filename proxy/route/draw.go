@@ -6,6 +6,9 @@ import (
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
+// weight is what holds now.
+func (w *Weighted) weight() uint64 { return uint64(w.Key.Number(float64(w.Weight))) }
+
 // Draw picks one of the clusters by weight, nil when none has any: always the same one
 // for a request.
 func (f *Forward) Draw(req *stream.Request) *Weighted {
@@ -14,7 +17,7 @@ func (f *Forward) Draw(req *stream.Request) *Weighted {
 	}
 	var total uint64
 	for i := range f.Clusters {
-		total += uint64(f.Clusters[i].Weight)
+		total += f.Clusters[i].weight()
 	}
 	if total == 0 {
 		return nil
@@ -24,7 +27,7 @@ func (f *Forward) Draw(req *stream.Request) *Weighted {
 	}
 	left := (req.Info.Lot - 1) % total
 	for i := range f.Clusters {
-		w := uint64(f.Clusters[i].Weight)
+		w := f.Clusters[i].weight()
 		if left < w {
 			return &f.Clusters[i]
 		}

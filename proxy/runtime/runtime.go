@@ -76,6 +76,15 @@ func (s Share) Drawn() bool { return stream.Chance(s.Key.PerMillion(s.PerMillion
 // Never reports whether no draw can be true, now or later.
 func (s Share) Never() bool { return s.PerMillion == 0 && s.Key == nil }
 
+// Number is a number that is not negative.
+type Number struct {
+	Value float64
+	Key   *Key // nil: Value holds
+}
+
+// Now is what holds now.
+func (n Number) Now() float64 { return n.Key.Number(n.Value) }
+
 // Flag is a switch.
 type Flag struct {
 	On  bool

@@ -5,7 +5,7 @@ const runtimeLayers = `
 layered_runtime:
   layers:
   - name: first
-    static_layer: {story.all: 100, story.none: 0, story: {deep: {all: 100}}, story.million: {numerator: 1000000, denominator: MILLION}, story.text: "numerator: 100", story.word: abc, story.much: 1000, story.below: -5, story.yes: true, story.over: 0}
+    static_layer: {story.all: 100, story.none: 0, story: {deep: {all: 100}}, story.million: {numerator: 1000000, denominator: MILLION}, story.text: "numerator: 100", story.word: abc, story.much: 1000, story.below: -5, story.yes: true, story.over: 0, story.weights.v1: 0, story.weights.v2: 3}
   - name: second
     static_layer: {story.over: 100, story.no: false}
   - {name: admin, admin_layer: {}}`
@@ -36,5 +36,7 @@ func runtimeStories() []story {
 		filtered("/csrf-"+key, "csrf", "csrf.v3.CsrfPolicy", "filter_enabled: "+share)
 		asks = append(asks, get("/cors-"+key, "origin: https://shop.example"), ask{method: "POST", path: "/csrf-" + key, body: "x", headers: []string{"origin: https://shop.example"}})
 	}
+	routes += "- {match: {prefix: /weights}, route: {weighted_clusters: {runtime_key_prefix: story.weights, clusters: [{name: v1, weight: 100}, {name: v2, weight: 0}]}}}\n"
+	asks = append(asks, get("/weights"), get("/weights"))
 	return []story{{name: "runtime", routes: "routes:\n" + routes + "- {match: {prefix: /}, direct_response: {status: 404, body: {inline_string: none}}}\n", asks: asks}}
 }

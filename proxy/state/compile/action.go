@@ -105,8 +105,12 @@ func (c *Compiler) targets(f *route.Forward, a *routev3.RouteAction) error {
 			if err != nil {
 				return fieldcheck.At(fmt.Sprintf("weighted_clusters.clusters[%d]", i), err)
 			}
+			key := ""
+			if prefix := t.WeightedClusters.GetRuntimeKeyPrefix(); prefix != "" {
+				key = prefix + "." + w.GetName()
+			}
 			f.Clusters = append(f.Clusters, route.Weighted{
-				Cluster: c.Handle(w.GetName()), Weight: w.GetWeight().GetValue(), Mutations: m, HostRewrite: w.GetHostRewriteLiteral(), Labels: labels(w.GetMetadataMatch()),
+				Cluster: c.Handle(w.GetName()), Weight: w.GetWeight().GetValue(), Key: c.Runtime.Key(key), Mutations: m, HostRewrite: w.GetHostRewriteLiteral(), Labels: labels(w.GetMetadataMatch()),
 			})
 		}
 		if total(f.Clusters) == 0 {

@@ -21,6 +21,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
 	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/credential"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -38,6 +39,7 @@ type Cluster struct {
 	// probes.
 	Waits bool
 
+	runtime  *runtime.Runtime
 	sockets  []socketMatch
 	exchange *peermetadata.Exchange // nil where no filter makes it
 }
@@ -50,7 +52,7 @@ func (c *Compiler) Cluster(m *clusterv3.Cluster) (*Cluster, error) {
 	if err := Fields.Check(m); err != nil {
 		return nil, err
 	}
-	out := &Cluster{Config: &cluster.Config{
+	out := &Cluster{runtime: c.Runtime, Config: &cluster.Config{
 		Name:     own(m.GetName()),
 		StatName: own(m.GetAltStatName()),
 		Panic:    -1,

@@ -45,7 +45,7 @@ var clusterFields = fieldcheck.Table{
 	},
 	"envoy.config.cluster.v3.Cluster.RoundRobinLbConfig": {Read: "slow_start_config"},
 	"envoy.config.cluster.v3.Cluster.SlowStartConfig":    {Read: "slow_start_window aggression min_weight_percent"},
-	"envoy.config.core.v3.RuntimeDouble":                 {Read: "default_value", Ignored: map[string]string{"runtime_key": "the default value holds: a cluster changes with its configuration"}},
+	"envoy.config.core.v3.RuntimeDouble":                 {Read: "*"},
 	"envoy.config.core.v3.HealthCheck": {
 		Read: "timeout interval interval_jitter unhealthy_threshold healthy_threshold http_health_check tcp_health_check grpc_health_check no_traffic_interval unhealthy_interval " +
 			"initial_jitter interval_jitter_percent reuse_connection no_traffic_healthy_interval unhealthy_edge_interval healthy_edge_interval transport_socket_match_criteria",

@@ -46,11 +46,8 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.RouteAction.UpgradeConfig":               {Read: "upgrade_type enabled connect_config"},
 	"envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig": {},
 	"envoy.config.route.v3.WeightedCluster": {
-		Read: "clusters",
-		Ignored: map[string]string{
-			"total_weight":       "the sum of the weights is used, as Envoy does",
-			"runtime_key_prefix": "weights change with the routes",
-		},
+		Read:    "clusters runtime_key_prefix",
+		Ignored: map[string]string{"total_weight": "the sum of the weights is used, as Envoy does"},
 	},
 	"envoy.config.route.v3.WeightedCluster.ClusterWeight": {
 		Read: "name weight request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove host_rewrite_literal metadata_match",

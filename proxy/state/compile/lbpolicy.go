@@ -24,6 +24,7 @@ import (
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/model"
 	"github.com/lateenmesh/lateen/proxy/cluster"
+	"github.com/lateenmesh/lateen/proxy/runtime"
 )
 
 // policy reads how a cluster's endpoints are chosen, in the older spelling or, in
@@ -259,9 +260,14 @@ func (c *Cluster) leastRequest(m interface {
 ) {
 	c.Config.Choices = m.GetChoiceCount().GetValue()
 	if b := m.GetActiveRequestBias(); b != nil {
-		bias := b.GetDefaultValue()
+		bias := c.number(b)
 		c.Config.Bias = &bias
 	}
+}
+
+// number is one that a key in the runtime may replace.
+func (c *Cluster) number(p *corev3.RuntimeDouble) runtime.Number {
+	return runtime.Number{Value: p.GetDefaultValue(), Key: c.runtime.Key(p.GetRuntimeKey())}
 }
 
 // slowStart compiles how new endpoints take up their work.
@@ -274,7 +280,7 @@ func (c *Cluster) slowStart(m interface {
 	if m.GetSlowStartWindow().AsDuration() <= 0 {
 		return
 	}
-	s := &cluster.SlowStart{Window: m.GetSlowStartWindow().AsDuration(), Aggression: m.GetAggression().GetDefaultValue(), Least: 0.1}
+	s := &cluster.SlowStart{Window: m.GetSlowStartWindow().AsDuration(), Aggression: c.number(m.GetAggression()), Least: 0.1}
 	if p := m.GetMinWeightPercent(); p != nil {
 		s.Least = p.GetValue() / 100
 	}
