@@ -401,6 +401,9 @@ func (c *serving) write(resp *stream.Response, closing bool) error {
 	w := &c.out
 	w.buf = w.buf[:0]
 	w.text(statusLine(resp.Status))
+	if c.req.Protocol == stream.HTTP10 && c.cfg.AcceptHTTP10 { // as Envoy answers
+		w.buf[len("HTTP/1.")] = '0'
+	}
 	w.fields(&resp.Header)
 	head := c.req.Method == "HEAD"
 	bodyless := head || resp.Status == 204 || resp.Status == 304

@@ -160,9 +160,9 @@ func TestOldClients(t *testing.T) {
 		fields  string
 		want    string
 	}{
-		{"closes by default", ok, "", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"},
-		{"keeps alive when asked", ok, "Connection: keep-alive\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: keep-alive\r\n\r\n"},
-		{"unknown length ends with the connection", unknown, "Connection: keep-alive\r\n", "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello"},
+		{"closes by default", ok, "", "HTTP/1.0 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"},
+		{"keeps alive when asked", ok, "Connection: keep-alive\r\n", "HTTP/1.0 200 OK\r\ncontent-length: 0\r\nconnection: keep-alive\r\n\r\n"},
+		{"unknown length ends with the connection", unknown, "Connection: keep-alive\r\n", "HTTP/1.0 200 OK\r\nconnection: close\r\n\r\nhello"},
 	} {
 		if answer, _ := exchange(t, cfg, tc.handler, "GET / HTTP/1.0\r\n"+tc.fields+"\r\n"); answer != tc.want {
 			t.Errorf("%s: got %q", tc.name, answer)

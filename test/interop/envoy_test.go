@@ -53,6 +53,7 @@ func TestSameAsEnvoy(t *testing.T) {
 
 // answer is what came back, with what differs by nature left out.
 type answer struct {
+	Proto   string
 	Status  int
 	Headers []string
 	Body    string
@@ -124,7 +125,7 @@ func (p *peer) ask(t *testing.T, host string, a ask) answer {
 	if err != nil {
 		body = []byte("(cut off)") // what came before is the network's affair
 	}
-	out := answer{Status: response.StatusCode, Body: remaining.ReplaceAllStringFunc(string(body), roundUp), Log: sortFlags(p.log.next(t))}
+	out := answer{Proto: response.Proto, Status: response.StatusCode, Body: remaining.ReplaceAllStringFunc(string(body), roundUp), Log: sortFlags(p.log.next(t))}
 	for range a.lines - 1 {
 		out.Log += "\n" + sortFlags(p.log.next(t))
 	}
