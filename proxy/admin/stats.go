@@ -154,6 +154,7 @@ func (s *Server) clusterSamples() []stream.Statistic {
 			add(each.name, each.gauge, each.value)
 		}
 		st.Codes.Each(func(status int, n int64) { add("upstream_rq_"+strconv.Itoa(status), false, n) })
+		st.Filters.Each(func(stat string, n int64) { add(stat, false, n) })
 		for stat, times := range map[string]*stream.Occasional{"upstream_rq_time": &st.RqTime, "upstream_cx_connect_ms": &st.CxConnect, "upstream_cx_length_ms": &st.CxLength} {
 			x, spread := statistic(stat), times.Read()
 			x.Spread = &spread

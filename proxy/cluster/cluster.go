@@ -80,8 +80,11 @@ type Stats struct {
 	Traffic stream.Traffic
 	// Codes are responses by status, RqTime is how long they took, from the request's
 	// end to theirs, in milliseconds.
-	Codes  Codes
+	Codes  Tally[int]
 	RqTime stream.Occasional
+	// Filters are what filters have decided about requests to the cluster, by the name
+	// of the statistic: "ratelimit.over_limit".
+	Filters Tally[string]
 	// CxConnect is how long connections took to open, CxLength how long they lasted, in
 	// milliseconds.
 	CxConnect, CxLength stream.Occasional

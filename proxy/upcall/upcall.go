@@ -7,6 +7,7 @@ package upcall
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
@@ -76,6 +77,7 @@ func (c *Caller) Do(on *stream.Request, call Call) (*Reply, error) {
 	reply := &Reply{Status: resp.Status, Header: resp.Header.Clone()}
 	err = reply.read(resp)
 	req.Upload.Stop()
+	req.Info.End = time.Now()
 	if resp.Done != nil {
 		resp.Done.Release(err == nil)
 	}

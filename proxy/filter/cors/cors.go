@@ -23,6 +23,8 @@ type Filter struct {
 	ForwardOther bool
 	// Enabled is the share of the requests that the policy is for.
 	Enabled runtime.Share
+	// Valid and Invalid count requests by their origin.
+	Valid, Invalid *stream.Counter
 }
 
 // Handle implements [stream.Filter].
@@ -32,6 +34,11 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 		return next.Handle(req)
 	}
 	allowed := f.Origin(origin)
+	if allowed {
+		f.Valid.Count()
+	} else {
+		f.Invalid.Count()
+	}
 	preflight := req.Method == "OPTIONS" && req.Header.Get("access-control-request-method") != ""
 	if preflight && (allowed || !f.ForwardOther) {
 		resp := &stream.Response{Status: 200}

@@ -16,6 +16,9 @@ type Filter struct {
 	Enabled runtime.Share
 	// Others are further origins that may.
 	Others []route.StringMatch
+	// The counters: of requests that say from where they are and may, that may not, and
+	// that do not say it.
+	Valid, Invalid, Missing *stream.Counter
 }
 
 // Handle implements [stream.Filter].
@@ -25,7 +28,11 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	default:
 		return next.Handle(req)
 	}
-	if !f.Enabled.Drawn() || f.allows(req) {
+	if !f.Enabled.Drawn() {
+		return next.Handle(req)
+	}
+	if f.allows(req) {
+		f.Valid.Count()
 		return next.Handle(req)
 	}
 	return nil, stream.Refuse(403, "csrf_origin_mismatch", "Invalid origin")
@@ -37,6 +44,7 @@ func (f *Filter) allows(req *stream.Request) bool {
 		from = hostOf(req.Header.Get("referer"))
 	}
 	if from == "" {
+		f.Missing.Count()
 		return false
 	}
 	if from == req.Authority {
@@ -47,6 +55,7 @@ func (f *Filter) allows(req *stream.Request) bool {
 			return true
 		}
 	}
+	f.Invalid.Count()
 	return false
 }
 

@@ -17,8 +17,9 @@ type Filter struct {
 	Enabled    runtime.Share
 	When       func(*stream.Metadata) bool
 	DenyOthers runtime.Flag
-	// The counters of each outcome.
-	OK, Denied, Error, LetThrough *stream.Counter
+	// Count counts an outcome ("ok", "denied", "error" or "failure_mode_allowed") of a
+	// request to a cluster; nil counts none.
+	Count func(cluster, outcome string)
 	// FailOpen lets requests through when the service cannot be asked; Mark tells
 	// the upstream of it.
 	FailOpen, Mark bool
@@ -87,11 +88,11 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	}
 	a, err := f.Service.Check(&q)
 	if err != nil {
-		f.Error.Count()
+		f.count(req, "error")
 		if !f.FailOpen {
 			return nil, f.failed(err)
 		}
-		f.LetThrough.Count()
+		f.count(req, "failure_mode_allowed")
 		if f.Mark {
 			req.Header.Set("x-envoy-auth-failure-mode-allowed", "true")
 		}
@@ -101,19 +102,25 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 		req.Info.Metadata.Set(Namespace, key, value)
 	}
 	if !a.Allowed {
-		f.Denied.Count()
+		f.count(req, "denied")
 		if f.Charge != nil && req.Info.Cluster != "" {
 			f.Charge(req.Info.Cluster, a.Status)
 		}
 		return nil, &stream.Refusal{Status: a.Status, Flags: stream.Unauthorized, Details: "ext_authz_denied", Header: a.Header, Body: a.Body}
 	}
-	f.OK.Count()
+	f.count(req, "ok")
 	a.change(&req.Header)
 	if params := a.params(); params != nil {
 		req.Path = route.Query(params, req)
 	}
 	resp, err := next.Handle(req)
 	return stream.OnHead(resp, err, func(resp *stream.Response) { resp.Header.AddAll(a.Reply) })
+}
+
+func (f *Filter) count(req *stream.Request, outcome string) {
+	if f.Count != nil {
+		f.Count(req.Info.Cluster, outcome)
+	}
 }
 
 // peek reads what the service is told of the body.

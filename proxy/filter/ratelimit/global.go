@@ -32,6 +32,11 @@ type Global struct {
 	Tell            bool // put x-ratelimit-* on replies
 	Unmarked        bool // leave x-envoy-ratelimited out
 	Exhausted       bool // answer gRPC with RESOURCE_EXHAUSTED
+	// Count counts an outcome ("ok", "over_limit", "error" or "failure_mode_allowed") of a
+	// request to a cluster, Charge a refusal among the cluster's replies; nil counts
+	// none.
+	Count  func(cluster, outcome string)
+	Charge func(cluster string, status int)
 }
 
 const method = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
@@ -50,7 +55,9 @@ func (g *Global) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	}
 	var answer rlsv3.RateLimitResponse
 	if err := g.Caller.Unary(req, method, g.question(list), &answer); err != nil {
+		g.count(req, "error")
 		if !g.FailClosed {
+			g.count(req, "failure_mode_allowed")
 			return next.Handle(req)
 		}
 		r := &stream.Refusal{Status: g.OnError, Flags: stream.RateLimitServiceError, Details: "rate_limiter_error", Cause: err}
@@ -62,12 +69,22 @@ func (g *Global) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	for key, value := range answer.GetDynamicMetadata().AsMap() {
 		req.Info.Metadata.Set(Namespace, key, value)
 	}
-	if answer.GetOverallCode() == rlsv3.RateLimitResponse_OVER_LIMIT && g.Enforced.Drawn() {
-		return nil, g.refuse(req, &answer)
+	if answer.GetOverallCode() == rlsv3.RateLimitResponse_OVER_LIMIT {
+		if g.count(req, "over_limit"); g.Enforced.Drawn() {
+			return nil, g.refuse(req, &answer)
+		}
+	} else {
+		g.count(req, "ok")
 	}
 	req.Header.AddAll(fields(answer.GetRequestHeadersToAdd()))
 	resp, err := next.Handle(req)
 	return stream.OnHead(resp, err, func(resp *stream.Response) { resp.Header.AddAll(g.told(&answer)) })
+}
+
+func (g *Global) count(req *stream.Request, outcome string) {
+	if g.Count != nil {
+		g.Count(req.Info.Cluster, outcome)
+	}
 }
 
 func (g *Global) question(list []Descriptor) *rlsv3.RateLimitRequest {
@@ -93,6 +110,9 @@ func (g *Global) refuse(req *stream.Request, a *rlsv3.RateLimitResponse) error {
 	r.Header = append(append(r.Header, route.Made(g.Reply, req)...), g.told(a)...)
 	if g.Exhausted {
 		r.GRPC = 8
+	}
+	if g.Charge != nil {
+		g.Charge(req.Info.Cluster, r.Status)
 	}
 	return r
 }

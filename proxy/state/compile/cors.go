@@ -60,7 +60,7 @@ func (c *Compiler) corsFilter(_ proto.Message, on *spot) (stream.Filter, error) 
 		return unset
 	}
 	return &cors.Filter{
-		Enabled: share,
+		Enabled: share, Valid: on.count("cors.origin_valid"), Invalid: on.count("cors.origin_invalid"),
 		Origin: func(v string) bool {
 			return slices.ContainsFunc(origins, func(s route.StringMatch) bool {
 				return s.Kind == route.StringExact && s.Value == "*" || s.Holds(v)

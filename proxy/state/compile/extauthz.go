@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/filter/extauthz"
 	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -53,11 +54,17 @@ func extAuthzFilter(c *Compiler, m *authzv3.ExtAuthz) (builder, error) {
 	}
 	return func(override proto.Message, on *spot) (stream.Filter, error) {
 		f := base
-		for name, counter := range map[string]**stream.Counter{"ok": &f.OK, "denied": &f.Denied, "error": &f.Error, "failure_mode_allowed": &f.LetThrough} {
-			if m.GetStatPrefix() != "" {
-				name = m.GetStatPrefix() + "." + name
-			}
-			*counter = on.count("ext_authz." + name)
+		prefix := "ext_authz."
+		if m.GetStatPrefix() != "" {
+			prefix += m.GetStatPrefix() + "."
+		}
+		counters := map[string]*stream.Counter{}
+		for _, outcome := range []string{"ok", "denied", "error", "failure_mode_allowed"} {
+			counters[outcome] = on.count(prefix + outcome)
+		}
+		f.Count = func(name, outcome string) {
+			counters[outcome].Count()
+			c.tell(name, prefix+outcome)
 		}
 		if override == nil {
 			return &f, nil
@@ -107,11 +114,27 @@ func (c *Compiler) authzGate(m *networkauthzv3.ExtAuthz) (*extauthz.Gate, error)
 
 // charge counts a reply among those of a cluster.
 func (c *Compiler) charge(name string, status int) {
-	if h := c.Lookup(name); h != nil {
-		if cluster := h.Load(); cluster != nil {
-			cluster.Stats.Count(status)
-		}
+	if to := c.at(name); to != nil {
+		to.Stats.Count(status)
 	}
+}
+
+// tell counts what a filter has decided about a request to a cluster.
+func (c *Compiler) tell(name, statistic string) {
+	if to := c.at(name); to != nil {
+		to.Stats.Filters.Count(statistic)
+	}
+}
+
+// at is the cluster of a name, nil where there is none.
+func (c *Compiler) at(name string) *cluster.Cluster {
+	if c.Lookup == nil || name == "" {
+		return nil
+	}
+	if h := c.Lookup(name); h != nil {
+		return h.Load()
+	}
+	return nil
 }
 
 // authFacts reads what both kinds of filters may tell of a connection.

@@ -149,6 +149,11 @@ func globalLimitFilter(c *Compiler, m *globalv3.RateLimit) (builder, error) {
 		Status: status(m.GetRateLimitedStatus()), OnError: int(m.GetStatusOnError().GetCode()),
 		Tell: m.GetEnableXRatelimitHeaders() != globalv3.RateLimit_OFF, Unmarked: m.GetDisableXEnvoyRatelimitedHeader(), Exhausted: m.GetRateLimitedAsResourceExhausted(),
 	}
+	prefix := "ratelimit."
+	if m.GetStatPrefix() != "" {
+		prefix += m.GetStatPrefix() + "."
+	}
+	base.Count, base.Charge = func(name, outcome string) { c.tell(name, prefix+outcome) }, c.charge
 	if base.Reply, err = c.operations(m.GetResponseHeadersToAdd()); err != nil {
 		return nil, fieldcheck.At("response_headers_to_add", err)
 	}

@@ -71,7 +71,7 @@ func bufferFilter(_ *Compiler, m *bufferv3.Buffer) (builder, error) {
 }
 
 func csrfFilter(c *Compiler, m *csrfv3.CsrfPolicy) (builder, error) {
-	return func(override proto.Message, _ *spot) (stream.Filter, error) {
+	return func(override proto.Message, on *spot) (stream.Filter, error) {
 		policy := m
 		if override != nil {
 			var err error
@@ -79,7 +79,9 @@ func csrfFilter(c *Compiler, m *csrfv3.CsrfPolicy) (builder, error) {
 				return nil, err
 			}
 		}
-		f := &csrf.Filter{Enabled: c.share(policy.GetFilterEnabled())}
+		f := &csrf.Filter{
+			Enabled: c.share(policy.GetFilterEnabled()), Valid: on.count("csrf.request_valid"), Invalid: on.count("csrf.request_invalid"), Missing: on.count("csrf.missing_source_origin"),
+		}
 		for i, o := range policy.GetAdditionalOrigins() {
 			s, err := stringMatch(o)
 			if err != nil {

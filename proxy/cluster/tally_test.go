@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// Nothing is lost when statuses come for the first time at once.
-func TestCodes(t *testing.T) {
-	var c Codes
+// Nothing is lost when they come for the first time at once.
+func TestTally(t *testing.T) {
+	var c Tally[int]
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
