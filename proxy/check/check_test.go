@@ -146,17 +146,23 @@ func TestConnectionsOfProbes(t *testing.T) {
 	}
 }
 
+// served is an endpoint in memory.
+func served(t *testing.T, serve func(net.Conn)) cluster.Target {
+	n := memnet.New()
+	l, err := n.Listen("10.0.0.1:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	accept.Each(l, serve)
+	return cluster.Target{Pool: pool.New("tcp", "10.0.0.1:80", &pool.Config{}, nil, n.Dial, nil)}
+}
+
 // An answer that comes too late is not the next probe's: that has another connection.
 func TestLateAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := memnet.New()
-		l, err := n.Listen("10.0.0.1:80")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
 		var asked atomic.Int32
-		accept.Each(l, func(conn net.Conn) {
+		to := served(t, func(conn net.Conn) {
 			defer conn.Close()
 			for in := bufio.NewReader(conn); ; {
 				if _, err := http.ReadRequest(in); err != nil {
@@ -174,7 +180,6 @@ func TestLateAnswers(t *testing.T) {
 				}
 			}
 		})
-		to := cluster.Target{Pool: pool.New("tcp", "10.0.0.1:80", &pool.Config{}, nil, n.Dial, nil)}
 		for i, want := range []struct{ fails, unwell bool }{{false, false}, {true, false}, {true, true}} {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 			if _, err := (&HTTP{Method: "GET", Host: "shop", Path: "/", Reuse: true}).Probe(ctx, to); (err != nil) != want.fails || unwell(err) != want.unwell {
@@ -190,19 +195,12 @@ func TestLateAnswers(t *testing.T) {
 // A connection on which nothing is answered is not asked again.
 func TestSilentConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := memnet.New()
-		l, err := n.Listen("10.0.0.1:80")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
 		var opened atomic.Int32
-		accept.Each(l, func(conn net.Conn) {
+		to := served(t, func(conn net.Conn) {
 			opened.Add(1)
 			_, _ = io.Copy(io.Discard, conn)
 			conn.Close()
 		})
-		to := cluster.Target{Pool: pool.New("tcp", "10.0.0.1:80", &pool.Config{}, nil, n.Dial, nil)}
 		for want := int32(1); want < 4; want++ {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			if _, err := (&GRPC{Reuse: true}).Probe(ctx, to); err == nil || unwell(err) || opened.Load() != want {
