@@ -342,8 +342,16 @@ type Conn struct {
 	// Parking tells a drain whether the connection waits for a request.
 	Parking Parking
 	// State is what the connection's filters left for the log by name, as Info's is of
-	// a request; nil is none.
-	State map[string]string
+	// a request; nil is none. What is an object stands there as JSON, and in Fields
+	// with its fields.
+	State  map[string]string
+	Fields map[string]map[string]string
+	// Metadata is what they left about the connection, as Info's is of a request.
+	// Requests do not inherit it.
+	Metadata Metadata
+	// TLVs are the values of a PROXY header that endpoints are to be told of, as they
+	// stood in it.
+	TLVs string
 	// Told is who the peer's proxy said that it stands for, before the connection's
 	// first bytes: nil before those, and when it did not say. It is nil itself where
 	// that is not asked.

@@ -47,23 +47,35 @@ func appendValue(b []byte, value any) ([]byte, bool) {
 	if s, ok := value.(string); ok {
 		return append(b, s...), true
 	}
-	encoded, err := json.Marshal(value)
-	return append(b, encoded...), err == nil
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	err := e.Encode(value)
+	return append(b, bytes.TrimSuffix(out.Bytes(), []byte("\n"))...), err == nil
 }
 
 // filterState is an operator for a string that filters have left: KEY, or
-// KEY:PLAIN for one without quotes.
+// KEY:PLAIN for one without quotes. Of an object KEY:FIELD:NAME is a field.
 func filterState(argument string) (operator, error) {
 	key, form, formed := strings.Cut(argument, ":")
+	if name, field := strings.CutPrefix(form, "FIELD:"); field && name != "" {
+		return operator{write: func(b []byte, r *record) ([]byte, bool) {
+			if r.req.Conn == nil {
+				return b, false
+			}
+			v, found := r.req.Conn.Fields[key][name]
+			return append(b, v...), found
+		}}, nil
+	}
 	if formed && form != "PLAIN" && form != "TYPED" {
-		return operator{}, fmt.Errorf("%q is no form of filter state: want PLAIN or TYPED", form)
+		return operator{}, fmt.Errorf("%q is no form of filter state: want PLAIN, TYPED or FIELD:NAME", form)
 	}
 	return operator{write: func(b []byte, r *record) ([]byte, bool) {
 		v, found := r.req.State(key)
 		switch {
 		case !found:
 			return b, false
-		case form == "PLAIN":
+		case form == "PLAIN", r.req.Conn != nil && r.req.Conn.Fields[key] != nil:
 			return append(b, v...), true
 		}
 		return appendQuoted(b, v), true

@@ -49,6 +49,20 @@ func TestIstiosDefaultLine(t *testing.T) {
 	}
 }
 
+// What is an object among a connection's state is written as one, and by its fields.
+func TestStateThatIsAnObject(t *testing.T) {
+	req, resp := sample()
+	req.Conn.Fields = map[string]map[string]string{"tlv": {"vpc": "one"}}
+	req.Conn.State = map[string]string{"tlv": `{"vpc":"one"}`, "text": "a"}
+	format, err := New(Config{}).Format("%FILTER_STATE(tlv)% %FILTER_STATE(tlv:PLAIN)% %FILTER_STATE(tlv:FIELD:vpc)% %FILTER_STATE(tlv:FIELD:none)% %FILTER_STATE(text)% %FILTER_STATE(text:FIELD:vpc)%")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := format(req, resp), `{"vpc":"one"} {"vpc":"one"} one  "a" `; got != want {
+		t.Errorf("got %s; want %s", got, want)
+	}
+}
+
 func TestJSONLine(t *testing.T) {
 	var out bytes.Buffer
 	tel := New(Config{Stdout: &out})

@@ -159,10 +159,10 @@ type Gate struct {
 const GateNamespace = "envoy.filters.network.rbac"
 
 // Admit reports whether the connection may go on and, where it may not, why.
-func (g *Gate) Admit(conn *stream.Conn, info *stream.Info) (bool, string) {
+func (g *Gate) Admit(conn *stream.Conn, _ *stream.Info) (bool, string) {
 	s := Subject{Conn: conn}
 	if g.Shadow != nil {
-		note(&info.Metadata, GateNamespace, g.ShadowPrefix+"shadow", g.Shadow.Judge(s))
+		note(&conn.Metadata, GateNamespace, g.ShadowPrefix+"shadow", g.Shadow.Judge(s))
 	}
 	v := g.Rules.Judge(s)
 	return v.Allowed, v.details()

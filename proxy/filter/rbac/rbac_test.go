@@ -33,6 +33,7 @@ func caller() *stream.Request {
 	req.Header.Add("X-User", "jason")
 	req.Info.State = map[string]string{"key": "value"}
 	req.Info.Metadata.Set("space", "name", "value")
+	req.Conn.Metadata.Set("tlv", "vpc", "one")
 	return req
 }
 
@@ -64,6 +65,7 @@ func TestTests(t *testing.T) {
 		{"subject", Authenticated{name("CN=b")}, true, true},
 		{"nobody", Authenticated{name("CN=c")}, false, false},
 		{"state", &State{"key", exact("value")}, true, false},
+		{"the connection's metadata", Metadata(func(m *stream.Metadata) bool { v, _ := m.Get("tlv", "vpc"); return v == "one" }), false, true},
 		{"metadata", Metadata(func(m *stream.Metadata) bool { v, _ := m.Get("space", "name"); return v == "value" }), true, false},
 	} {
 		req := caller()
@@ -115,13 +117,13 @@ func TestActions(t *testing.T) {
 
 // A gate's shadow rules are noted where later filters of the connection look.
 func TestShadowOfGates(t *testing.T) {
-	var info stream.Info
+	conn := caller().Conn
 	g := &Gate{Shadow: &Rules{Deny, []Policy{policy("p", Anything{})}}, ShadowPrefix: "istio_ext_authz_"}
-	if admitted, _ := g.Admit(caller().Conn, &info); !admitted {
+	if admitted, _ := g.Admit(conn, &stream.Info{}); !admitted {
 		t.Fatal("shadow rules refuse")
 	}
-	if id, _ := info.Metadata.Get("envoy.filters.network.rbac", "istio_ext_authz_shadow_effective_policy_id"); id != "p" {
-		t.Errorf("noted %v", info.Metadata.Namespaces())
+	if id, _ := conn.Metadata.Get("envoy.filters.network.rbac", "istio_ext_authz_shadow_effective_policy_id"); id != "p" {
+		t.Errorf("noted %v", conn.Metadata.Namespaces())
 	}
 }
 

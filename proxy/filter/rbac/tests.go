@@ -150,10 +150,11 @@ func (a Authenticated) Holds(s Subject) bool {
 // Metadata is a condition on what earlier filters have left.
 type Metadata func(*stream.Metadata) bool
 
-// Holds implements [Test]. Nothing is left about a byte stream.
+// Holds implements [Test]. What is left about a connection is not left about its
+// requests.
 func (m Metadata) Holds(s Subject) bool {
 	if s.Req == nil {
-		return m(&stream.Metadata{})
+		return m(&s.Conn.Metadata)
 	}
 	return m(&s.Req.Info.Metadata)
 }

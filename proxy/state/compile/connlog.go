@@ -21,7 +21,7 @@ func (l *logged) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 	var t stream.Traffic
 	l.next.Serve(t.Conn(conn), facts, drain)
 	l.observer.Closed(&stream.TCP{Conn: facts, Info: &stream.Info{
-		Start: facts.Start, End: time.Now(), BytesReceived: t.In.Load(), BytesSent: t.Out.Load(),
+		Start: facts.Start, End: time.Now(), Metadata: facts.Metadata, BytesReceived: t.In.Load(), BytesSent: t.Out.Load(),
 	}})
 }
 
@@ -29,7 +29,7 @@ func (l *logged) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 // that no chain takes, or whose handshake fails.
 func refused(observer stream.Observer) func(*stream.Conn, error) {
 	return func(conn *stream.Conn, failed error) {
-		info := &stream.Info{Start: conn.Start, End: time.Now()}
+		info := &stream.Info{Start: conn.Start, End: time.Now(), Metadata: conn.Metadata}
 		if failed == nil {
 			info.Flags, info.Details = stream.NoRoute, "filter_chain_not_found"
 		}

@@ -59,7 +59,7 @@ func (g *guarded) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{}
 		}
 		conn.Close()
 		if g.observer != nil {
-			info.Termination, info.End = why, time.Now()
+			info.Termination, info.End, info.Metadata = why, time.Now(), facts.Metadata
 			refused := &stream.TCP{Conn: facts, Info: &info}
 			g.observer.Opened(refused)
 			g.observer.Closed(refused)
