@@ -22,6 +22,12 @@ type ProxyProtocol struct {
 	Optional bool
 	// NoV1 and NoV2 refuse a version.
 	NoV1, NoV2 bool
+	// Note says by type which values of a header are noted about its connection: in
+	// its metadata, or with InState in its state under [TLVState].
+	Note    map[byte]Noted
+	InState bool
+	// Pass says by type which values endpoints are told of; nil is none.
+	Pass func(kind byte) bool
 }
 
 // read takes the header off the connection and notes what it tells. The
@@ -67,7 +73,7 @@ func (p *ProxyProtocol) read(conn net.Conn, facts *stream.Conn, timeout time.Dur
 	facts.Socket = &stream.Ends{Local: facts.Local, Remote: facts.Remote}
 	facts.Remote, facts.Local = plain(from), plain(to)
 	facts.Original = facts.Local
-	return follows, nil
+	return follows, p.note(header, facts)
 }
 
 // awaitLine waits until a header of version 1 is there whole, for the library gives

@@ -126,7 +126,7 @@ func (p *Pool) Idle(req TLSRequest, now time.Time) *Conn {
 func (p *Pool) keyOf(req *TLSRequest) key {
 	k := key{sni: req.SNI, verify: req.VerifyName, shared: req.Shared}
 	if p.proxied != nil {
-		k.ends = req.Ends
+		k.ends = p.proxied.told(req.Ends)
 	}
 	switch len(req.ALPN) {
 	case 0:

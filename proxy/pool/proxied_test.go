@@ -14,7 +14,7 @@ import (
 )
 
 func ends(from, to string) Ends {
-	return Ends{netip.MustParseAddrPort(from), netip.MustParseAddrPort(to)}
+	return Ends{From: netip.MustParseAddrPort(from), To: netip.MustParseAddrPort(to)}
 }
 
 // A connection begins with whom it is for, and is for nobody else.
@@ -73,6 +73,64 @@ func TestProxied(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A header has the values that are added and, behind them, those of the client's that
+// are passed on; who has others gets another connection.
+func TestProxiedValues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		l, err := n.Listen("10.0.0.1:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		all := func(byte) bool { return true }
+		added := []proxyproto.TLV{{Type: 0xF1, Value: []byte("own")}, {Type: 0xF1, Value: []byte("more")}}
+		who := ends("192.0.2.1:5000", "198.51.100.1:443")
+		who.TLVs = "\x02\x00\x01a\xf1\x00\x01b\xea\x00\x01c"
+		other := who
+		other.TLVs = "\x02\x00\x01z"
+		for name, tc := range map[string]struct {
+			proxied Proxied
+			who     Ends
+			want    string
+			shared  bool // with who has other values
+		}{
+			"added":            {Proxied{Version: 2, Added: added}, who, "\xf1\x00\x03own\xf1\x00\x04more", true},
+			"passed":           {Proxied{Version: 2, Pass: all}, who, who.TLVs, false},
+			"passed and added": {Proxied{Version: 2, Pass: all, Added: added}, who, "\xf1\x00\x03own\xf1\x00\x04more\x02\x00\x01a\xea\x00\x01c", false},
+			"some":             {Proxied{Version: 2, Pass: func(k byte) bool { return k == 2 }}, who, "\x02\x00\x01a", false},
+			"version 1":        {Proxied{Version: 1}, who, "", true},
+			"for nobody":       {Proxied{Version: 2, Pass: all, Added: added}, Ends{}, "", true},
+		} {
+			p := New("tcp", "10.0.0.1:80", &Config{}, &tc.proxied, n.Dial, nil)
+			c, err := p.Connect(context.Background(), TLSRequest{Ends: tc.who})
+			if err != nil {
+				t.Fatal(err)
+			}
+			far, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			h, err := proxyproto.Read(bufio.NewReader(far))
+			if err != nil {
+				t.Fatal(err)
+			}
+			values, err := h.TLVs()
+			raw, _ := proxyproto.JoinTLVs(values)
+			if err != nil || string(raw) != tc.want {
+				t.Errorf("%s: got %q, %v", name, raw, err)
+			}
+			p.Put(c)
+			if tc.who == who {
+				if got := p.Idle(TLSRequest{Ends: other}, time.Now()); (got != nil) != tc.shared {
+					t.Errorf("%s: shared %v", name, got != nil)
+				}
+			}
+			p.Shut()
+		}
+	})
 }
 
 // Where no more may be opened, a connection that nobody uses makes room.

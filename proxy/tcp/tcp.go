@@ -45,7 +45,7 @@ func New(cfg Config) *Proxy {
 // It implements the listener's handler.
 func (p *Proxy) Serve(conn net.Conn, facts *stream.Conn, _ <-chan struct{}) {
 	defer conn.Close()
-	info := &stream.Info{Start: facts.Start}
+	info := &stream.Info{Start: facts.Start, Metadata: facts.Metadata}
 	noted := &stream.TCP{Conn: facts, Info: info}
 	if o := p.cfg.Observer; o != nil {
 		o.Opened(noted)
@@ -127,7 +127,7 @@ func (p *Proxy) connect(facts *stream.Conn, info *stream.Info) (*cluster.Cluster
 		}
 		host.Total.Add(1)
 		info.Upstream, info.UpstreamMTLS, info.UpstreamPeer = host.Address, host.MTLS, host.Peer
-		up, err := c.Connect(context.Background(), pooled, pool.TLSRequest{Ends: pool.Ends{From: facts.Remote, To: facts.Original}})
+		up, err := c.Connect(context.Background(), pooled, pool.TLSRequest{Ends: pool.EndsOf(facts)})
 		if err == nil {
 			info.Flags &^= stream.UpstreamFailure
 			if local, ok := up.LocalAddr().(*net.TCPAddr); ok {

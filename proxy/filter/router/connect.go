@@ -156,7 +156,7 @@ func (a *attempt) dial(p *pool.Pool, ask pool.TLSRequest) (*pool.Conn, error) {
 
 // tlsRequest is what the request wants of a connection.
 func (a *attempt) tlsRequest(req *stream.Request) pool.TLSRequest {
-	ask := pool.TLSRequest{Fallback: offerHTTP1, Ends: pool.Ends{From: req.Conn.Remote, To: req.Conn.Original}}
+	ask := pool.TLSRequest{Fallback: offerHTTP1, Ends: pool.EndsOf(req.Conn)}
 	override := req.ALPN
 	if a.cluster.KeepALPN {
 		override = nil

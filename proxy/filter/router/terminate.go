@@ -21,7 +21,7 @@ func (a *attempt) terminate(req *stream.Request) (*stream.Response, error) {
 		return nil, a.refuse(req, failedOverflow, nil)
 	}
 	a.host.Total.Add(1)
-	conn, err := a.dial(p, pool.TLSRequest{Ends: pool.Ends{From: req.Conn.Remote, To: req.Conn.Original}})
+	conn, err := a.dial(p, pool.TLSRequest{Ends: pool.EndsOf(req.Conn)})
 	if err != nil {
 		return nil, a.refuse(req, a.unconnected(req, err), err)
 	}

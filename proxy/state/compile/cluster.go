@@ -41,6 +41,7 @@ type Cluster struct {
 
 	runtime  *runtime.Runtime
 	sockets  []socketMatch
+	told     hostTLVs
 	exchange *peermetadata.Exchange // nil where no filter makes it
 }
 
@@ -350,11 +351,8 @@ func (c *Cluster) socket(compiler *Compiler, s *corev3.TransportSocket) (pool.TL
 		if err != nil {
 			return nil, fieldcheck.At("typed_config.transport_socket", err)
 		}
-		version := byte(1)
-		if t.GetConfig().GetVersion() == corev3.ProxyProtocolConfig_V2 {
-			version = 2
-		}
-		return &pool.Proxied{Version: version, TLS: behind}, nil
+		proxied, err := proxiedTransport(t.GetConfig(), behind)
+		return proxied, fieldcheck.At("typed_config.config", err)
 	default:
 		return nil, fieldcheck.Refuse("typed_config", "%s is not a transport socket for clusters", m.ProtoReflect().Descriptor().FullName())
 	}

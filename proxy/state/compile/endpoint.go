@@ -92,6 +92,9 @@ func (c *Cluster) endpoint(lb *endpointv3.LbEndpoint) (cluster.Endpoint, error) 
 		return e, fieldcheck.Refuse("endpoint.address", "is missing")
 	}
 	c.socketFor(lb, &e)
+	if err := c.ownTLVs(lb, &e); err != nil {
+		return e, fieldcheck.At(fmt.Sprintf("metadata.typed_filter_metadata[%q]", tlvMetadata), err)
+	}
 	if err := rare(lb, &e); err != nil {
 		return e, fieldcheck.At("endpoint.health_check_config", err)
 	}

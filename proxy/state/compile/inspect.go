@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 
@@ -45,7 +46,18 @@ func inspectors(list []*listenerv3.ListenerFilter, out *listener.Config) error {
 }
 
 func proxyProtocol(m *proxyprotocolv3.ProxyProtocol) (*listener.ProxyProtocol, error) {
-	out := &listener.ProxyProtocol{Optional: m.GetAllowRequestsWithoutProxyProtocol()}
+	out := &listener.ProxyProtocol{
+		Optional: m.GetAllowRequestsWithoutProxyProtocol(), Note: map[byte]listener.Noted{},
+		InState: m.GetTlvLocation() == proxyprotocolv3.ProxyProtocol_FILTER_STATE, Pass: passedTLVs(m.GetPassThroughTlvs()),
+	}
+	for _, r := range m.GetRules() {
+		if to := r.GetOnTlvPresent(); to != nil {
+			out.Note[byte(r.GetTlvType())] = listener.Noted{
+				Namespace: cmp.Or(to.GetMetadataNamespace(), "envoy.filters.listener.proxy_protocol"), Key: to.GetKey(),
+				Base64: to.GetValueStringEncoding() == proxyprotocolv3.ProxyProtocol_KeyValuePair_BASE64,
+			}
+		}
+	}
 	for _, v := range m.GetDisallowedVersions() {
 		switch v {
 		case corev3.ProxyProtocolConfig_V1:

@@ -149,6 +149,8 @@ func permissionTest(m *rulesv3.Permission) (rbac.Test, error) {
 		return rbac.Port{Low: uint16(low), High: uint16(end - 1)}, nil
 	case *rulesv3.Permission_Metadata:
 		return metadataTest(r.Metadata)
+	case *rulesv3.Permission_SourcedMetadata:
+		return sourcedTest(r.SourcedMetadata)
 	case *rulesv3.Permission_RequestedServerName:
 		s, err := stringMatch(r.RequestedServerName)
 		return &rbac.ServerName{Match: s}, fieldcheck.At("requested_server_name", err)
@@ -192,6 +194,8 @@ func principalTest(m *rulesv3.Principal) (rbac.Test, error) {
 		return pathTest(r.UrlPath)
 	case *rulesv3.Principal_Metadata:
 		return metadataTest(r.Metadata)
+	case *rulesv3.Principal_SourcedMetadata:
+		return sourcedTest(r.SourcedMetadata)
 	case *rulesv3.Principal_FilterState:
 		s := r.FilterState.GetStringMatch()
 		if s == nil {
@@ -231,6 +235,14 @@ func cidr(m *corev3.CidrRange) (netip.Prefix, error) {
 		return netip.Prefix{}, fieldcheck.Refuse("prefix_len", "%d is too long for %s", m.GetPrefixLen().GetValue(), a)
 	}
 	return p, nil
+}
+
+func sourcedTest(m *rulesv3.SourcedMetadata) (rbac.Test, error) {
+	if s := m.GetMetadataSource(); s != rulesv3.MetadataSource_DYNAMIC {
+		return nil, fieldcheck.Refuse("sourced_metadata.metadata_source", "%s is not supported, write DYNAMIC", s)
+	}
+	holds, err := metadataHolds(m.GetMetadataMatcher())
+	return rbac.Metadata(holds), fieldcheck.At("sourced_metadata.metadata_matcher", err)
 }
 
 func metadataTest(m *matcherv3.MetadataMatcher) (rbac.Test, error) {
