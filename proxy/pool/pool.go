@@ -220,16 +220,12 @@ func (p *Pool) connect(ctx context.Context, req TLSRequest) (*Conn, error) {
 
 // introduce writes the PROXY header.
 func (p *Pool) introduce(ctx context.Context, conn net.Conn, ends Ends) error {
-	header, err := p.proxied.header(ends, conn)
-	if err != nil {
-		return fmt.Errorf("make the PROXY header: %w", err)
-	}
 	if deadline, set := ctx.Deadline(); set {
 		if err := conn.SetWriteDeadline(deadline); err != nil {
 			return err
 		}
 	}
-	if _, err := conn.Write(header); err != nil {
+	if err := p.proxied.Introduce(conn, ends); err != nil {
 		return err
 	}
 	return conn.SetWriteDeadline(time.Time{})

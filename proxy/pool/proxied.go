@@ -2,6 +2,7 @@ package pool
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -79,6 +80,16 @@ func (p *Proxied) values(ends Ends) []proxyproto.TLV {
 	return append(p.Added[:len(p.Added):len(p.Added)], slices.DeleteFunc(theirs, func(v proxyproto.TLV) bool {
 		return !p.Pass(byte(v.Type)) || slices.ContainsFunc(p.Added, func(own proxyproto.TLV) bool { return own.Type == v.Type })
 	})...)
+}
+
+// Introduce writes the header to a connection.
+func (p *Proxied) Introduce(conn net.Conn, ends Ends) error {
+	header, err := p.header(ends, conn)
+	if err != nil {
+		return fmt.Errorf("make the PROXY header: %w", err)
+	}
+	_, err = conn.Write(header)
+	return err
 }
 
 func address(a netip.AddrPort) net.Addr {

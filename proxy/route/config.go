@@ -2,6 +2,7 @@
 package route
 
 import (
+	"net"
 	"regexp"
 	"time"
 
@@ -198,6 +199,11 @@ type Forward struct {
 	// Terminate ends a CONNECT here: its bytes go to an endpoint as they are, instead
 	// of the CONNECT going to another proxy.
 	Terminate bool
+	// TerminatePost does so with the content of a POST.
+	TerminatePost bool
+	// Introduce writes what the endpoint is told before a tunnel's bytes; nil is
+	// nothing.
+	Introduce func(net.Conn, *stream.Conn) error
 	// NotFound is the status when the cluster does not exist; default 503.
 	NotFound int
 

@@ -133,7 +133,8 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 		policy, limit = r.steer(&req.Header, limit)
 	}
 	r.tellTime(req, policy, limit, 0)
-	if len(r.Mirrors) > 0 && req.Upgrade == "" {
+	tunnel := r.tunnels(req)
+	if len(r.Mirrors) > 0 && req.Upgrade == "" && !tunnel {
 		r.mirror(req)
 	}
 	var made string
@@ -146,7 +147,7 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	if r.High {
 		a.breaker = &c.High
 	}
-	if r.Terminate && req.Upgrade == stream.Connect {
+	if tunnel {
 		return a.terminate(req)
 	}
 	var resp *stream.Response
@@ -180,6 +181,11 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 	}
 	resp.Done = a
 	return resp, nil
+}
+
+// tunnels reports whether a request is a tunnel that ends here.
+func (r *Router) tunnels(req *stream.Request) bool {
+	return r.Terminate && req.Upgrade == stream.Connect || r.TerminatePost && req.Method == "POST" && req.Upgrade == ""
 }
 
 // small are the numbers that need no allocation.

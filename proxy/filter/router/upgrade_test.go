@@ -201,3 +201,31 @@ func TestTunnelToNobody(t *testing.T) {
 		})
 	}
 }
+
+// An endpoint is told of a tunnel's client before the tunnel's bytes.
+func TestTunnelsAreIntroduced(t *testing.T) {
+	for _, method := range []string{"CONNECT db:1 HTTP/1.1\r\nHost: db:1\r\n\r\n", "POST / HTTP/1.1\r\nHost: db\r\nTransfer-Encoding: chunked\r\n\r\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			n := memnet.New()
+			got := make(chan string, 1)
+			ending(t, n, "10.0.0.3:80", func(conn net.Conn) {
+				p := make([]byte, 100)
+				k, _ := conn.Read(p)
+				got <- string(p[:k])
+			})
+			hop(t, n, "10.0.0.2:80", "10.0.0.3:80", route.Forward{Terminate: true, TerminatePost: true, Introduce: func(conn net.Conn, client *stream.Conn) error {
+				_, err := io.WriteString(conn, "from "+client.Remote.String())
+				return err
+			}}, 1, 1)
+			conn, err := n.Dial(context.Background(), "tcp", "10.0.0.2:80", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(conn, method)
+			if told := <-got; told != "from 192.0.2.1:1" {
+				t.Errorf("the endpoint is told %q", told)
+			}
+			conn.Close()
+		})
+	}
+}
