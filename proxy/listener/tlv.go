@@ -1,9 +1,7 @@
 package listener
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"strings"
 	"unicode/utf8"
 
@@ -53,7 +51,7 @@ func (p *ProxyProtocol) note(header *proxyproto.Header, facts *stream.Conn) erro
 		}
 	}
 	if fields := facts.Fields[TLVState]; fields != nil {
-		facts.State = map[string]string{TLVState: object(fields)}
+		facts.State = map[string]string{TLVState: stream.JSON(fields)}
 	}
 	raw, err := proxyproto.JoinTLVs(passed)
 	facts.TLVs = string(raw)
@@ -78,14 +76,4 @@ func (n Noted) text(value []byte) string {
 		value = value[size:]
 	}
 	return out.String()
-}
-
-// object is strings as a JSON object, with what could be HTML in it escaped as
-// protobuf's JSON does.
-func object(fields map[string]string) string {
-	var out bytes.Buffer
-	e := json.NewEncoder(&out)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(fields) // strings can be written
-	return strings.NewReplacer("\n", "", "<", `\u003c`, ">", `\u003e`).Replace(out.String())
 }

@@ -1,8 +1,10 @@
 package stream
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"math/rand/v2"
 	"strings"
 )
@@ -32,3 +34,17 @@ var quoted = strings.NewReplacer("\n", "%0A", " ", "%20", "+", "%2B", "/", "%2F"
 
 // QuotePEM writes a PEM text in one line, as Envoy quotes it.
 func QuotePEM(text []byte) string { return quoted.Replace(string(text)) }
+
+// JSON writes a value that has a form in it, with what could be HTML escaped as
+// protobuf's JSON does.
+func JSON(v any) string {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if e.Encode(v) != nil {
+		return ""
+	}
+	return angled.Replace(strings.TrimSuffix(out.String(), "\n"))
+}
+
+var angled = strings.NewReplacer("<", `\u003c`, ">", `\u003e`)

@@ -25,13 +25,18 @@ type Config struct {
 	Observer        stream.Observer // may be nil
 }
 
-// Tunnel carries bytes behind a CONNECT, through a proxy that is in the way.
+// Tunnel carries bytes behind a CONNECT, or in the content of a POST, through a proxy
+// that is in the way.
 type Tunnel struct {
-	// Handler makes the CONNECT: a router before the proxy's cluster, which chooses
-	// among several, and connects again if it has to.
+	// Handler makes the request: a router before the proxy's cluster, which chooses
+	// among several and, for a CONNECT, connects again if it has to.
 	Handler stream.Handler
 	// Prepare completes the request: its authority and its fields.
 	Prepare func(*stream.Request)
+	// Post is the path of the POST; empty makes a CONNECT.
+	Post string
+	// Headers and Trailers keep the answer's in the connection's state.
+	Headers, Trailers bool
 }
 
 // Weighted is one of several clusters.

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,33 +70,10 @@ func (p *Proxy) Serve(conn net.Conn, facts *stream.Conn, _ <-chan struct{}) {
 		host.Pool().Close(up)
 	}()
 	over := c.Follow(host, func() { conn.Close(); up.Conn.Close() })
-	p.carry(conn, up.Conn, noted)
+	info.BytesReceived, info.BytesSent = p.carry(conn, up.Conn, noted)
 	over()
 	c.Stats.Traffic.In.Add(info.BytesSent)
 	c.Stats.Traffic.Out.Add(info.BytesReceived)
-}
-
-// tunnel carries a connection behind a CONNECT.
-func (p *Proxy) tunnel(conn net.Conn, noted *stream.TCP) {
-	req := &stream.Request{Method: stream.Connect, Scheme: "http", Upgrade: stream.Connect, Conn: noted.Conn, Info: noted.Info}
-	p.cfg.Tunnel.Prepare(req)
-	resp, err := p.cfg.Tunnel.Handler.Handle(req)
-	if err != nil {
-		r := stream.AsRefusal(err)
-		noted.Info.Flags |= r.Flags
-		noted.Info.Details = r.Details
-		return
-	}
-	if resp.Upgraded == nil {
-		noted.Info.Flags |= stream.UpstreamFailure
-		noted.Info.UpstreamFailure = "the tunnel was answered with " + strconv.Itoa(resp.Status)
-	} else {
-		p.carry(conn, resp.Upgraded, noted)
-		resp.Upgraded.Close()
-	}
-	if resp.Done != nil {
-		resp.Done.Release(false)
-	}
 }
 
 // connect finds an endpoint that accepts, and notes why when there is none.
@@ -183,9 +159,9 @@ func (p *Proxy) pick(c *cluster.Cluster, facts *stream.Conn, tried []*cluster.Ho
 	return c.Pick(choice)
 }
 
-// carry copies both ways. A direction that ends is told to the other side, so
-// that half-closed conversations work.
-func (p *Proxy) carry(down net.Conn, up io.ReadWriteCloser, noted *stream.TCP) {
+// carry copies both ways, and gives the bytes of each. A direction that ends is told
+// to the other side, so that half-closed conversations work.
+func (p *Proxy) carry(down net.Conn, up io.ReadWriteCloser, noted *stream.TCP) (fromClient, toClient int64) {
 	idle := &watch{limit: p.cfg.IdleTimeout, sides: [2]io.Closer{down, up}}
 	idle.touch()
 	stop := idle.start(p.cfg.MaxDuration, noted)
@@ -199,7 +175,7 @@ func (p *Proxy) carry(down net.Conn, up io.ReadWriteCloser, noted *stream.TCP) {
 	upward.Go(func() { copyHalf(up, down, idle, &received) })
 	copyHalf(down, up, idle, &sent)
 	upward.Wait()
-	noted.Info.BytesReceived, noted.Info.BytesSent = received.total, sent.total
+	return received.total, sent.total
 }
 
 // counter adds up the bytes of one direction.

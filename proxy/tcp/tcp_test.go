@@ -26,6 +26,7 @@ type story struct {
 	opened, closed int
 	received, sent atomic.Int64
 	info           stream.Info
+	conn           *stream.Conn
 }
 
 func (*story) Request(*stream.Request, *stream.Response) {}
@@ -34,7 +35,7 @@ func (s *story) Progress(_ *stream.TCP, received, sent int64) {
 	s.received.Add(received)
 	s.sent.Add(sent)
 }
-func (s *story) Closed(t *stream.TCP) { s.closed, s.info = s.closed+1, *t.Info }
+func (s *story) Closed(t *stream.TCP) { s.closed, s.info, s.conn = s.closed+1, *t.Info, t.Conn }
 
 // through serves one connection by a proxy in front of the endpoints, and gives
 // the client's end and a channel that is closed when it is over.

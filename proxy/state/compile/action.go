@@ -47,8 +47,12 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 		f.GRPCTimeout = grpcTimeout(a)
 	}
 	f.Labels = labels(a.GetMetadataMatch())
-	for _, u := range a.GetUpgradeConfigs() {
-		f.Terminate = f.Terminate || u.GetConnectConfig() != nil && strings.EqualFold(u.GetUpgradeType(), stream.Connect)
+	for i, u := range a.GetUpgradeConfigs() {
+		if m := u.GetConnectConfig(); m != nil && strings.EqualFold(u.GetUpgradeType(), stream.Connect) {
+			if err := tunnelEnd(f, m); err != nil {
+				return nil, fieldcheck.At(fmt.Sprintf("upgrade_configs[%d].connect_config", i), err)
+			}
+		}
 	}
 	if f.PrefixRewrite != "" && !match.Measured() {
 		f.RegexRewrite, f.Substitution, f.PrefixRewrite = wholePath, literal(f.PrefixRewrite), ""

@@ -110,9 +110,10 @@ var listenerFields = fieldcheck.Table{
 		Read: "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts max_downstream_connection_duration hash_policy tunneling_config",
 	},
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig": {
-		Read:    "hostname headers_to_add",
-		Ignored: map[string]string{"propagate_response_headers": "nobody reads them", "propagate_response_trailers": "nobody reads them", "request_id_metadata_key": "nobody reads it"},
+		Read: "hostname use_post headers_to_add propagate_response_headers post_path propagate_response_trailers request_id_extension request_id_header request_id_metadata_key formatters",
 	},
+	"envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension":       {Read: "typed_config"},
+	"envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig":                              {Ignored: map[string]string{"pack_trace_reason": "an ID tells nothing of traces", "use_request_id_for_trace_sampling": "tunnels are not traced"}},
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster":               {Read: "clusters"},
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight": {Read: "name weight"},
 	"envoy.type.v3.HashPolicy": {Read: "*"},

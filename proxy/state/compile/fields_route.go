@@ -44,7 +44,7 @@ var routeFields = fieldcheck.Table{
 	},
 	"envoy.config.route.v3.RouteAction.MaxStreamDuration":           {Read: "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset"},
 	"envoy.config.route.v3.RouteAction.UpgradeConfig":               {Read: "upgrade_type enabled connect_config"},
-	"envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig": {},
+	"envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig": {Read: "proxy_protocol_config allow_post"},
 	"envoy.config.route.v3.WeightedCluster": {
 		Read:    "clusters runtime_key_prefix",
 		Ignored: map[string]string{"total_weight": "the sum of the weights is used, as Envoy does"},

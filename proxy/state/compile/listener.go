@@ -17,9 +17,7 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/peermetadata"
-	"github.com/lateenmesh/lateen/proxy/filter/router"
 	"github.com/lateenmesh/lateen/proxy/listener"
-	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/socket"
 	"github.com/lateenmesh/lateen/proxy/socket/fromenvoy"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
@@ -257,35 +255,4 @@ func (c *Compiler) tcp(m *tcpv3.TcpProxy, stats []*statsv3.PluginConfig, gates [
 		}
 	}
 	return gated(gates, tcp.New(config), observer), nil
-}
-
-// tunnel compiles how bytes are carried behind a CONNECT.
-func (c *Compiler) tunnel(m *tcpv3.TcpProxy_TunnelingConfig, config *tcp.Config) (*tcp.Tunnel, error) {
-	host, err := c.value(m.GetHostname())
-	if err != nil {
-		return nil, fieldcheck.At("hostname", err)
-	}
-	fields, err := c.operations(m.GetHeadersToAdd())
-	if err != nil {
-		return nil, fieldcheck.At("headers_to_add", err)
-	}
-	forward := route.Forward{}
-	for _, w := range config.Clusters {
-		forward.Clusters = append(forward.Clusters, route.Weighted{Cluster: w.Cluster, Weight: w.Weight})
-	}
-	if n := config.ConnectAttempts; n > 1 {
-		forward.Retry = &route.Retry{On: route.OnConnectFailure, Max: uint32(n - 1)}
-	}
-	if config.HashSource {
-		forward.Hash = []route.HashPolicy{{SourceIP: true}}
-	}
-	return &tcp.Tunnel{Handler: router.New(forward, router.Options{Suppress: true}), Prepare: func(req *stream.Request) {
-		req.Authority = host.Literal
-		if host.Format != nil {
-			req.Authority = host.Format(req, nil)
-		}
-		for i := range fields {
-			fields[i].Apply(&req.Header, req, nil)
-		}
-	}}, nil
 }
