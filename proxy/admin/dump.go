@@ -76,7 +76,7 @@ func (s *Server) configDump(w http.ResponseWriter, r *http.Request) {
 	} else {
 		dumps = append(dumps, map[string]any{"@type": dumpType + "BootstrapConfigDump", "bootstrap": map[string]any{"node": message(s.config.Node)}})
 	}
-	dumps = append(dumps, s.clusterDump(of(ads.ClusterType)))
+	dumps = append(dumps, s.clusterDump(of(ads.ClusterType)), extensionDump(of(ads.ExtensionType)))
 	if r.URL.Query().Has("include_eds") {
 		dumps = append(dumps, grouped("EndpointsConfigDump", "endpoint_configs", "endpoint_config", of(ads.EndpointType)))
 	}
@@ -217,6 +217,15 @@ func grouped(kind, list, key string, all []state.Resource) map[string]any {
 		}
 	}
 	return map[string]any{"@type": dumpType + kind, "static_" + list: static, "dynamic_" + list: dynamic}
+}
+
+// extensionDump shows filters' configurations that have been discovered.
+func extensionDump(all []state.Resource) map[string]any {
+	filters := []entry{}
+	for _, r := range all {
+		filters = append(filters, dumpEntry(r, "ecds_filter"))
+	}
+	return map[string]any{"@type": dumpType + "EcdsConfigDump", "ecds_filters": filters}
 }
 
 // secretDump names secrets and never shows them.

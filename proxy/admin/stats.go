@@ -22,6 +22,7 @@ import (
 // kinds are the prefixes of statistics about each type of resource.
 var kinds = map[string]string{
 	ads.ClusterType: "cluster_manager.cds", ads.EndpointType: "cluster_manager.eds", ads.ListenerType: "listener_manager.lds", ads.RouteType: "http.rds", ads.SecretType: "sds",
+	ads.ExtensionType: "extension_config_discovery.http_filter",
 }
 
 // samples lists the statistics that are kept, counters since their last reset.

@@ -70,7 +70,7 @@ var fields = fieldcheck.NewChecker(fieldcheck.Table{
 	"envoy.config.bootstrap.v3.Bootstrap.DynamicResources":                                     {Read: "lds_config cds_config ads_config"},
 	"envoy.config.core.v3.ConfigSource": {
 		Read:    "ads path path_config_source api_config_source",
-		Ignored: map[string]string{"resource_api_version": "only v3 exists", "initial_fetch_timeout": "what is served waits for what it needs"},
+		Ignored: map[string]string{"resource_api_version": "only v3 exists", "initial_fetch_timeout": "what is served waits for what it needs, except a filter that has a default configuration"},
 	},
 	"envoy.config.core.v3.AggregatedConfigSource": {},
 	"envoy.config.core.v3.ApiConfigSource": {

@@ -47,6 +47,8 @@ func (s *State) Resources(typeURL string) []Resource {
 		out = raws(s.endpoints)
 	case ads.RouteType:
 		out = raws(s.routes)
+	case ads.ExtensionType:
+		out = raws(s.extensions)
 	case ads.SecretType:
 		out = raws(s.bodies)
 	}

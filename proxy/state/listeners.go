@@ -80,36 +80,50 @@ func (s *State) setListener(name string, r *raw, m *listenerv3.Listener) error {
 		s.listeners[name] = e
 	}
 	e.raw, e.problem, e.pending = r, nil, compiled
+	s.fallBackLater(e)
 	if r.static {
 		return s.warmListeners()
 	}
 	return nil
 }
 
-// serveKnown gives a new listener's managers the routes that are there already.
+// serveKnown gives a new listener's managers the routes and the configuration of
+// filters that are there already.
 func (s *State) serveKnown(l *compile.Listener) error {
 	for _, m := range l.Managers {
-		r := s.routes[m.RDS]
-		if m.RDS.Name == "" || r == nil {
-			continue
-		}
-		rc := &routev3.RouteConfiguration{}
-		if err := r.body.UnmarshalTo(rc); err != nil {
+		if err := s.configureKnown(m); err != nil {
 			return err
+		}
+		rc, err := s.routesOf(m)
+		if err != nil {
+			return err
+		}
+		if rc == nil {
+			continue
 		}
 		table, err := m.Table(rc)
 		if err != nil {
 			return fmt.Errorf("route %q: %w", m.RDS.Name, err)
 		}
-		m.Entry.SetTable(table)
+		m.SetTable(table)
 	}
 	return nil
+}
+
+// routesOf are the routes that a manager has asked for; nil while there are none.
+func (s *State) routesOf(m *compile.Manager) (*routev3.RouteConfiguration, error) {
+	r := s.routes[m.RDS]
+	if m.RDS.Name == "" || r == nil {
+		return nil, nil
+	}
+	rc := &routev3.RouteConfiguration{}
+	return rc, r.body.UnmarshalTo(rc)
 }
 
 // warm reports whether a listener has all that it needs.
 func (s *State) warm(l *compile.Listener) bool {
 	for _, m := range l.Managers {
-		if m.RDS.Name != "" && m.Entry.Table() == nil {
+		if len(m.Missing()) > 0 || !s.have(m.Secrets()) {
 			return false
 		}
 	}
@@ -195,7 +209,7 @@ func (s *State) setRoute(name ads.Ref, r *raw, m *routev3.RouteConfiguration) er
 		}
 	}
 	for _, each := range all {
-		each.manager.Entry.SetTable(each.table)
+		each.manager.SetTable(each.table)
 	}
 	s.routes[name] = r
 	return nil

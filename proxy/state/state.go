@@ -109,6 +109,8 @@ type State struct {
 	endpoints  map[ads.Ref]*raw                   // by service
 	listeners  map[string]*listenerEntry
 	routes     map[ads.Ref]*raw
+	extensions map[ads.Ref]*raw           // configurations of filters
+	lacking    map[ads.Ref]bool           // those that whoever was asked does not have
 	bodies     map[ads.Ref]*raw           // secrets
 	files      map[ads.Ref]*tlsv3.Secret  // secrets that name files
 	watch      *watch.Watch               // of these files; nil before the first one
@@ -133,7 +135,7 @@ func New(c Config) *State {
 	s := &State{
 		config: c, secrets: credential.NewStore(),
 		handles: map[string]*cluster.Handle{}, passing: map[string]bool{}, clusters: map[string]*clusterEntry{}, services: map[ads.Ref]map[*clusterEntry]bool{}, endpoints: map[ads.Ref]*raw{},
-		listeners: map[string]*listenerEntry{}, routes: map[ads.Ref]*raw{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{}, demanded: map[string][]string{}, asked: map[string]map[string]bool{},
+		listeners: map[string]*listenerEntry{}, routes: map[ads.Ref]*raw{}, extensions: map[ads.Ref]*raw{}, lacking: map[ads.Ref]bool{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{}, demanded: map[string][]string{}, asked: map[string]map[string]bool{},
 	}
 	if c.Locate != nil {
 		s.secrets.Locate = func(name string, at *corev3.ConfigSource) (string, error) {
@@ -235,10 +237,12 @@ func (s *State) Update(u ads.Update) error {
 		err = s.updateRoutes(u)
 	case ads.SecretType:
 		err = s.updateSecrets(u)
+	case ads.ExtensionType:
+		err = s.updateExtensions(u)
 	default:
 		return fmt.Errorf("resources of type %s were not asked for", u.Type)
 	}
-	s.stale = s.stale || u.Type == ads.ClusterType || u.Type == ads.ListenerType
+	s.stale = s.stale || u.Type == ads.ClusterType || u.Type == ads.ListenerType || u.Type == ads.ExtensionType
 	s.settle()
 	return err
 }
@@ -253,7 +257,7 @@ func (s *State) settle() {
 
 // want tells the control plane what is of interest now.
 func (s *State) want() {
-	var eds, rds, sds []ads.Ref
+	var eds, rds, sds, ecds []ads.Ref
 	for _, e := range s.clusters {
 		for _, c := range e.versions() {
 			if c.EDS.Name != "" {
@@ -266,15 +270,21 @@ func (s *State) want() {
 		for _, l := range e.versions() {
 			rds = append(rds, routeNames(l)...)
 			sds = append(sds, l.Secrets...)
+			for _, m := range l.Managers {
+				ecds, sds = append(ecds, m.Extensions()...), append(sds, m.Secrets()...)
+			}
 		}
 	}
 	sds = slices.DeleteFunc(sds, s.local)
-	eds, rds, sds = set(eds), set(rds), set(sds)
+	eds, rds, sds, ecds = set(eds), set(rds), set(sds), set(ecds)
 	s.ask(ads.EndpointType, eds)
 	s.ask(ads.RouteType, rds)
+	s.ask(ads.ExtensionType, ecds)
 	s.ask(ads.SecretType, sds)
 	forget(s.endpoints, eds)
 	forget(s.routes, rds)
+	forget(s.extensions, ecds)
+	maps.DeleteFunc(s.lacking, func(ref ads.Ref, _ bool) bool { return !among(ecds, ref) })
 	s.forgetSecrets(sds)
 }
 
@@ -328,6 +338,9 @@ func (s *State) Run(ctx context.Context) error {
 	s.background = ctx
 	for _, e := range s.clusters {
 		s.resolve(e)
+	}
+	for _, e := range s.listeners {
+		s.fallBackLater(e)
 	}
 	s.mu.Unlock()
 	defer s.running.Wait()

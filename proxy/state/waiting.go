@@ -39,9 +39,7 @@ func (s *State) Waiting() []Waiting {
 		}
 		missing := s.missing(e.pending.Secrets)
 		for _, m := range e.pending.Managers {
-			if m.RDS.Name != "" && m.Entry.Table() == nil {
-				missing = append(missing, "routes "+m.RDS.Name)
-			}
+			missing = append(append(missing, s.missing(m.Secrets())...), m.Missing()...)
 		}
 		all = append(all, Waiting{"listener " + name, missing})
 	}

@@ -40,6 +40,7 @@ const (
 	RateLimitServiceError                   // RLSE
 	InvalidEnvoyHeaders                     // IH
 	FailedHealthCheck                       // LH
+	NoFilterConfig                          // NFCF
 
 	// RequestTimeout is none of them: only a reason to give a request up.
 	RequestTimeout
@@ -56,6 +57,7 @@ var flagNames = [...]struct {
 	{"SI", "StreamIdleTimeout", 16}, {"DI", "DelayInjected", 9}, {"FI", "FaultInjected", 10}, {"RL", "RateLimited", 11}, {"UAEX", "UnauthorizedExternalService", 12},
 	{"DPE", "DownstreamProtocolError", 18}, {"UPE", "UpstreamProtocolError", 23}, {"UMSDR", "UpstreamMaxStreamDurationReached", 19}, {"OM", "OverloadManagerTerminated", 25},
 	{"DF", "DnsResolutionFailed", 26}, {"RLSE", "RateLimitServiceError", 13}, {"IH", "InvalidEnvoyRequestHeaders", 17}, {"LH", "FailedLocalHealthCheck", 0},
+	{"NFCF", "NoFilterConfigFound", 21},
 }
 
 // Envoy is the flags as Envoy's own number, a bit for each.

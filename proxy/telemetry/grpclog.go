@@ -246,7 +246,7 @@ func flagsOf(i *stream.Info) *datav3.ResponseFlags {
 		NoRouteFound: has(stream.NoRoute), DelayInjected: has(stream.Delayed), FaultInjected: has(stream.FaultInjected), RateLimited: has(stream.RateLimited), RateLimitServiceError: has(stream.RateLimitServiceError),
 		DownstreamConnectionTermination: has(stream.DownstreamTermination), UpstreamRetryLimitExceeded: has(stream.RetryLimit), StreamIdleTimeout: has(stream.StreamIdleTimeout),
 		InvalidEnvoyRequestHeaders: has(stream.InvalidEnvoyHeaders), DownstreamProtocolError: has(stream.DownstreamProtocol), UpstreamMaxStreamDurationReached: has(stream.UpstreamMaxDuration),
-		DurationTimeout: has(stream.DurationTimeout), UpstreamProtocolError: has(stream.UpstreamProtocol), NoClusterFound: has(stream.NoCluster), OverloadManager: has(stream.OverloadManager), DnsResolutionFailure: has(stream.DNSFailure),
+		DurationTimeout: has(stream.DurationTimeout), UpstreamProtocolError: has(stream.UpstreamProtocol), NoClusterFound: has(stream.NoCluster), NoFilterConfigFound: has(stream.NoFilterConfig), OverloadManager: has(stream.OverloadManager), DnsResolutionFailure: has(stream.DNSFailure),
 	}
 	if has(stream.Unauthorized) {
 		out.UnauthorizedDetails = &datav3.ResponseFlags_Unauthorized{Reason: datav3.ResponseFlags_Unauthorized_EXTERNAL_SERVICE}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -76,16 +77,24 @@ type Config struct {
 	// Followed is told of a request whose redirect was followed here, before it begins
 	// anew; it may be nil.
 	Followed stream.Observer
+	Routing  // at the start; [New] makes what is nil
+}
+
+// Routing is where requests go: the route tables and the filters before them, which
+// change together.
+type Routing struct {
 	// NotFound answers what no route takes: the filters that see every request,
 	// then [route.NotFound].
 	NotFound stream.Handler
-	// Table is where the table in force is; [New] makes a place when it is nil.
+	// Table is where the table in force is. One whose filters are replaced changes no
+	// more: requests that are among these go on there.
 	Table *route.Current
 }
 
 // Handler is the connection manager in front of a route table.
 type Handler struct {
-	config Config
+	config  Config
+	routing atomic.Pointer[Routing] // immutable and swapped
 }
 
 // New makes a handler; it answers 404 until it has a table.
@@ -99,11 +108,16 @@ func New(c Config) *Handler {
 	if c.Table == nil {
 		c.Table = &route.Current{}
 	}
-	return &Handler{config: c}
+	h := &Handler{config: c}
+	h.SetRouting(c.Routing)
+	return h
 }
 
 // SetTable replaces the route table for the requests to come.
-func (h *Handler) SetTable(t *route.Table) { h.config.Table.Store(t) }
+func (h *Handler) SetTable(t *route.Table) { h.routing.Load().Table.Store(t) }
+
+// SetRouting replaces the filters and the route table for the requests to come.
+func (h *Handler) SetRouting(r Routing) { h.routing.Store(&r) }
 
 // A Tracer makes the spans of a listener's requests.
 type Tracer interface {
@@ -114,7 +128,7 @@ type Tracer interface {
 }
 
 // Table is the route table in force, nil before the first.
-func (h *Handler) Table() *route.Table { return h.config.Table.Load() }
+func (h *Handler) Table() *route.Table { return h.routing.Load().Table.Load() }
 
 // Handle implements [stream.Handler].
 func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
@@ -170,7 +184,8 @@ func (h *Handler) followed(req *stream.Request, resp *stream.Response) {
 
 // route lets a route answer a request that has been admitted.
 func (h *Handler) route(req *stream.Request) (*stream.Response, error) {
-	r, err := route.Choose(h.config.Table.Load(), req)
+	routing := h.routing.Load()
+	r, err := route.Choose(routing.Table.Load(), req)
 	if h.config.Tracer != nil {
 		h.config.Tracer.Start(req)
 	}
@@ -178,7 +193,7 @@ func (h *Handler) route(req *stream.Request) (*stream.Response, error) {
 	case err != nil:
 		return nil, err
 	case r == nil:
-		return h.config.NotFound.Handle(req)
+		return routing.NotFound.Handle(req)
 	case req.Upgrade != "" && !h.mayUpgrade(r, req.Upgrade):
 		return nil, &stream.Refusal{Status: 403, Details: "upgrade_failed"}
 	}

@@ -22,16 +22,17 @@ import (
 // The type URLs of the resources that a proxy asks for, in the order in which
 // they are asked for and answered: make before break.
 const (
-	ClusterType  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
-	EndpointType = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
-	ListenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
-	RouteType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
-	SecretType   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
-	RuntimeType  = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
+	ClusterType   = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+	EndpointType  = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+	ListenerType  = "type.googleapis.com/envoy.config.listener.v3.Listener"
+	RouteType     = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+	ExtensionType = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+	SecretType    = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+	RuntimeType   = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
 )
 
 // Types lists the type URLs in their order.
-var Types = [...]string{ClusterType, EndpointType, ListenerType, RouteType, SecretType, RuntimeType}
+var Types = [...]string{ClusterType, EndpointType, ListenerType, RouteType, ExtensionType, SecretType, RuntimeType}
 
 // Everything asks for all clusters or listeners that a server has for this proxy,
 // beside those that are asked for by name.

@@ -60,12 +60,13 @@ func openStream(ctx context.Context, c Config) (wire, error) {
 
 // services are the methods and the paths of the services for one type of resource.
 var services = map[string]struct{ method, path string }{
-	ClusterType:  {"/envoy.service.cluster.v3.ClusterDiscoveryService/%sClusters", "/v3/discovery:clusters"},
-	EndpointType: {"/envoy.service.endpoint.v3.EndpointDiscoveryService/%sEndpoints", "/v3/discovery:endpoints"},
-	ListenerType: {"/envoy.service.listener.v3.ListenerDiscoveryService/%sListeners", "/v3/discovery:listeners"},
-	RouteType:    {"/envoy.service.route.v3.RouteDiscoveryService/%sRoutes", "/v3/discovery:routes"},
-	SecretType:   {"/envoy.service.secret.v3.SecretDiscoveryService/%sSecrets", "/v3/discovery:secrets"},
-	RuntimeType:  {"/envoy.service.runtime.v3.RuntimeDiscoveryService/%sRuntime", "/v3/discovery:runtime"},
+	ClusterType:   {"/envoy.service.cluster.v3.ClusterDiscoveryService/%sClusters", "/v3/discovery:clusters"},
+	EndpointType:  {"/envoy.service.endpoint.v3.EndpointDiscoveryService/%sEndpoints", "/v3/discovery:endpoints"},
+	ListenerType:  {"/envoy.service.listener.v3.ListenerDiscoveryService/%sListeners", "/v3/discovery:listeners"},
+	RouteType:     {"/envoy.service.route.v3.RouteDiscoveryService/%sRoutes", "/v3/discovery:routes"},
+	SecretType:    {"/envoy.service.secret.v3.SecretDiscoveryService/%sSecrets", "/v3/discovery:secrets"},
+	ExtensionType: {"/envoy.service.extension.v3.ExtensionConfigDiscoveryService/%sExtensionConfigs", "/v3/discovery:extension_configs"},
+	RuntimeType:   {"/envoy.service.runtime.v3.RuntimeDiscoveryService/%sRuntime", "/v3/discovery:runtime"},
 }
 
 type deltaWire struct {

@@ -46,6 +46,7 @@ var coreFields = fieldcheck.Table{
 	"envoy.type.v3.Percent":                         {Read: "*"},
 	"envoy.type.v3.Int64Range":                      {Read: "*"},
 	"envoy.config.core.v3.TypedExtensionConfig":     {Read: "name typed_config"},
+	"envoy.config.core.v3.ExtensionConfigSource":    {Read: "config_source default_config apply_default_config_without_warming type_urls"},
 	"envoy.type.matcher.v3.StringMatcher":           {Read: "exact prefix suffix contains safe_regex ignore_case"},
 	"envoy.type.matcher.v3.RegexMatcher":            {Read: "regex", Ignored: map[string]string{"google_re2": "the syntax is RE2's"}},
 	"envoy.type.matcher.v3.RegexMatchAndSubstitute": {

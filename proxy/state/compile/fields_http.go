@@ -21,7 +21,7 @@ var connectionFields = fieldcheck.Table{
 		},
 	},
 	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":        {Read: "config_source route_config_name"},
-	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": {Read: "name typed_config is_optional disabled"},
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": {Read: "name typed_config config_discovery is_optional disabled"},
 	httpManager + ".SetCurrentClientCertDetails":                             {Read: "subject uri dns cert chain"},
 	"envoy.config.core.v3.SchemeHeaderTransformation":                        {Read: "scheme_to_overwrite match_upstream"},
 	httpManager + ".UpgradeConfig":                                           {Read: "upgrade_type enabled"},

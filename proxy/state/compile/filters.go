@@ -55,7 +55,9 @@ type httpFilter struct {
 	asleep bool
 	// reroutes is set on one that changes what routes are chosen by.
 	reroutes bool
-	build    func(override proto.Message, on *spot) (stream.Filter, error)
+	// discovery is how it comes by its configuration; nil when that was written.
+	discovery *discovery
+	build     func(override proto.Message, on *spot) (stream.Filter, error)
 }
 
 // spot is where a filter is built for.
@@ -107,6 +109,16 @@ func (c *Compiler) filters(list []*hcmv3.HttpFilter, inbound bool) (*Filters, er
 	out := &Filters{table: &route.Current{}, fixed: map[string]bool{}}
 	routed := false
 	for i, f := range list {
+		if f.GetConfigDiscovery() != nil {
+			if routed {
+				return nil, fieldcheck.Refuse(fmt.Sprintf("[%d].config_discovery", i), "stands behind the router, which is the last filter")
+			}
+			if err := c.discover(out, f, inbound); err != nil {
+				return nil, fieldcheck.At(fmt.Sprintf("[%d].config_discovery", i), err)
+			}
+			out.list[len(out.list)-1].asleep = f.GetDisabled()
+			continue
+		}
 		at := fmt.Sprintf("[%d].typed_config", i)
 		m, err := unpack(f.GetTypedConfig())
 		if err != nil {
@@ -251,6 +263,12 @@ func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole strea
 		}
 	}
 	return whole, behind, nil
+}
+
+// notFound answers what no route takes.
+func (f *Filters) notFound() (stream.Handler, error) {
+	whole, _, err := f.chain(route.NotFound{}, nil, &spot{})
+	return whole, err
 }
 
 func (f *Filters) router(forward route.Forward) stream.Handler {

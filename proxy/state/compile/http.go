@@ -6,36 +6,16 @@ import (
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/entry"
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/overload"
-	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/stream"
 	"github.com/lateenmesh/lateen/proxy/telemetry"
 )
-
-// Manager is a compiled connection manager: the listener's state gives it route
-// tables.
-type Manager struct {
-	// RDS is the name of its route configuration; empty when it has its own.
-	RDS ads.Ref
-	// Entry takes the tables.
-	Entry *entry.Handler
-
-	compiler *Compiler
-	filters  *Filters
-}
-
-// Table compiles a route configuration for the manager. Whoever has checked
-// that all managers can serve it puts it in force with Entry.SetTable.
-func (m *Manager) Table(rc *routev3.RouteConfiguration) (*route.Table, error) {
-	return m.compiler.Table(rc, m.filters)
-}
 
 // http compiles a connection manager.
 func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direction, out *Listener) (listener.Handler, error) {
@@ -54,7 +34,7 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 		return c.Telemetry.Counter("http."+m.GetStatPrefix()+"."+name, "http."+name, telemetry.ManagerLabel(m.GetStatPrefix()))
 	}
 	config.Table = filters.table
-	if config.NotFound, _, err = filters.chain(route.NotFound{}, nil, &spot{}); err != nil {
+	if config.NotFound, err = filters.notFound(); err != nil {
 		return nil, err
 	}
 	observer, err := c.observers(m.GetAccessLog(), filters.stats, direction)
@@ -83,7 +63,7 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	}
 	config.Followed = observer
 	config.Overloaded = asks(overload.StopRequests)
-	manager := &Manager{Entry: entry.New(config), compiler: c, filters: filters}
+	manager := &Manager{entry: entry.New(config), compiler: c, filters: filters}
 	switch r := m.GetRouteSpecifier().(type) {
 	case *hcmv3.HttpConnectionManager_Rds:
 		if manager.RDS, err = c.locate(r.Rds.GetConfigSource(), ads.RouteType, r.Rds.GetRouteConfigName()); err != nil {
@@ -94,12 +74,15 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 		if err != nil {
 			return nil, fieldcheck.At("route_config", err)
 		}
-		manager.Entry.SetTable(table)
+		manager.SetTable(table)
+		if len(manager.Extensions()) > 0 {
+			manager.own = r.RouteConfig
+		}
 	default:
 		return nil, fieldcheck.Refuse("", "has no routes: write rds or route_config")
 	}
 	out.Managers = append(out.Managers, manager)
-	return newCodec(m, manager.Entry, observer, counters, asks(overload.StopKeepalive))
+	return newCodec(m, manager.entry, observer, counters, asks(overload.StopKeepalive))
 }
 
 var serverHeaders = map[hcmv3.HttpConnectionManager_ServerHeaderTransformation]entry.ServerHeader{
