@@ -80,7 +80,7 @@ func (s *Server) configDump(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Has("include_eds") {
 		dumps = append(dumps, grouped("EndpointsConfigDump", "endpoint_configs", "endpoint_config", of(ads.EndpointType)))
 	}
-	dumps = append(dumps, s.listenerDump(of(ads.ListenerType)),
+	dumps = append(dumps, s.listenerDump(of(ads.ListenerType)), s.scopeDump(match),
 		grouped("RoutesConfigDump", "route_configs", "route_config", of(ads.RouteType)), secretDump(of(ads.SecretType)))
 	var shown any = dumps
 	if want := r.URL.Query().Get("resource"); want != "" {
@@ -226,6 +226,28 @@ func extensionDump(all []state.Resource) map[string]any {
 		filters = append(filters, dumpEntry(r, "ecds_filter"))
 	}
 	return map[string]any{"@type": dumpType + "EcdsConfigDump", "ecds_filters": filters}
+}
+
+// scopeDump shows connection managers' scopes, by the name of their list.
+func (s *Server) scopeDump(match *regexp.Regexp) map[string]any {
+	static, dynamic := []entry{}, []entry{}
+	for _, r := range s.config.State.ScopedRoutes() {
+		if match != nil && !match.MatchString(r.Name) {
+			continue
+		}
+		e := dumpEntry(state.Resource{Version: r.Version, Updated: r.Updated}, "")
+		list := []any{}
+		for _, body := range r.Bodies {
+			list = append(list, message(body))
+		}
+		e["name"], e["scoped_route_configs"] = r.Name, list
+		if r.Static {
+			static = append(static, e)
+		} else {
+			dynamic = append(dynamic, e)
+		}
+	}
+	return map[string]any{"@type": dumpType + "ScopedRoutesConfigDump", "inline_scoped_route_configs": static, "dynamic_scoped_route_configs": dynamic}
 }
 
 // secretDump names secrets and never shows them.

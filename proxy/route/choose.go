@@ -6,8 +6,28 @@ import (
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
-// Current is the table in force, nil before the first.
-type Current = atomic.Pointer[Table]
+// Current is where the table in force is, or those of scopes.
+type Current struct {
+	table  atomic.Pointer[Table]  // nil before the first
+	scopes atomic.Pointer[Scopes] // nil where there are none
+}
+
+// Load is the table in force, nil before the first.
+func (c *Current) Load() *Table { return c.table.Load() }
+
+// Store replaces the table.
+func (c *Current) Store(t *Table) { c.table.Store(t) }
+
+// SetScopes replaces the tables of scopes.
+func (c *Current) SetScopes(s *Scopes) { c.scopes.Store(s) }
+
+// For is the table in force for a request, nil when there is none.
+func (c *Current) For(req *stream.Request) *Table {
+	if s := c.scopes.Load(); s != nil {
+		return s.find(req)
+	}
+	return c.table.Load()
+}
 
 var notFound = &stream.Refusal{Status: 404, Details: "route_not_found", Flags: stream.NoRoute}
 
@@ -77,7 +97,7 @@ type Again struct {
 // Handle implements [stream.Filter].
 func (a *Again) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
 	before := Matched(req)
-	r, err := Choose(a.Table.Load(), req)
+	r, err := Choose(a.Table.For(req), req)
 	switch {
 	case err != nil:
 		return nil, err

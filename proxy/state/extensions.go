@@ -56,29 +56,9 @@ func anyManager(*compile.Manager) bool { return true }
 // of the managers that have such a filter, and only when all can serve it puts it in
 // force.
 func (s *State) configure(name ads.Ref, config *anypb.Any, of func(*compile.Manager) bool) error {
-	var all []func()
-	for _, e := range s.listeners {
-		for _, l := range e.versions() {
-			for _, m := range l.Managers {
-				if !m.Discovers(name) || !of(m) {
-					continue
-				}
-				routes, err := s.routesOf(m)
-				if err != nil {
-					return err
-				}
-				put, err := m.Configure(name, config, routes)
-				if err != nil {
-					return err
-				}
-				all = append(all, put)
-			}
-		}
-	}
-	for _, put := range all {
-		put()
-	}
-	return nil
+	return s.change(func(m *compile.Manager) bool { return m.Discovers(name) && of(m) }, func(m *compile.Manager) (func(), error) {
+		return m.Configure(name, config, s.knownRoutes)
+	})
 }
 
 // configureKnown gives a new manager's filters the configuration that is there.
@@ -94,7 +74,7 @@ func (s *State) configureKnown(m *compile.Manager) error {
 				return err
 			}
 		}
-		put, err := m.Configure(name, known.GetTypedConfig(), nil)
+		put, err := m.Configure(name, known.GetTypedConfig(), nothing)
 		if err != nil {
 			return fmt.Errorf("filter configuration %q: %w", name.Name, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
@@ -11,7 +12,6 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"github.com/lateenmesh/lateen/proxy/listener"
-	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/compile"
 )
@@ -26,14 +26,40 @@ type listenerEntry struct {
 
 func (e *listenerEntry) versions() []*compile.Listener { return versions(e.active, e.pending) }
 
-func routeNames(l *compile.Listener) []ads.Ref {
-	var names []ads.Ref
-	for _, m := range l.Managers {
-		if m.RDS.Name != "" {
-			names = append(names, m.RDS)
+// managers are the connection managers of all listeners, those in force and those that
+// wait.
+func (s *State) managers() iter.Seq[*compile.Manager] {
+	return func(yield func(*compile.Manager) bool) {
+		for _, e := range s.listeners {
+			for _, l := range e.versions() {
+				for _, m := range l.Managers {
+					if !yield(m) {
+						return
+					}
+				}
+			}
 		}
 	}
-	return names
+}
+
+// change makes something of some managers, and only when all of them can serve it
+// puts it in force.
+func (s *State) change(of func(*compile.Manager) bool, do func(*compile.Manager) (put func(), err error)) error {
+	var all []func()
+	for m := range s.managers() {
+		if !of(m) {
+			continue
+		}
+		put, err := do(m)
+		if err != nil {
+			return err
+		}
+		all = append(all, put)
+	}
+	for _, put := range all {
+		put()
+	}
+	return nil
 }
 
 func (s *State) updateListeners(u ads.Update) error {
@@ -87,33 +113,41 @@ func (s *State) setListener(name string, r *raw, m *listenerv3.Listener) error {
 	return nil
 }
 
-// serveKnown gives a new listener's managers the routes and the configuration of
-// filters that are there already.
+// serveKnown gives a new listener's managers the routes, the scopes and the
+// configuration of filters that are there already.
 func (s *State) serveKnown(l *compile.Listener) error {
 	for _, m := range l.Managers {
 		if err := s.configureKnown(m); err != nil {
 			return err
 		}
-		rc, err := s.routesOf(m)
-		if err != nil {
+		if err := s.scopeKnown(m); err != nil {
 			return err
 		}
-		if rc == nil {
-			continue
+		for _, name := range m.Routes() {
+			rc, err := s.knownRoutes(name)
+			if err != nil {
+				return err
+			}
+			if rc == nil {
+				continue
+			}
+			put, err := m.SetRoutes(name, rc)
+			if err != nil {
+				return fmt.Errorf("route %q: %w", name.Name, err)
+			}
+			put()
 		}
-		table, err := m.Table(rc)
-		if err != nil {
-			return fmt.Errorf("route %q: %w", m.RDS.Name, err)
-		}
-		m.SetTable(table)
 	}
 	return nil
 }
 
-// routesOf are the routes that a manager has asked for; nil while there are none.
-func (s *State) routesOf(m *compile.Manager) (*routev3.RouteConfiguration, error) {
-	r := s.routes[m.RDS]
-	if m.RDS.Name == "" || r == nil {
+// nothing is a [compile.Known] for what is told later.
+func nothing(ads.Ref) (*routev3.RouteConfiguration, error) { return nil, nil }
+
+// knownRoutes are the routes of a name, nil while there are none.
+func (s *State) knownRoutes(name ads.Ref) (*routev3.RouteConfiguration, error) {
+	r := s.routes[name]
+	if r == nil {
 		return nil, nil
 	}
 	rc := &routev3.RouteConfiguration{}
@@ -189,27 +223,11 @@ func (s *State) setRoute(name ads.Ref, r *raw, m *routev3.RouteConfiguration) er
 		old.version = r.version
 		return nil
 	}
-	type ready struct {
-		manager *compile.Manager
-		table   *route.Table
-	}
-	var all []ready
-	for _, e := range s.listeners {
-		for _, l := range e.versions() {
-			for _, manager := range l.Managers {
-				if manager.RDS != name {
-					continue
-				}
-				table, err := manager.Table(m)
-				if err != nil {
-					return err
-				}
-				all = append(all, ready{manager, table})
-			}
-		}
-	}
-	for _, each := range all {
-		each.manager.SetTable(each.table)
+	err := s.change(func(manager *compile.Manager) bool { return manager.Asks(name) }, func(manager *compile.Manager) (func(), error) {
+		return manager.SetRoutes(name, m)
+	})
+	if err != nil {
+		return err
 	}
 	s.routes[name] = r
 	return nil

@@ -108,6 +108,7 @@ type State struct {
 	services   map[ads.Ref]map[*clusterEntry]bool // clusters by the service whose endpoints they use
 	endpoints  map[ads.Ref]*raw                   // by service
 	listeners  map[string]*listenerEntry
+	scopes     map[string]*scopeSet // by source
 	routes     map[ads.Ref]*raw
 	extensions map[ads.Ref]*raw           // configurations of filters
 	lacking    map[ads.Ref]bool           // those that whoever was asked does not have
@@ -135,7 +136,7 @@ func New(c Config) *State {
 	s := &State{
 		config: c, secrets: credential.NewStore(),
 		handles: map[string]*cluster.Handle{}, passing: map[string]bool{}, clusters: map[string]*clusterEntry{}, services: map[ads.Ref]map[*clusterEntry]bool{}, endpoints: map[ads.Ref]*raw{},
-		listeners: map[string]*listenerEntry{}, routes: map[ads.Ref]*raw{}, extensions: map[ads.Ref]*raw{}, lacking: map[ads.Ref]bool{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{}, demanded: map[string][]string{}, asked: map[string]map[string]bool{},
+		listeners: map[string]*listenerEntry{}, scopes: map[string]*scopeSet{}, routes: map[ads.Ref]*raw{}, extensions: map[ads.Ref]*raw{}, lacking: map[ads.Ref]bool{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{}, demanded: map[string][]string{}, asked: map[string]map[string]bool{},
 	}
 	if c.Locate != nil {
 		s.secrets.Locate = func(name string, at *corev3.ConfigSource) (string, error) {
@@ -233,6 +234,8 @@ func (s *State) Update(u ads.Update) error {
 		err = s.updateEndpoints(u)
 	case ads.ListenerType:
 		err = s.updateListeners(u)
+	case ads.ScopeType:
+		err = s.updateScopes(u)
 	case ads.RouteType:
 		err = s.updateRoutes(u)
 	case ads.SecretType:
@@ -242,7 +245,7 @@ func (s *State) Update(u ads.Update) error {
 	default:
 		return fmt.Errorf("resources of type %s were not asked for", u.Type)
 	}
-	s.stale = s.stale || u.Type == ads.ClusterType || u.Type == ads.ListenerType || u.Type == ads.ExtensionType
+	s.stale = s.stale || u.Type == ads.ClusterType || u.Type == ads.ListenerType || u.Type == ads.ScopeType || u.Type == ads.ExtensionType
 	s.settle()
 	return err
 }
@@ -257,7 +260,7 @@ func (s *State) settle() {
 
 // want tells the control plane what is of interest now.
 func (s *State) want() {
-	var eds, rds, sds, ecds []ads.Ref
+	var eds, srds, rds, sds, ecds []ads.Ref
 	for _, e := range s.clusters {
 		for _, c := range e.versions() {
 			if c.EDS.Name != "" {
@@ -268,20 +271,26 @@ func (s *State) want() {
 	}
 	for _, e := range s.listeners {
 		for _, l := range e.versions() {
-			rds = append(rds, routeNames(l)...)
 			sds = append(sds, l.Secrets...)
-			for _, m := range l.Managers {
-				ecds, sds = append(ecds, m.Extensions()...), append(sds, m.Secrets()...)
-			}
+		}
+	}
+	for m := range s.managers() {
+		rds, ecds, sds = append(rds, m.Routes()...), append(ecds, m.Extensions()...), append(sds, m.Secrets()...)
+		if m.Scoping != nil && m.Scoping.Discovered {
+			srds = append(srds, ads.Ref{Name: ads.Everything, Source: m.Scoping.Source})
 		}
 	}
 	sds = slices.DeleteFunc(sds, s.local)
-	eds, rds, sds, ecds = set(eds), set(rds), set(sds), set(ecds)
+	eds, srds, rds, sds, ecds = set(eds), set(srds), set(rds), set(sds), set(ecds)
 	s.ask(ads.EndpointType, eds)
+	s.ask(ads.ScopeType, srds)
 	s.ask(ads.RouteType, rds)
 	s.ask(ads.ExtensionType, ecds)
 	s.ask(ads.SecretType, sds)
 	forget(s.endpoints, eds)
+	maps.DeleteFunc(s.scopes, func(source string, _ *scopeSet) bool {
+		return !among(srds, ads.Ref{Name: ads.Everything, Source: source})
+	})
 	forget(s.routes, rds)
 	forget(s.extensions, ecds)
 	maps.DeleteFunc(s.lacking, func(ref ads.Ref, _ bool) bool { return !among(ecds, ref) })

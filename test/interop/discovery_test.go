@@ -14,8 +14,10 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	extensionservice "github.com/envoyproxy/go-control-plane/envoy/service/extension/v3"
+	routeservice "github.com/envoyproxy/go-control-plane/envoy/service/route/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
@@ -29,6 +31,8 @@ import (
 // made gives for each type of resource an empty one.
 var made = map[string]func() proto.Message{
 	resource.ExtensionConfigType: func() proto.Message { return &corev3.TypedExtensionConfig{} },
+	resource.RouteType:           func() proto.Message { return &routev3.RouteConfiguration{} },
+	resource.ScopedRouteType:     func() proto.Message { return &routev3.ScopedRouteConfiguration{} },
 }
 
 // A plane has resources of all types, and tells them in one way.
@@ -36,10 +40,13 @@ type plane struct {
 	t   *testing.T
 	way string
 	// files have the resources of a type where these come from files.
-	files *folder
-	had   map[string]map[string]string
-	// caches have them where they come from a server, at address.
+	files   *folder
+	had     map[string]map[string]string
+	version int
+	// caches have them where they come from a server, at address; those of which
+	// always all are told are in whole.
 	caches  map[string]*cache.LinearCache
+	whole   cache.SnapshotCache
 	address string
 }
 
@@ -59,7 +66,12 @@ func newPlane(t *testing.T, way string) *plane {
 		ClassifyDelta: func(r *cache.DeltaRequest) string { return r.GetTypeUrl() },
 		Caches:        map[string]cache.Cache{},
 	}
+	p.whole = cache.NewSnapshotCache(false, cache.IDHash{}, nil)
+	mux.Caches[resource.ScopedRouteType] = p.whole
 	for url := range made {
+		if url == resource.ScopedRouteType {
+			continue
+		}
 		p.caches[url] = cache.NewLinearCache(url)
 		mux.Caches[url] = p.caches[url]
 	}
@@ -72,6 +84,8 @@ func newPlane(t *testing.T, way string) *plane {
 	g := grpc.NewServer()
 	s := server.NewServer(ctx, mux, nil)
 	discovery.RegisterAggregatedDiscoveryServiceServer(g, s)
+	routeservice.RegisterRouteDiscoveryServiceServer(g, s)
+	routeservice.RegisterScopedRoutesDiscoveryServiceServer(g, s)
 	extensionservice.RegisterExtensionConfigDiscoveryServiceServer(g, s)
 	go func() { _ = g.Serve(l) }() // ends with Stop
 	t.Cleanup(func() { cancel(); g.Stop() })
@@ -89,11 +103,35 @@ func (p *plane) tell(url, name, text string) {
 		p.write(url)
 		return
 	}
+	if p.caches[url] == nil {
+		p.tellAll(url)
+	} else if err := p.caches[url].UpdateResource(name, p.resource(url, text)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *plane) resource(url, text string) types.Resource {
+	p.t.Helper()
 	m := made[url]()
 	if err := envoyjson.Unmarshal([]byte(text), m); err != nil {
 		p.t.Fatal(err)
 	}
-	if err := p.caches[url].UpdateResource(name, types.Resource(m)); err != nil {
+	return m
+}
+
+// tellAll sets all resources of a type.
+func (p *plane) tellAll(url string) {
+	p.t.Helper()
+	var all []types.Resource
+	for _, text := range p.had[url] {
+		all = append(all, p.resource(url, text))
+	}
+	p.version++
+	s, err := cache.NewSnapshot(fmt.Sprint(p.version), map[resource.Type][]types.Resource{url: all})
+	if err == nil {
+		err = p.whole.SetSnapshot(context.Background(), "me", s)
+	}
+	if err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -104,6 +142,8 @@ func (p *plane) drop(url, name string) {
 	delete(p.had[url], name)
 	if p.files != nil {
 		p.write(url)
+	} else if p.caches[url] == nil {
+		p.tellAll(url)
 	} else if err := p.caches[url].DeleteResource(name); err != nil {
 		p.t.Fatal(err)
 	}
@@ -115,8 +155,8 @@ func (p *plane) write(url string) {
 	for _, name := range slices.Sorted(maps.Keys(p.had[url])) {
 		list = append(list, fmt.Sprintf(`{"@type": %s, %s`, url, strings.TrimPrefix(strings.TrimSpace(p.had[url][name]), "{")))
 	}
-	p.files.version++
-	p.files.put(p.t, file(url), fmt.Sprintf("{version_info: v%d, resources: [%s]}", p.files.version, strings.Join(list, ",\n")))
+	p.version++
+	p.files.put(p.t, file(url), fmt.Sprintf("{version_info: v%d, resources: [%s]}", p.version, strings.Join(list, ",\n")))
 }
 
 func file(url string) string { return url[strings.LastIndexByte(url, '.')+1:] + ".yaml" }
@@ -246,4 +286,93 @@ func followFilter(t *testing.T, p *plane, run runner) {
 	answers("/", "500[][][default]")
 	mutation("four")
 	answers("/", "200[four][][default]")
+}
+
+// Requests go by the routes of their scope, which come and go; a scope whose routes
+// are not there, and a request without a scope, are answered 404.
+func TestScopedRoutes(t *testing.T) { everyWay(t, followScopes) }
+
+func followScopes(t *testing.T, p *plane, run runner) {
+	table := func(name, answer string) string {
+		return fmt.Sprintf(`{name: %s, virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200, body: {inline_string: %s}}}]}]}`, name, answer)
+	}
+	scope := func(name, key, routes string) {
+		p.tell(resource.ScopedRouteType, name, fmt.Sprintf(`{name: %s, key: {fragments: [{string_key: %s}]}, %s}`, name, key, routes))
+	}
+	tell := func() {
+		p.tell(resource.RouteType, "r1", table("r1", "one"))
+		scope("one", "a", "route_configuration_name: r1")
+		scope("two", "b", "route_configuration: "+table("r2", "two"))
+	}
+	if p.files != nil {
+		tell()
+	}
+	address := freeAddress(t)
+	run(t, p.bootstrap(web{
+		name: "web", address: address,
+		routing: fmt.Sprintf(`
+scoped_routes:
+  name: tenants
+  scope_key_builder: {fragments: [{header_value_extractor: {name: x-tenant, element_separator: ";", element: {separator: "=", key: t}}}]}
+  rds_config_source: %s
+  scoped_rds: {scoped_rds_config_source: %s}`, p.source(resource.RouteType), p.source(resource.ScopedRouteType)),
+	}.String(), ""))
+	if p.files == nil {
+		time.Sleep(300 * time.Millisecond) // as long as nothing is told nobody listens
+		if conn, err := net.Dial("tcp", address); err == nil {
+			conn.Close()
+			t.Error("listens before the scopes are there")
+		}
+		tell()
+	}
+	waitFor(t, address)
+	answers := func(tenant, want string) {
+		t.Helper()
+		eventually(t, func() error {
+			req, err := http.NewRequest(http.MethodGet, "http://"+address, nil)
+			if err != nil {
+				return err
+			}
+			if tenant != "" {
+				req.Header.Set("x-tenant", "n=1;t="+tenant+";t=b")
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			body, _ := io.ReadAll(resp.Body)
+			if got := fmt.Sprintf("%d %s", resp.StatusCode, body); got != want {
+				return fmt.Errorf("tenant %q: got %s, want %s", tenant, got, want)
+			}
+			return nil
+		})
+	}
+	answers("a", "200 one")
+	answers("b", "200 two")
+	answers("c", "404 ")
+	answers("", "404 ")
+	p.tell(resource.RouteType, "r1", table("r1", "uno"))
+	answers("a", "200 uno")
+	scope("three", "c", "route_configuration: "+table("r3", "three"))
+	answers("c", "200 three")
+	scope("one", "d", "route_configuration_name: r1")
+	answers("d", "200 uno")
+	answers("a", "404 ")
+	scope("four", "b", "route_configuration: "+table("r4", "four"))
+	time.Sleep(300 * time.Millisecond)
+	answers("b", "200 two")
+	p.drop(resource.ScopedRouteType, "four")
+	p.drop(resource.ScopedRouteType, "two")
+	answers("b", "404 ")
+	answers("d", "200 uno")
+	if p.files != nil {
+		return // a file of routes has one resource in Envoy
+	}
+	scope("five", "e", "route_configuration_name: r5")
+	scope("six", "f", "route_configuration: "+table("r6", "six"))
+	answers("f", "200 six")
+	answers("e", "404 ")
+	p.tell(resource.RouteType, "r5", table("r5", "five"))
+	answers("e", "200 five")
 }

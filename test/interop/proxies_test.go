@@ -178,12 +178,16 @@ type web struct {
 	table    string // further fields of the route table
 	hosts    string // virtual hosts
 	routes   string // of the one virtual host that there is when hosts are empty
+	routing  string // instead of a route table
 }
 
 // String is the listener as an entry of static_resources.listeners.
 func (w web) String() string {
 	if w.hosts == "" {
 		w.hosts = "- name: all\n  domains: [\"*\"]\n  routes:\n" + indent(w.routes, "  ")
+	}
+	if w.routing == "" {
+		w.routing = "route_config:\n  name: web\n" + indent(w.table, "  ") + "\n  virtual_hosts:\n" + indent(w.hosts, "  ")
 	}
 	return fmt.Sprintf(`
   - name: %q
@@ -202,13 +206,9 @@ func (w web) String() string {
           http_filters:
 %s
           - {name: router, typed_config: {"@type": %srouter.v3.Router}}
-          route_config:
-            name: web
-%s
-            virtual_hosts:
 %s
 `, w.name, socketAddress(w.address), indent(w.listener, "    "), indent(w.chain, "      "), indent(w.before, "      "), w.name, indent(w.manager, "          "),
-		indent(w.filters, "          "), httpFilters, indent(w.table, "            "), indent(w.hosts, "            "))
+		indent(w.filters, "          "), httpFilters, indent(w.routing, "          "))
 }
 
 // upstream is a cluster of one endpoint, as an entry of static_resources.clusters, with

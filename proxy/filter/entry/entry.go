@@ -185,7 +185,7 @@ func (h *Handler) followed(req *stream.Request, resp *stream.Response) {
 // route lets a route answer a request that has been admitted.
 func (h *Handler) route(req *stream.Request) (*stream.Response, error) {
 	routing := h.routing.Load()
-	r, err := route.Choose(routing.Table.Load(), req)
+	r, err := route.Choose(routing.Table.For(req), req)
 	if h.config.Tracer != nil {
 		h.config.Tracer.Start(req)
 	}

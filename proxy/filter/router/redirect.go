@@ -62,7 +62,7 @@ func redirected(p *route.Redirects, req *stream.Request, resp *stream.Response, 
 		original = "https" + original[len("http"):]
 	}
 	req.Scheme, req.Authority, req.Path = scheme, authority, path
-	to, _ := route.Choose(p.Table.Load(), req)
+	to, _ := route.Choose(p.Table.For(req), req)
 	hop := stream.Hop{From: from, To: req.Info.Route}
 	if to == nil || !p.Allows(hop, hops, secure, scheme == "https") {
 		req.Scheme, req.Authority, req.Path = oldScheme, oldAuthority, oldPath

@@ -25,6 +25,7 @@ const (
 	ClusterType   = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 	EndpointType  = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 	ListenerType  = "type.googleapis.com/envoy.config.listener.v3.Listener"
+	ScopeType     = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"
 	RouteType     = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	ExtensionType = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 	SecretType    = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
@@ -32,7 +33,7 @@ const (
 )
 
 // Types lists the type URLs in their order.
-var Types = [...]string{ClusterType, EndpointType, ListenerType, RouteType, ExtensionType, SecretType, RuntimeType}
+var Types = [...]string{ClusterType, EndpointType, ListenerType, ScopeType, RouteType, ExtensionType, SecretType, RuntimeType}
 
 // Everything asks for all clusters or listeners that a server has for this proxy,
 // beside those that are asked for by name.

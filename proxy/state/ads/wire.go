@@ -63,6 +63,7 @@ var services = map[string]struct{ method, path string }{
 	ClusterType:   {"/envoy.service.cluster.v3.ClusterDiscoveryService/%sClusters", "/v3/discovery:clusters"},
 	EndpointType:  {"/envoy.service.endpoint.v3.EndpointDiscoveryService/%sEndpoints", "/v3/discovery:endpoints"},
 	ListenerType:  {"/envoy.service.listener.v3.ListenerDiscoveryService/%sListeners", "/v3/discovery:listeners"},
+	ScopeType:     {"/envoy.service.route.v3.ScopedRoutesDiscoveryService/%sScopedRoutes", "/v3/discovery:scoped-routes"},
 	RouteType:     {"/envoy.service.route.v3.RouteDiscoveryService/%sRoutes", "/v3/discovery:routes"},
 	SecretType:    {"/envoy.service.secret.v3.SecretDiscoveryService/%sSecrets", "/v3/discovery:secrets"},
 	ExtensionType: {"/envoy.service.extension.v3.ExtensionConfigDiscoveryService/%sExtensionConfigs", "/v3/discovery:extension_configs"},

@@ -4,10 +4,12 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 
 const httpManager = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
+const scopedRoutes = "envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes"
+
 // connectionFields are the HTTP connection manager's.
 var connectionFields = fieldcheck.Table{
 	httpManager: {
-		Read: "codec_type stat_prefix rds route_config http_filters access_log use_remote_address xff_num_trusted_hops skip_xff_append via normalize_path merge_slashes " +
+		Read: "codec_type stat_prefix rds route_config scoped_routes http_filters access_log use_remote_address xff_num_trusted_hops skip_xff_append via normalize_path merge_slashes " +
 			"path_with_escaped_slashes_action stream_idle_timeout common_http_protocol_options request_headers_timeout http_protocol_options http2_protocol_options server_name server_header_transformation " +
 			"generate_request_id preserve_external_request_id always_set_request_id_in_response forward_client_cert_details set_current_client_cert_details proxy_100_continue " +
 			"upgrade_configs max_request_headers_kb append_x_forwarded_port tracing request_timeout internal_address_config strip_trailing_host_dot scheme_header_transformation add_user_agent",
@@ -20,12 +22,19 @@ var connectionFields = fieldcheck.Table{
 			"flush_access_log_on_new_request":      "a line is written when the request ends",
 		},
 	},
-	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":        {Read: "config_source route_config_name"},
-	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter": {Read: "name typed_config config_discovery is_optional disabled"},
-	httpManager + ".SetCurrentClientCertDetails":                             {Read: "subject uri dns cert chain"},
-	"envoy.config.core.v3.SchemeHeaderTransformation":                        {Read: "scheme_to_overwrite match_upstream"},
-	httpManager + ".UpgradeConfig":                                           {Read: "upgrade_type enabled"},
-	httpManager + ".InternalAddressConfig":                                   {Read: "*"},
+	"envoy.extensions.filters.network.http_connection_manager.v3.Rds": {Read: "config_source route_config_name"},
+	scopedRoutes:                                      {Read: "name scope_key_builder rds_config_source scoped_route_configurations_list scoped_rds"},
+	scopedRoutes + ".ScopeKeyBuilder":                 {Read: "fragments"},
+	scopedRoutes + ".ScopeKeyBuilder.FragmentBuilder": {Read: "header_value_extractor"},
+	scopedRoutes + ".ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor":                      {Read: "name element_separator index element"},
+	scopedRoutes + ".ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor.KvElement":            {Read: "separator key"},
+	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRds":                     {Read: "scoped_rds_config_source"},
+	"envoy.extensions.filters.network.http_connection_manager.v3.ScopedRouteConfigurationsList": {Read: "scoped_route_configurations"},
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter":                    {Read: "name typed_config config_discovery is_optional disabled"},
+	httpManager + ".SetCurrentClientCertDetails":                                                {Read: "subject uri dns cert chain"},
+	"envoy.config.core.v3.SchemeHeaderTransformation":                                           {Read: "scheme_to_overwrite match_upstream"},
+	httpManager + ".UpgradeConfig":                                                              {Read: "upgrade_type enabled"},
+	httpManager + ".InternalAddressConfig":                                                      {Read: "*"},
 	httpManager + ".Tracing": {
 		Read:    "client_sampling random_sampling overall_sampling max_path_tag_length custom_tags provider no_context_propagation spawn_upstream_span",
 		Ignored: map[string]string{"verbose": "annotations are not reported", "operation": "the route's decorator names the span", "upstream_operation": "the span is named for the cluster"},

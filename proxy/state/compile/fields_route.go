@@ -10,6 +10,9 @@ var routeFields = fieldcheck.Table{
 			"metadata":          "nobody reads it",
 		},
 	},
+	"envoy.config.route.v3.ScopedRouteConfiguration":              {Read: "name route_configuration_name route_configuration key"},
+	"envoy.config.route.v3.ScopedRouteConfiguration.Key":          {Read: "fragments"},
+	"envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment": {Read: "string_key"},
 	"envoy.config.route.v3.VirtualHost": {
 		Read: "rate_limits name domains routes require_tls request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove " +
 			"typed_per_filter_config include_request_attempt_count include_attempt_count_in_response retry_policy hedge_policy",

@@ -66,20 +66,24 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	manager := &Manager{entry: entry.New(config), compiler: c, filters: filters}
 	switch r := m.GetRouteSpecifier().(type) {
 	case *hcmv3.HttpConnectionManager_Rds:
-		if manager.RDS, err = c.locate(r.Rds.GetConfigSource(), ads.RouteType, r.Rds.GetRouteConfigName()); err != nil {
+		if manager.rds, err = c.locate(r.Rds.GetConfigSource(), ads.RouteType, r.Rds.GetRouteConfigName()); err != nil {
 			return nil, fieldcheck.At("rds.config_source", err)
 		}
 	case *hcmv3.HttpConnectionManager_RouteConfig:
-		table, err := manager.Table(r.RouteConfig)
+		table, err := c.Table(r.RouteConfig, filters)
 		if err != nil {
 			return nil, fieldcheck.At("route_config", err)
 		}
-		manager.SetTable(table)
+		manager.entry.SetTable(table)
 		if len(manager.Extensions()) > 0 {
 			manager.own = r.RouteConfig
 		}
+	case *hcmv3.HttpConnectionManager_ScopedRoutes:
+		if err := c.scoped(manager, r.ScopedRoutes); err != nil {
+			return nil, fieldcheck.At("scoped_routes", err)
+		}
 	default:
-		return nil, fieldcheck.Refuse("", "has no routes: write rds or route_config")
+		return nil, fieldcheck.Refuse("", "has no routes: write rds, route_config or scoped_routes")
 	}
 	out.Managers = append(out.Managers, manager)
 	return newCodec(m, manager.entry, observer, counters, asks(overload.StopKeepalive))

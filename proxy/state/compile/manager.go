@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"slices"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -12,27 +13,50 @@ import (
 )
 
 // Manager is a compiled connection manager: the listener's state gives it route
-// tables, and the configuration of filters that is discovered.
+// tables, scopes, and the configuration of filters that is discovered. What a method
+// gives as put is put in force by whoever has checked that all managers can serve it.
 type Manager struct {
-	// RDS is the name of its route configuration; empty when it has its own.
-	RDS ads.Ref
+	// Scoping is how requests find their scope; nil where there is one table for all.
+	Scoping *Scoping
 
 	compiler *Compiler
 	entry    *entry.Handler
 	filters  *Filters                    // in force
+	rds      ads.Ref                     // its route configuration; empty when it has its own or scopes
 	own      *routev3.RouteConfiguration // kept where the filters may change; nil otherwise
+	scopes   *scopes                     // in force; nil before the first
 }
 
-// Table compiles a route configuration for the manager. Whoever has checked
-// that all managers can serve it puts it in force with SetTable.
-func (m *Manager) Table(rc *routev3.RouteConfiguration) (*route.Table, error) {
-	return m.compiler.Table(rc, m.filters)
+// Known gives a route configuration that has been discovered, nil while there is none.
+type Known func(ads.Ref) (*routev3.RouteConfiguration, error)
+
+// Routes are the route configurations that the manager asks for.
+func (m *Manager) Routes() []ads.Ref {
+	if m.rds.Name != "" {
+		return []ads.Ref{m.rds}
+	}
+	return m.scopes.refs()
 }
 
-// SetTable replaces the route table for the requests to come.
-func (m *Manager) SetTable(t *route.Table) { m.entry.SetTable(t) }
+// Asks reports whether a route configuration is among them.
+func (m *Manager) Asks(name ads.Ref) bool {
+	return m.rds.Name != "" && m.rds == name || m.scopes != nil && m.scopes.named[name] != nil
+}
 
-// Current is the route table in force, nil before the first.
+// SetRoutes compiles a route configuration that the manager asks for.
+func (m *Manager) SetRoutes(name ads.Ref, rc *routev3.RouteConfiguration) (put func(), err error) {
+	table, err := m.compiler.Table(rc, m.filters)
+	if err != nil {
+		return nil, err
+	}
+	at := m.filters.table
+	if m.scopes != nil {
+		at = m.scopes.named[name]
+	}
+	return func() { at.Store(table) }, nil
+}
+
+// Current is the route table in force for all requests, nil before the first.
 func (m *Manager) Current() *route.Table { return m.entry.Table() }
 
 // Extensions are the filters whose configuration is discovered.
@@ -66,16 +90,23 @@ func (m *Manager) Missing() []string {
 			names = append(names, "filter configuration "+d.ref.Name)
 		}
 	}
-	if m.RDS.Name != "" && m.Current() == nil {
-		names = append(names, "routes "+m.RDS.Name)
+	if m.rds.Name != "" && m.Current() == nil {
+		names = append(names, "routes "+m.rds.Name)
+	}
+	if m.Scoping != nil && m.scopes == nil {
+		names = append(names, "scopes of "+m.Scoping.Name)
+	}
+	for _, ref := range m.scopes.refs() {
+		if m.scopes.named[ref].Load() == nil {
+			names = append(names, "routes "+ref.Name)
+		}
 	}
 	return names
 }
 
 // Configure compiles the manager with the configuration of a filter, nil for that
-// there is none. routes are those in force if they have been discovered. Whoever has
-// checked that all managers can serve it puts it in force.
-func (m *Manager) Configure(filter ads.Ref, config *anypb.Any, routes *routev3.RouteConfiguration) (put func(), err error) {
+// there is none.
+func (m *Manager) Configure(filter ads.Ref, config *anypb.Any, known Known) (put func(), err error) {
 	filters, err := m.compiler.configured(m.filters, filter, config)
 	if err != nil {
 		return nil, err
@@ -84,18 +115,28 @@ func (m *Manager) Configure(filter ads.Ref, config *anypb.Any, routes *routev3.R
 	if routing.NotFound, err = filters.notFound(); err != nil {
 		return nil, err
 	}
-	if m.own != nil {
-		routes = m.own
-	}
-	if routes != nil {
-		table, err := m.compiler.Table(routes, filters)
-		if err != nil {
+	var next *scopes
+	if m.scopes != nil {
+		if next, err = m.compile(m.scopes.configs, filters, nil, known); err != nil {
 			return nil, err
 		}
-		routing.Table.Store(table)
+		filters.table.SetScopes(next.tables)
+	}
+	rc := m.own
+	if m.rds.Name != "" {
+		if rc, err = known(m.rds); err != nil {
+			return nil, err
+		}
+	}
+	if rc != nil {
+		table, err := m.compiler.Table(rc, filters)
+		if err != nil {
+			return nil, fmt.Errorf("route %q: %w", rc.GetName(), err)
+		}
+		filters.table.Store(table)
 	}
 	return func() {
-		m.filters = filters
+		m.filters, m.scopes = filters, next
 		m.entry.SetRouting(routing)
 	}, nil
 }
