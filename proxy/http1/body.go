@@ -27,6 +27,7 @@ type body struct {
 	// onFirstRead is called before the first wait for content (100-continue).
 	onFirstRead func() error
 	read        int64
+	around      int64 // bytes of framing that have been read
 	// broken is true once the content could not be read on: where it ends is
 	// not known then.
 	broken   bool
@@ -43,6 +44,9 @@ const (
 )
 
 var errBodyCut = errors.New("the connection ended inside a body")
+
+// wire is how many bytes of the message's content have been read, with their framing.
+func (b *body) wire() int64 { return b.read + b.around }
 
 // start sets the body up for a message framed by f.
 func (b *body) start(from *reader, f framing, limits Limits) {
@@ -187,6 +191,7 @@ func (b *body) framing() (bool, error) {
 			return false, bad("no CR LF behind a chunk")
 		}
 		b.from.r += 2
+		b.around += 2
 		b.mode = chunkMode
 		return true, nil
 	}
@@ -203,6 +208,7 @@ func (b *body) framing() (bool, error) {
 	}
 	if size > 0 {
 		b.from.r += end + 1
+		b.around += int64(end + 1)
 		b.left = size
 		return true, nil
 	}
@@ -287,6 +293,7 @@ func (b *body) lastChunk(have []byte, from int) (bool, error) {
 		b.trailers.Add(name, value)
 	}
 	b.from.r += from + section
+	b.around += int64(from + section)
 	b.done = true
 	return true, nil
 }

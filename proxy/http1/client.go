@@ -31,6 +31,12 @@ type Client struct {
 	// sent is true once a byte of the request reached the socket, and began once
 	// a byte of the response came.
 	sent, began bool
+	// info is of the request under way, counted how much of its answer's content it
+	// knows of, and passed how much was read behind a change of protocol.
+	info            *stream.Info
+	counted, passed int64
+	// wrote is how much was sent behind a change of protocol.
+	wrote int64
 }
 
 // upload is the sending of a request's body beside the reading of its answer.
@@ -59,7 +65,8 @@ func (c *Client) Conn() net.Conn { return c.conn }
 func (c *Client) RoundTrip(req *stream.Request, deadline time.Time) (*stream.Response, error) {
 	c.sent, c.began = false, false
 	c.upload.err, c.upload.span = nil, 0
-	c.body.done = false // of the response before
+	c.body.done, c.body.read, c.body.around = false, 0, 0 // of the response before
+	c.info, c.counted, c.passed, c.wrote = req.Info, 0, 0, 0
 	if c.deadline = !deadline.IsZero(); c.deadline {
 		if req.Body != nil && !inMemory(req) {
 			c.upload.span = max(1, time.Until(deadline))
@@ -129,6 +136,18 @@ func (c *Client) Settle(req *stream.Request) {
 		c.deadline = true // Finish takes it away
 		req.Upload.Wait()
 	}
+	c.count(req.Info)
+}
+
+// count tells how much has come of the content.
+func (c *Client) count(info *stream.Info) {
+	now := c.body.wire() + c.passed
+	info.UpstreamBytes.Received += now - c.counted
+	c.counted = now
+	if c.wrote > 0 { // else an upload may still be counting
+		info.UpstreamBytes.Sent += c.wrote
+		c.wrote = 0
+	}
 }
 
 // settleTime is how long an upload may go on when the answer is complete.
@@ -160,6 +179,7 @@ func (c *Client) send(req *stream.Request) error {
 		w.text(req.Path)
 	}
 	w.text(" HTTP/1.1\r\n")
+	from := len(w.buf)
 	w.field("host", req.Authority)
 	w.fields(&req.Header)
 	if req.Upgrade != "" && req.Upgrade != stream.Connect {
@@ -183,9 +203,10 @@ func (c *Client) send(req *stream.Request) error {
 	default:
 		w.length(req.Length)
 	}
+	req.Info.UpstreamBytes.HeadSent1(int64(len(w.buf) - from))
 	w.text("\r\n")
 	if req.Body == nil {
-		return c.flush()
+		return c.flush(req)
 	}
 	return c.sendBody(req, chunked)
 }
@@ -198,10 +219,11 @@ func websocketKey() string {
 }
 
 // flush writes what has been gathered and notes that something was.
-func (c *Client) flush() error {
+func (c *Client) flush(req *stream.Request) error {
 	before := c.out.sent
 	err := c.out.flush()
 	c.sent = c.sent || c.out.sent > before
+	req.Info.UpstreamBytes.Sent += c.out.sent - before
 	return err
 }
 
@@ -210,22 +232,26 @@ func (c *Client) flush() error {
 // before it has read everything.
 func (c *Client) sendBody(req *stream.Request, chunked bool) error {
 	if inMemory(req) {
-		p := req.Body.Buffered()
-		if err := c.out.content(p, false); err != nil {
+		p, before := req.Body.Buffered(), c.out.sent
+		err := c.out.content(p, false)
+		req.Info.UpstreamBytes.Sent += c.out.sent - before
+		if err != nil {
 			return err
 		}
 		req.Body.Discard(len(p))
 		req.Info.BytesReceived += int64(len(p))
-		return c.flush()
+		return c.flush(req)
 	}
-	if err := c.flush(); err != nil {
+	if err := c.flush(req); err != nil {
 		return err
 	}
 	c.upload.busy, c.upload.err = true, nil
 	req.Upload.Go(func() {
+		before := c.out.sent
 		n, err := c.out.body(req.Body, chunked)
 		c.upload.mu.Lock()
 		defer c.upload.mu.Unlock()
+		req.Info.UpstreamBytes.Sent += c.out.sent - before
 		req.Info.BytesReceived += n
 		c.upload.busy, c.upload.err = false, err
 		switch {
@@ -250,10 +276,12 @@ func (c *Client) receive(req *stream.Request) (*stream.Response, error) {
 		}
 		req.Info.UpstreamRecv = time.Now()
 		c.resp = stream.Response{Header: c.resp.Header}
+		req.Info.UpstreamBytes.Received += int64(len(head))
 		f, err := statusHead(head, &c.resp, c.limits)
 		if err != nil {
 			return nil, err
 		}
+		req.Info.UpstreamBytes.HeadReceived1(f.size)
 		if c.resp.Status == 101 && req.Upgrade != "" {
 			c.resp.Upgrade, c.resp.Upgraded = f.upgrade, upgraded{c}
 			c.framed = framing{close: true}
@@ -300,6 +328,10 @@ func (c *Client) frame(req *stream.Request, f framing) {
 // neither side wants to close.
 func (c *Client) Finish() bool {
 	c.readAway()
+	if c.info != nil {
+		c.count(c.info)
+		c.info = nil
+	}
 	c.upload.mu.Lock()
 	busy, failed := c.upload.busy, c.upload.err != nil
 	c.upload.mu.Unlock()
@@ -332,12 +364,19 @@ func (u upgraded) Read(p []byte) (int, error) {
 	if n := u.c.in.buffered(); n > 0 {
 		n = copy(p, u.c.in.buf[u.c.in.r:u.c.in.w])
 		u.c.in.r += n
+		u.c.passed += int64(n)
 		return n, nil
 	}
-	return u.c.conn.Read(p)
+	n, err := u.c.conn.Read(p)
+	u.c.passed += int64(n)
+	return n, err
 }
 
-func (u upgraded) Write(p []byte) (int, error) { return u.c.conn.Write(p) }
+func (u upgraded) Write(p []byte) (int, error) {
+	n, err := u.c.conn.Write(p)
+	u.c.wrote += int64(n)
+	return n, err
+}
 
 func (u upgraded) Close() error { return u.c.conn.Close() }
 

@@ -41,6 +41,8 @@ type framing struct {
 	// explicit is true when the length was given by Content-Length.
 	explicit  bool
 	keepAlive bool // HTTP/1.0 asked to keep the connection
+	// size of the fields, as a [stream.Meter] counts those that have come.
+	size int64
 }
 
 // view is b as a string without copying.
@@ -207,6 +209,7 @@ func fields(head []byte, h *stream.Header, protocol stream.Protocol, limits Limi
 		if err != nil {
 			return f, err
 		}
+		f.size += int64(len(name) + len(value) + len(":\r\n"))
 		if h.Len() >= limits.MaxHeaders {
 			return f, &syntaxError{431, "http1.too_many_headers", "too many header fields"}
 		}

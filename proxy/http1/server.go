@@ -153,10 +153,12 @@ func (c *serving) one() bool {
 		return c.refuseHTTP2()
 	}
 	c.resetRequest(len(head))
+	c.info.DownstreamBytes.Received = int64(len(head))
 	f, err := requestHead(head, &c.req, c.cfg.Limits)
 	if err != nil {
 		return c.refuseSyntax(err)
 	}
+	c.info.DownstreamBytes.HeadReceived1(f.size)
 	if c.req.Protocol == stream.HTTP10 && !c.cfg.AcceptHTTP10 {
 		return c.refuseSyntax(&syntaxError{426, "low_version", "HTTP/1.0 is not accepted here"})
 	}
@@ -249,6 +251,7 @@ func (c *serving) resetRequest(headBytes int) {
 	c.req.Conn, c.req.Info = c.facts, &c.info
 	c.req.Waiting.Reset()
 	c.info.HeadReceived, c.info.Limit = int64(headBytes), c.req.Limit
+	c.body.read, c.body.around = 0, 0
 }
 
 // headFailed ends a connection whose head did not arrive, with a reply where
@@ -307,23 +310,28 @@ func (c *serving) frame(f framing) {
 }
 
 func (c *serving) sendContinue() error {
-	_, err := io.WriteString(c.conn, "HTTP/1.1 100 Continue\r\n\r\n")
+	n, err := io.WriteString(c.conn, "HTTP/1.1 100 Continue\r\n\r\n")
+	c.info.DownstreamBytes.Sent += int64(n)
 	return err
 }
 
 // answer writes resp and ends the request. It reports whether the connection
 // goes on.
 func (c *serving) answer(resp *stream.Response, f framing) bool {
+	from := c.out.sent
 	closing, err := c.deliver(resp, f.close || c.last())
 	if err != nil {
 		closing = true
 		c.info.CutOff(c.req.Waiting.Abandoned(), err)
 	}
-	if c.req.Upload.Sending() {
+	sending := c.req.Upload.Sending()
+	if sending {
 		_ = c.conn.SetReadDeadline(time.Now().Add(settleTime))
-		if resp.Done != nil {
-			resp.Done.Settle()
-		}
+	}
+	if resp.Done != nil {
+		resp.Done.Settle()
+	}
+	if sending {
 		c.req.Upload.Wait()
 		c.setReadDeadline(time.Time{})
 	}
@@ -331,6 +339,8 @@ func (c *serving) answer(resp *stream.Response, f framing) bool {
 	if c.req.Body != nil && !c.bodyDone() {
 		closing, c.unread = true, err == nil
 	}
+	c.info.DownstreamBytes.Sent += c.out.sent - from
+	c.info.DownstreamBytes.Received += c.body.wire()
 	c.note(resp)
 	if resp.Done != nil {
 		resp.Done.Release(err == nil)
@@ -404,27 +414,40 @@ func (c *serving) write(resp *stream.Response, closing bool) error {
 	if c.req.Protocol == stream.HTTP10 && c.cfg.AcceptHTTP10 { // as Envoy answers
 		w.buf[len("HTTP/1.")] = '0'
 	}
+	from, lines := len(w.buf), resp.Header.Len()
 	w.fields(&resp.Header)
 	head := c.req.Method == "HEAD"
 	bodyless := head || resp.Status == 204 || resp.Status == 304
 	chunked := false
+	unlisted := 0 // bytes of what Envoy takes for framing, not for a field
 	switch {
 	case resp.Status == 204 || resp.Status < 200:
 	case resp.Length != stream.Unknown:
 		if !(resp.Status == 304 && resp.Length == 0) {
-			w.length(resp.Length)
+			if at := len(w.buf); resp.Length == 0 && c.info.UpstreamRecv.IsZero() {
+				w.length(0)
+				unlisted = len(w.buf) - at
+			} else {
+				w.length(resp.Length)
+				lines++
+			}
 		}
 	case bodyless:
 	case c.req.Protocol == stream.HTTP10: // until close
 	default:
 		chunked = true
 		w.text("transfer-encoding: chunked\r\n")
+		unlisted = len("transfer-encoding: chunked\r\n")
 	}
 	if closing {
 		w.text("connection: close\r\n")
+		lines++
 	} else if c.req.Protocol == stream.HTTP10 {
 		w.text("connection: keep-alive\r\n")
+		lines++
 	}
+	c.countHead(len(w.buf)-from, lines)
+	c.info.ReplyHead -= int64(unlisted)
 	w.text("\r\n")
 	c.info.HeadSent = int64(len(w.buf))
 	if bodyless || resp.Body == nil {
@@ -435,17 +458,26 @@ func (c *serving) write(resp *stream.Response, closing bool) error {
 	return err
 }
 
+// countHead notes how long the fields of the response's head are, in so many lines.
+func (c *serving) countHead(size, lines int) {
+	c.info.DownstreamBytes.HeadSent1(int64(size))
+	c.info.ReplyHead = int64(len(":status") + len("200") + size - lines*len(": \r\n"))
+}
+
 // upgrade answers an upgrade or a CONNECT and then carries bytes both ways until both sides have
 // ended.
 func (c *serving) upgrade(resp *stream.Response) error {
 	w := &c.out
 	w.buf = w.buf[:0]
 	w.text(statusLine(resp.Status))
+	from, lines := len(w.buf), resp.Header.Len()
 	w.fields(&resp.Header)
 	if resp.Upgrade != stream.Connect {
 		w.field("connection", "Upgrade")
 		w.field("upgrade", resp.Upgrade)
+		lines += 2
 	}
+	c.countHead(len(w.buf)-from, lines)
 	w.text("\r\n")
 	c.info.HeadSent = int64(len(w.buf))
 	if err := w.flush(); err != nil {
@@ -467,10 +499,12 @@ func (c *serving) upgrade(resp *stream.Response) error {
 		// What came behind the request's head is the first of the new protocol.
 		n, err := io.Copy(up, io.MultiReader(strings.NewReader(strings.Clone(view(c.in.buf[c.in.r:c.in.w]))), c.conn))
 		c.info.BytesReceived += n
+		c.info.DownstreamBytes.Received += n
 		endWrite(up, err)
 	})
 	n, err := io.Copy(c.conn, up)
 	c.info.BytesSent += n
+	c.info.DownstreamBytes.Sent += n
 	endWrite(c.conn, err)
 	upward.Wait()
 	up.Close()

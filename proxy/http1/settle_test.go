@@ -25,7 +25,7 @@ func TestSettledConnectionKeepsNoDeadline(t *testing.T) {
 	conn := &timed{onSet: func() { close(sent) }}
 	c := NewClient(conn, Limits{})
 	c.body.done = true
-	req := &stream.Request{}
+	req := &stream.Request{Info: &stream.Info{}}
 	req.Upload.Go(func() { <-sent })
 	c.Settle(req)
 	if conn.write.IsZero() {

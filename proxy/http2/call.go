@@ -220,11 +220,15 @@ func (k *call) answer(resp *stream.Response) {
 	if err != nil {
 		k.info.CutOff(k.req.Waiting.Abandoned(), err)
 	}
-	if k.req.Upload.Sending() {
-		stop := stream.After(settleTime, k.stopReading)
-		if resp.Done != nil {
-			resp.Done.Settle()
-		}
+	stop := func() {}
+	sending := k.req.Upload.Sending()
+	if sending {
+		stop = stream.After(settleTime, k.stopReading)
+	}
+	if resp.Done != nil {
+		resp.Done.Settle()
+	}
+	if sending {
 		k.req.Upload.Wait()
 		stop()
 	}
@@ -262,6 +266,7 @@ func (k *call) leave(err error) {
 		s.noteCut(t.id)
 	}
 	s.remove(t)
+	k.info.DownstreamBytes = t.bytes
 	if s.final && len(s.transfers) == 0 {
 		s.closing = true
 		s.signal()
@@ -322,7 +327,7 @@ func (k *call) sendHead(resp *stream.Response, bodyless bool, p []byte, whole bo
 	}
 	c.endSection(&k.transfer, bodyless)
 	k.started = true
-	k.info.HeadSent = int64(len(c.out) - from)
+	k.info.HeadSent, k.info.ReplyHead = int64(len(c.out)-from), int64(c.plain)
 	c.signal()
 	if whole && k.allowance(len(p)) == len(p) {
 		k.data(p, true)

@@ -398,9 +398,19 @@ func (e *Exchange) Interrupt() {
 // the server is given a moment to take what it has been sent.
 func (e *Exchange) Settle(req *stream.Request) {
 	if req.Upload.Sending() {
-		defer stream.After(settleTime, e.Interrupt)()
+		stop := stream.After(settleTime, e.Interrupt)
 		req.Upload.Wait()
+		stop()
 	}
+	e.client.mu.Lock()
+	defer e.client.mu.Unlock()
+	e.tell(req.Info)
+}
+
+// tell counts what has passed since it was told of. The caller holds mu.
+func (e *Exchange) tell(info *stream.Info) {
+	info.UpstreamBytes.Add(&e.bytes)
+	e.bytes = stream.Meter{}
 }
 
 // Finish ends the exchange and gives its place back. It reports whether the
@@ -415,6 +425,7 @@ func (e *Exchange) Finish() bool {
 			c.resetStream(&e.transfer, Cancel, errOver)
 		}
 		c.remove(&e.transfer)
+		e.tell(e.req.Info)
 	}
 	reusable := !e.sending
 	good := c.err == nil && !c.away
@@ -474,6 +485,7 @@ func (c *Client) section(id uint32, h *head, end bool) error {
 	if e.arrived {
 		return t.endWith(h, end)
 	}
+	h.meter(&t.bytes)
 	h.response()
 	switch {
 	case end && h.status >= 100 && h.status < 200:

@@ -71,6 +71,7 @@ type conn struct {
 	// last; both guarded by mu.
 	out, other []byte
 	section    int // where the header section that is being gathered begins in out
+	plain      int // how long its names and values are
 	transfers  map[uint32]*transfer
 	blocked    []*transfer
 	peer       peer
@@ -104,6 +105,7 @@ type partial struct {
 	id     uint32
 	end    bool // END_STREAM
 	block  []byte
+	wire   int // bytes of its frames so far
 	frames int
 }
 
@@ -189,13 +191,16 @@ func (c *conn) unblock() {
 // beginSection starts a header section in out. The caller holds mu until
 // endSection.
 func (c *conn) beginSection() {
-	c.section = len(c.out)
+	c.section, c.plain = len(c.out), 0
 	c.out = appendHeader(c.out, header{})
 	c.out = c.encoder.Begin(c.out)
 }
 
 // field adds a field to the section.
-func (c *conn) field(name, value string) { c.out = c.encoder.Field(c.out, name, value) }
+func (c *conn) field(name, value string) {
+	c.plain += len(name) + len(value)
+	c.out = c.encoder.Field(c.out, name, value)
+}
 
 // fields adds all of h, as far as HTTP/2 knows them.
 func (c *conn) fields(h *stream.Header) {
@@ -216,6 +221,7 @@ func (c *conn) endSection(t *transfer, end bool) {
 		t.sentEnd = true
 	}
 	t.moves++
+	defer t.countSection(c.section)
 	size := len(c.out) - c.section - frameHead
 	if size <= int(c.peer.frame) {
 		appendHeader(c.out[:c.section], header{size, headersFrame, flags | flagEndHeaders, t.id})
@@ -231,6 +237,14 @@ func (c *conn) endSection(t *transfer, end bool) {
 		c.out = append(appendHeader(c.out, header{n, kind, flags, t.id}), block[:n]...)
 		block = block[n:]
 	}
+}
+
+// countSection counts the header section that has been gathered from there on.
+func (t *transfer) countSection(from int) {
+	n := int64(len(t.c.out) - from)
+	t.bytes.Sent += n
+	t.bytes.HeadSent += n
+	t.bytes.PlainSent += int64(t.c.plain)
 }
 
 // resetStream ends a stream with a code and takes it out. The caller holds mu.

@@ -16,6 +16,7 @@ type head struct {
 	fields                                    stream.Header
 	text                                      []byte // that strings point into
 	size                                      int    // as it was on the wire
+	wire                                      int    // with its frames
 
 	host     string
 	cookies  int
@@ -26,6 +27,9 @@ type head struct {
 	listed   int // bytes of the fields, as RFC 9113 section 6.5.2 counts them
 	count    int // of all fields
 }
+
+// listedExtra is what each field counts more than its bytes.
+const listedExtra = 32
 
 // Bits of head.seen.
 const (
@@ -44,6 +48,13 @@ func (h *head) reset() {
 	fields, text := h.fields, h.text[:0]
 	fields.Reset()
 	*h = head{fields: fields, text: text, length: stream.Unknown}
+}
+
+// meter counts the section for the stream that it came on.
+func (h *head) meter(m *stream.Meter) {
+	m.Received += int64(h.wire)
+	m.HeadReceived += int64(h.wire)
+	m.PlainReceived += int64(h.listed - listedExtra*h.count)
 }
 
 func (h *head) malformed(why string) {
@@ -70,7 +81,7 @@ func (h *head) decode(d *hpack.Decoder, block []byte, cfg *Config) error {
 			return nil
 		}
 		block = rest
-		h.listed += len(f.Name) + len(f.Value) + 32
+		h.listed += len(f.Name) + len(f.Value) + listedExtra
 		h.count++ // pseudo-fields, too, as Envoy counts
 		if h.listed > cfg.MaxHead || h.count > cfg.MaxHeaders {
 			// The rest is decoded only for the tables' sake.

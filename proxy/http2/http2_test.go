@@ -655,3 +655,35 @@ func TestLast(t *testing.T) {
 		}
 	})
 }
+
+// All frames of a stream are counted, and those of its fields apart.
+func TestBytesAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, seen, _ := serve(t, Config{}, echo)
+		r := newRaw(t, conn)
+		fields := []string{":method", "POST", ":scheme", "http", ":path", "/", ":authority", "a"}
+		r.headers(1, false, fields...)
+		sent := r.block.Len() // what is encoded next stands behind it
+		r.must(r.framer.WriteDataPadded(1, false, []byte("hello"), make([]byte, 10)))
+		r.must(r.framer.WriteWindowUpdate(1, 1))
+		r.must(r.framer.WriteData(1, true, nil))
+		synctest.Wait()
+		infos := seen.all()
+		if len(infos) != 1 {
+			t.Fatalf("%d requests were noted", len(infos))
+		}
+		got := infos[0].DownstreamBytes
+		if want := int64(frameHead + sent); got.HeadReceived != want || got.Received != want+frameHead+1+5+10+frameHead+4+frameHead {
+			t.Errorf("got %+v; want a head of %d", got, want)
+		}
+		if want := int64(len(":methodPOST:schemehttp:path/:authoritya")); got.PlainReceived != want {
+			t.Errorf("the request's fields have %d bytes; want %d", got.PlainReceived, want)
+		}
+		if want := int64(len(":status200x-methodPOSTx-path/x-authoritya")); got.PlainSent != want || infos[0].ReplyHead != want {
+			t.Errorf("the response's fields have %d bytes, its head %d; want %d", got.PlainSent, infos[0].ReplyHead, want)
+		}
+		if got.HeadSent <= frameHead || got.Sent != got.HeadSent+frameHead+5 {
+			t.Errorf("sent %+v", got)
+		}
+	})
+}

@@ -96,9 +96,9 @@ func (c *conn) headers(h header, p []byte) error {
 		p = p[5:]
 	}
 	if h.has(flagEndHeaders) {
-		return c.wholeSection(h.id, p, h.has(flagEndStream))
+		return c.wholeSection(h.id, p, frameHead+h.length, h.has(flagEndStream))
 	}
-	c.partial = partial{open: true, id: h.id, end: h.has(flagEndStream), block: append(c.partial.block[:0], p...)}
+	c.partial = partial{open: true, id: h.id, end: h.has(flagEndStream), block: append(c.partial.block[:0], p...), wire: frameHead + h.length}
 	c.setHeadSince(time.Now())
 	return nil
 }
@@ -125,18 +125,21 @@ func (c *conn) continuation(h header, p []byte) error {
 		return broken(EnhanceYourCalm, "a header section is too long")
 	}
 	s.block = append(s.block, p...)
+	s.wire += frameHead + h.length
 	if !h.has(flagEndHeaders) {
 		return nil
 	}
 	s.open = false
 	c.setHeadSince(time.Time{})
-	return c.wholeSection(s.id, s.block, s.end)
+	return c.wholeSection(s.id, s.block, s.wire, s.end)
 }
 
-func (c *conn) wholeSection(id uint32, block []byte, end bool) error {
+// wholeSection takes a header section whose frames had so many bytes.
+func (c *conn) wholeSection(id uint32, block []byte, wire int, end bool) error {
 	if err := c.head.decode(c.decoder, block, &c.cfg); err != nil {
 		return err
 	}
+	c.head.wire = wire
 	return c.side.section(id, &c.head, end)
 }
 
@@ -200,6 +203,7 @@ func (c *conn) reset(h header, p []byte) error {
 	if t == nil {
 		return c.guard.nothing()
 	}
+	t.bytes.Received += frameHead + 4
 	return c.side.reset(t, Code(binary.BigEndian.Uint32(p)))
 }
 
@@ -248,6 +252,7 @@ func (c *conn) window(h header, p []byte) error {
 	if t == nil {
 		return c.guard.nothing()
 	}
+	t.bytes.Received += frameHead + 4
 	if n == 0 {
 		return c.violated(t, ProtocolError, "WINDOW_UPDATE of 0")
 	}
@@ -319,6 +324,7 @@ func (c *conn) dataHead(h header, have []byte) (bool, error) {
 		return true, c.violated(t, FlowControlError, "DATA beyond the stream's window")
 	default:
 		t.recvWindow -= int32(h.length)
+		t.bytes.Received += int64(frameHead + h.length)
 		t.creditStream(h.length - c.content.left)
 		t.received += int64(c.content.left)
 		t.moves++

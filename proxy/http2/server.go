@@ -123,6 +123,7 @@ func (s *serving) section(id uint32, h *head, end bool) error {
 	s.idleSince = time.Time{}
 	k := calls.Get().(*call)
 	k.open(s.conn, id)
+	h.meter(&k.bytes)
 	k.begin(s, h, end)
 	s.transfers[id] = &k.transfer
 	s.ready = append(s.ready, k)
@@ -171,6 +172,7 @@ func (s *serving) trailers(id uint32, h *head, end bool) error {
 
 // endWith takes the section that ends a stream. The caller holds mu.
 func (t *transfer) endWith(h *head, end bool) error {
+	h.meter(&t.bytes)
 	h.trailer()
 	switch {
 	case !end:

@@ -40,6 +40,7 @@ type transfer struct {
 	seenMoves   uint32 // at the last look
 	still       time.Time
 	blocked     bool // it waits for the connection's window or for room
+	bytes       stream.Meter
 
 	// The following belong to the consumer.
 
@@ -68,7 +69,7 @@ func (t *transfer) open(c *conn, id uint32) {
 	t.trailers.Reset()
 	t.recvWindow, t.sendWindow = c.localWindow(), c.peer.window
 	t.declared, t.received, t.unsaid, t.moves, t.seenMoves = stream.Unknown, 0, 0, 0, 0
-	t.still = time.Time{}
+	t.still, t.bytes = time.Time{}, stream.Meter{}
 }
 
 // keptBuffer is the largest buffer that a transfer keeps for its next use.
@@ -121,6 +122,7 @@ func (t *transfer) creditStream(n int) {
 	// The peer is told in steps of a quarter of the window.
 	if t.unsaid += uint32(n); t.unsaid >= t.c.cfg.StreamWindow/4 {
 		t.c.out = appendWindow(t.c.out, t.id, t.unsaid)
+		t.bytes.Sent += frameHead + 4
 		t.unsaid = 0
 		t.c.signal()
 	}
@@ -257,6 +259,7 @@ func (t *transfer) data(p []byte, end bool) {
 		t.sentEnd = true
 	}
 	c.out = append(appendHeader(c.out, h), p...)
+	t.bytes.Sent += int64(frameHead + len(p))
 	t.sendWindow -= int32(len(p))
 	c.sendWindow -= int32(len(p))
 	t.moves++

@@ -106,6 +106,12 @@ type Info struct {
 
 	BytesReceived, BytesSent int64 // of bodies
 	HeadReceived, HeadSent   int64 // of heads, as they were on the wire
+	// ReplyHead is how long the names and values of the response's head are together,
+	// :status among them.
+	ReplyHead int64
+	// DownstreamBytes and UpstreamBytes are all bytes on both sides, those of tries
+	// that came to nothing too.
+	DownstreamBytes, UpstreamBytes Meter
 	// MessagesReceived and MessagesSent are gRPC's, where somebody counts them.
 	MessagesReceived, MessagesSent int64
 
@@ -204,6 +210,13 @@ func (i *Info) CutOff(why Flags, err error) {
 	}
 }
 
+// Passed notes how much a byte stream has carried each way.
+func (i *Info) Passed(received, sent int64) {
+	i.BytesReceived, i.BytesSent = received, sent
+	i.DownstreamBytes = Meter{Received: received, Sent: sent}
+	i.UpstreamBytes = Meter{Received: sent, Sent: received}
+}
+
 // Reset clears the note for the next request.
 func (i *Info) Reset() { *i = Info{} }
 
@@ -212,7 +225,8 @@ func (i *Info) Reset() { *i = Info{} }
 func (i *Info) Again() {
 	*i = Info{
 		Start: i.Start, Limit: i.Limit, RequestDone: i.RequestDone, HeadReceived: i.HeadReceived, BytesReceived: i.BytesReceived,
-		Client: i.Client, State: i.State, DownstreamPeer: i.DownstreamPeer, Hops: i.Hops,
+		DownstreamBytes: i.DownstreamBytes,
+		Client:          i.Client, State: i.State, DownstreamPeer: i.DownstreamPeer, Hops: i.Hops,
 	}
 }
 

@@ -70,7 +70,7 @@ func (p *Proxy) Serve(conn net.Conn, facts *stream.Conn, _ <-chan struct{}) {
 		host.Pool().Close(up)
 	}()
 	over := c.Follow(host, func() { conn.Close(); up.Conn.Close() })
-	info.BytesReceived, info.BytesSent = p.carry(conn, up.Conn, noted)
+	info.Passed(p.carry(conn, up.Conn, noted))
 	over()
 	c.Stats.Traffic.In.Add(info.BytesSent)
 	c.Stats.Traffic.Out.Add(info.BytesReceived)

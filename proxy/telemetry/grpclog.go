@@ -122,7 +122,8 @@ func (l *grpcLog) common(req *stream.Request, resp *stream.Response) *datav3.Acc
 		TimeToFirstUpstreamRxByte: since(i.UpstreamRecv), TimeToFirstDownstreamTxByte: since(i.UpstreamRecv), TimeToLastDownstreamTxByte: since(i.End), Duration: since(i.End),
 		UpstreamRemoteAddress: upcall.Address(i.Upstream, ""), UpstreamLocalAddress: upcall.Address(i.UpstreamLocal, ""), UpstreamCluster: valid(i.Cluster), RouteName: valid(i.Route),
 		UpstreamTransportFailureReason: valid(i.UpstreamFailure), UpstreamRequestAttemptCount: uint32(i.Attempts), ConnectionTerminationDetails: valid(i.Termination),
-		DownstreamWireBytesReceived: uint64(i.HeadReceived + i.BytesReceived), DownstreamWireBytesSent: uint64(i.HeadSent + i.BytesSent),
+		DownstreamWireBytesReceived: uint64(i.DownstreamBytes.Received), DownstreamWireBytesSent: uint64(i.DownstreamBytes.Sent),
+		UpstreamWireBytesReceived: uint64(i.UpstreamBytes.Received), UpstreamWireBytesSent: uint64(i.UpstreamBytes.Sent),
 		AccessLogType: datav3.AccessLogType_DownstreamEnd, ResponseFlags: flagsOf(i), Metadata: upcall.Metadata(&i.Metadata, nil), StreamId: valid(req.Header.Get("x-request-id")),
 	}
 	if i.UpstreamRecv.IsZero() {
@@ -161,15 +162,17 @@ func (l *grpcLog) request(req *stream.Request) *datav3.HTTPRequestProperties {
 		RequestMethod: corev3.RequestMethod(corev3.RequestMethod_value[req.Method]), Scheme: valid(req.Scheme), Authority: valid(req.Authority), Path: valid(req.Path),
 		UserAgent: valid(req.Header.Get("user-agent")), Referer: valid(req.Header.Get("referer")), ForwardedFor: valid(req.Header.Get("x-forwarded-for")),
 		RequestId: valid(req.Header.Get("x-request-id")), OriginalPath: valid(req.Header.Get("x-envoy-original-path")),
-		RequestHeadersBytes: uint64(i.HeadReceived), RequestBodyBytes: uint64(i.BytesReceived), DownstreamHeaderBytesReceived: uint64(i.HeadReceived),
-		RequestHeaders: some(&req.Header, l.RequestHeaders),
+		RequestHeadersBytes: uint64(req.HeadSize()), RequestBodyBytes: uint64(i.BytesReceived), DownstreamHeaderBytesReceived: uint64(i.DownstreamBytes.HeadReceived),
+		UpstreamHeaderBytesSent: uint64(i.UpstreamBytes.HeadSent),
+		RequestHeaders:          some(&req.Header, l.RequestHeaders),
 	}
 }
 
 func (l *grpcLog) response(req *stream.Request, resp *stream.Response) *datav3.HTTPResponseProperties {
 	i := req.Info
 	out := &datav3.HTTPResponseProperties{
-		ResponseCodeDetails: valid(i.Details), ResponseHeadersBytes: uint64(i.HeadSent), ResponseBodyBytes: uint64(i.BytesSent), DownstreamHeaderBytesSent: uint64(i.HeadSent),
+		ResponseCodeDetails: valid(i.Details), ResponseHeadersBytes: uint64(i.ReplyHead), ResponseBodyBytes: uint64(i.BytesSent), DownstreamHeaderBytesSent: uint64(i.DownstreamBytes.HeadSent),
+		UpstreamHeaderBytesReceived: uint64(i.UpstreamBytes.HeadReceived),
 	}
 	if i.Status != 0 {
 		out.ResponseCode = wrapperspb.UInt32(uint32(i.Status))

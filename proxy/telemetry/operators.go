@@ -127,7 +127,7 @@ func certificate(get func(*x509.Certificate) string) operator {
 }
 
 // plain are the operators without an argument.
-var plain = withCertificates(map[string]operator{
+var plain = withMeters(withCertificates(map[string]operator{
 	"PROTOCOL": text(func(r *record) string {
 		if r.req.Method == "" {
 			return ""
@@ -140,8 +140,8 @@ var plain = withCertificates(map[string]operator{
 	"RESPONSE_CODE_DETAILS":                text(func(r *record) string { return r.req.Info.Details }),
 	"BYTES_RECEIVED":                       number(func(r *record) int64 { return r.req.Info.BytesReceived }),
 	"BYTES_SENT":                           number(func(r *record) int64 { return r.req.Info.BytesSent }),
-	"REQUEST_HEADERS_BYTES":                number(func(r *record) int64 { return r.req.Info.HeadReceived }),
-	"RESPONSE_HEADERS_BYTES":               number(func(r *record) int64 { return r.req.Info.HeadSent }),
+	"REQUEST_HEADERS_BYTES":                number(func(r *record) int64 { return r.req.HeadSize() }),
+	"RESPONSE_HEADERS_BYTES":               number(func(r *record) int64 { return r.req.Info.ReplyHead }),
 	"DURATION":                             span(start, end),
 	"REQUEST_DURATION":                     span(start, func(i *stream.Info) time.Time { return i.RequestDone }),
 	"REQUEST_TX_DURATION":                  span(start, func(i *stream.Info) time.Time { return i.UpstreamSent }),
@@ -208,8 +208,6 @@ var plain = withCertificates(map[string]operator{
 	"UPSTREAM_HOST_NAME":                  upstreamName(address(upstream)),
 	"UPSTREAM_HOST_NAME_WITHOUT_PORT":     upstreamName(addressOnly(upstream)),
 	"UPSTREAM_CONNECTION_ID":              number(func(r *record) int64 { return int64(r.req.Info.UpstreamConnection) }),
-	"DOWNSTREAM_WIRE_BYTES_RECEIVED":      number(func(r *record) int64 { return r.req.Info.HeadReceived + r.req.Info.BytesReceived }),
-	"DOWNSTREAM_WIRE_BYTES_SENT":          number(func(r *record) int64 { return r.req.Info.HeadSent + r.req.Info.BytesSent }),
 	"RESPONSE_TRAILERS_BYTES":             number(trailersSize),
 	"UNIQUE_ID":                           {write: func(b []byte, _ *record) ([]byte, bool) { return stream.AppendUUID(b), true }},
 	"QUERY_PARAMS": text(func(r *record) string {
@@ -222,7 +220,7 @@ var plain = withCertificates(map[string]operator{
 	"UPSTREAM_PROTOCOL":      text(func(r *record) string { return r.req.Info.UpstreamProtocol }),
 	"ACCESS_LOG_TYPE":        text(func(*record) string { return "DownstreamEnd" }),
 	"HOSTNAME":               text(func(*record) string { return hostname() }),
-})
+}))
 
 // responseCode is the status that was sent, or that is about to be.
 func responseCode(r *record) int64 {

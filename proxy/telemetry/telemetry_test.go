@@ -27,7 +27,7 @@ func sample() (*stream.Request, *stream.Response) {
 		Conn: &stream.Conn{Original: netip.MustParseAddrPort("10.0.0.2:9080"), Remote: netip.MustParseAddrPort("10.0.0.1:4000")},
 		Info: &stream.Info{Start: start, End: start.Add(7 * time.Millisecond), Status: 200, Details: "via_upstream", BytesSent: 178,
 			Cluster: "inbound|9080||", Upstream: netip.MustParseAddrPort("10.0.0.2:9080"), UpstreamLocal: netip.MustParseAddrPort("127.0.0.6:5000"),
-			Route: "default", HeadReceived: 300, HeadSent: 150}}
+			Route: "default", HeadReceived: 300, HeadSent: 150, DownstreamBytes: stream.Meter{Sent: 328}, UpstreamBytes: stream.Meter{PlainReceived: 77}}}
 	req.Header.Add("User-Agent", "curl/8")
 	resp := &stream.Response{Status: 200}
 	resp.Header.Add("x-envoy-upstream-service-time", "6")
@@ -85,7 +85,7 @@ func TestJSONLine(t *testing.T) {
 // is null, and a Unix socket has ports without a number.
 func TestNumbersInJSON(t *testing.T) {
 	for format, want := range map[string]string{
-		"%REQUEST_HEADERS_BYTES%": "300", "%UPSTREAM_CONNECTION_ID%": "0", "%DOWNSTREAM_WIRE_BYTES_SENT%": "328", "%UPSTREAM_REMOTE_PORT%": "9080", "%UPSTREAM_LOCAL_PORT%": "5000",
+		"%REQUEST_HEADERS_BYTES%": "78", "%UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED%": "77", "%UPSTREAM_CONNECTION_ID%": "0", "%DOWNSTREAM_WIRE_BYTES_SENT%": "328", "%UPSTREAM_REMOTE_PORT%": "9080", "%UPSTREAM_LOCAL_PORT%": "5000",
 		"%DOWNSTREAM_DIRECT_REMOTE_PORT%": "4000", "%GRPC_STATUS_NUMBER%": "7", "%GRPC_STATUS(NUMBER)%": "7", "%GRPC_STATUS%": `"PermissionDenied"`,
 		"%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%": "7000", "%COMMON_DURATION(US_TX_END:DS_TX_END:us)%": "null", "%DURATION%": "7", "%RESPONSE_CODE:2%": `"20"`, "%DURATION%ms": `"7ms"`,
 	} {

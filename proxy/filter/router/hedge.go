@@ -110,6 +110,7 @@ func (h *hedge) begin() bool {
 	if *t.req.Info = *h.req.Info; h.untold {
 		t.req.Length = stream.Unknown
 	}
+	t.req.Info.UpstreamBytes = stream.Meter{}
 	t.slow = &slow{after: h.patience(), tell: func() { h.tell(h.delayed, t) }}
 	h.running[t] = true
 	// Ends with its try, which leave interrupts.
@@ -188,7 +189,7 @@ func (h *hedge) decide(t *hedged) (resp *stream.Response, err error, decided boo
 	bad := t.why != 0 || wantsResponse(h.policy, t.resp)
 	if !t.retried && h.retry(h.req, t.resp, t.why) {
 		h.wait(t.resp)
-		t.end(true)
+		h.drop(t)
 		return nil, nil, false
 	}
 	limited := bad && !t.retried && h.retriesSpent() && (t.why == 0 || wantsFailure(h.policy, t.why))
@@ -199,7 +200,7 @@ func (h *hedge) decide(t *hedged) (resp *stream.Response, err error, decided boo
 		if t.why == failedTimeout {
 			h.cluster.Stats.RqTimeout.Add(1)
 		}
-		t.end(true)
+		h.drop(t)
 		return nil, nil, false
 	}
 	h.endRetry()
@@ -218,12 +219,19 @@ func (h *hedge) decide(t *hedged) (resp *stream.Response, err error, decided boo
 	return t.resp, nil, true
 }
 
+// drop ends a try that is not the one. What it has carried counts.
+func (h *hedge) drop(t *hedged) {
+	t.end(true)
+	h.req.Info.UpstreamBytes.Add(&t.req.Info.UpstreamBytes)
+}
+
 // take makes a try the one that the request's record tells of.
 func (h *hedge) take(t *hedged) {
 	t.req.Waiting.Off()
-	flags, attempts := h.req.Info.Flags, h.req.Info.Attempts
+	flags, attempts, carried := h.req.Info.Flags, h.req.Info.Attempts, h.req.Info.UpstreamBytes
 	*h.req.Info = *t.req.Info
 	h.req.Info.Flags, h.req.Info.Attempts = flags, attempts
+	h.req.Info.UpstreamBytes.Add(&carried)
 	h.host, h.conn, h.client, h.shared, h.outcome = t.host, t.conn, t.client, t.shared, t.outcome
 	h.attempt.req = h.req
 }
