@@ -146,7 +146,11 @@ type Info struct {
 	UpstreamName       string
 	UpstreamConnection uint64
 	UpstreamMTLS       bool
-	Attempts           int
+	// UpstreamAsked is true once the last try has asked for a connection, and
+	// UpstreamWait is how long it took to get one or to fail.
+	UpstreamAsked bool
+	UpstreamWait  time.Duration
+	Attempts      int
 
 	// Limit is how long the request may take altogether; 0 is without end.
 	Limit time.Duration
@@ -208,6 +212,13 @@ func (i *Info) CutOff(why Flags, err error) {
 		i.Flags |= UpstreamTermination
 		i.Details = "upstream_reset_after_response_started{connection_termination}"
 	}
+}
+
+// NextTry forgets the connection of the try before: Envoy tells of the last one alone.
+func (i *Info) NextTry() {
+	i.Upstream, i.UpstreamLocal, i.UpstreamName, i.UpstreamConnection = netip.AddrPort{}, netip.AddrPort{}, "", 0
+	i.UpstreamTLS, i.UpstreamURI, i.UpstreamProtocol, i.UpstreamFailure = nil, "", "", ""
+	i.UpstreamAsked, i.UpstreamWait, i.UpstreamSent, i.UpstreamRecv = false, 0, time.Time{}, time.Time{}
 }
 
 // Passed notes how much a byte stream has carried each way.

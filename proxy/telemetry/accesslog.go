@@ -145,6 +145,13 @@ func jsonValue(v *structpb.Value, omitEmpty bool) (func([]byte, *record) ([]byte
 
 func jsonOperator(op operator) func([]byte, *record) ([]byte, bool) {
 	return func(b []byte, r *record) ([]byte, bool) {
+		if op.json != nil {
+			value, ok := op.json(nil, r)
+			if !ok {
+				value = []byte("null")
+			}
+			return append(b, value...), ok
+		}
 		value, ok := op.write(nil, r)
 		switch {
 		case !ok:

@@ -4,6 +4,7 @@
 package telemetry
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -25,6 +26,9 @@ type operator struct {
 	write func(b []byte, r *record) ([]byte, bool)
 	// number is set where the value is a number, which JSON writes without quotes.
 	number bool
+	// json appends the value as JSON where it is not always text or always a number; nil
+	// otherwise.
+	json func(b []byte, r *record) ([]byte, bool)
 }
 
 // format is a compiled format string.
@@ -106,16 +110,9 @@ func newOperator(word string) (operator, error) {
 			tail = ":" + tail
 		}
 	}
-	var op operator
-	if simple, ok := plain[name]; ok && !hasArgument {
-		op = simple
-	} else if withArgument, ok := parameterised[name]; ok {
-		var err error
-		if op, err = withArgument(argument); err != nil {
-			return operator{}, fmt.Errorf("format: %%%s%%: %w", word, err)
-		}
-	} else {
-		return operator{}, fmt.Errorf("format: %%%s%% is not an operator that is supported", word)
+	op, err := named(name, argument, hasArgument)
+	if err != nil {
+		return operator{}, fmt.Errorf("format: %%%s%%: %w", word, err)
 	}
 	if tail == "" {
 		return op, nil
@@ -127,13 +124,48 @@ func newOperator(word string) (operator, error) {
 	return cut(op, limit), nil
 }
 
-// cut shortens an operator's value.
+// named is the operator of a name.
+func named(name, argument string, hasArgument bool) (operator, error) {
+	if simple, ok := plain[name]; ok && !hasArgument {
+		return simple, nil
+	}
+	if name == "COALESCE" { // whose own operators are any
+		return coalesce(argument)
+	}
+	if withArgument, ok := parameterised[name]; ok {
+		return withArgument(argument)
+	}
+	if why, ok := refused[name]; ok {
+		return operator{}, errors.New(why)
+	}
+	return operator{}, errors.New("it is not an operator that is supported")
+}
+
+// refused are the operators of Envoy's that we do not have, and why.
+var refused = map[string]string{
+	"DOWNSTREAM_TLS_SESSION_ID": "sessions have no ids here: use %CONNECTION_ID%",
+	"UPSTREAM_TLS_SESSION_ID":   "sessions have no ids here: use %UPSTREAM_CONNECTION_ID%",
+	"UPSTREAM_FILTER_STATE":     "nothing is shared with upstream connections: use %FILTER_STATE()%",
+}
+
+// cut shortens an operator's value. What is no text in JSON stays whole there.
 func cut(op operator, limit int) operator {
-	return operator{write: func(b []byte, r *record) ([]byte, bool) {
+	short := operator{write: func(b []byte, r *record) ([]byte, bool) {
 		start := len(b)
 		b, ok := op.write(b, r)
 		return b[:min(len(b), start+limit)], ok
 	}}
+	if op.json != nil {
+		text := jsonOperator(operator{write: short.write})
+		short.json = func(b []byte, r *record) ([]byte, bool) {
+			whole, ok := op.json(nil, r)
+			if ok && whole[0] == '"' {
+				return text(b, r)
+			}
+			return append(b, whole...), ok
+		}
+	}
+	return short
 }
 
 // appendTo writes the line for a record.

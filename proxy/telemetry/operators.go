@@ -24,7 +24,7 @@ func text(get func(*record) string) operator {
 }
 
 func number(get func(*record) int64) operator {
-	return operator{func(b []byte, r *record) ([]byte, bool) { return strconv.AppendInt(b, get(r), 10), true }, true}
+	return operator{number: true, write: func(b []byte, r *record) ([]byte, bool) { return strconv.AppendInt(b, get(r), 10), true }}
 }
 
 // span is an operator for milliseconds between two marks, missing when either
@@ -127,7 +127,7 @@ func certificate(get func(*x509.Certificate) string) operator {
 }
 
 // plain are the operators without an argument.
-var plain = withMeters(withCertificates(map[string]operator{
+var plain = withTries(withMeters(withCertificates(map[string]operator{
 	"PROTOCOL": text(func(r *record) string {
 		if r.req.Method == "" {
 			return ""
@@ -220,7 +220,7 @@ var plain = withMeters(withCertificates(map[string]operator{
 	"UPSTREAM_PROTOCOL":      text(func(r *record) string { return r.req.Info.UpstreamProtocol }),
 	"ACCESS_LOG_TYPE":        text(func(*record) string { return "DownstreamEnd" }),
 	"HOSTNAME":               text(func(*record) string { return hostname() }),
-}))
+})))
 
 // responseCode is the status that was sent, or that is about to be.
 func responseCode(r *record) int64 {
@@ -260,13 +260,13 @@ func grpcName(number string) string {
 }
 
 // grpcNumber is a gRPC status as a number; what is no status is -1.
-var grpcNumber = operator{text(func(r *record) string {
+var grpcNumber = operator{number: true, write: text(func(r *record) string {
 	status := grpcStatus(r)
 	if _, err := strconv.ParseUint(status, 10, 32); err != nil && status != "" {
 		return "-1"
 	}
 	return status
-}).write, true}
+}).write}
 
 func grpcStatus(r *record) string { return stream.GRPCOutcome(r.resp, "grpc-status") }
 

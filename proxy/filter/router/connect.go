@@ -25,6 +25,7 @@ var (
 // connect gets a connection to the host, or a place on one.
 func (a *attempt) connect(req *stream.Request) (failure, error) {
 	ask := a.tlsRequest(req)
+	req.Info.UpstreamAsked, req.Info.UpstreamWait = true, 0
 	var why failure
 	var err error
 	if ask.Shared && !(a.cluster.Protocol == cluster.Negotiated && a.host.Pool().Alone()) {
@@ -49,13 +50,19 @@ func (a *attempt) connect(req *stream.Request) (failure, error) {
 	return 0, nil
 }
 
+// waited notes how long a connection was waited for.
+func waited(i *stream.Info, since time.Time) { i.UpstreamWait = time.Since(since) }
+
 // own gets a connection that nobody else uses meanwhile.
 func (a *attempt) own(req *stream.Request, ask pool.TLSRequest) (failure, error) {
 	now := a.began
 	if a.tries > 1 {
 		now = time.Now()
 	}
-	a.conn = a.host.Pool().Idle(ask, now)
+	if a.conn = a.host.Pool().Idle(ask, now); a.conn != nil {
+		return 0, nil
+	}
+	defer waited(req.Info, time.Now())
 	for a.conn == nil {
 		if p := a.breaker.AcquireConnectionTo(a.host); p != nil {
 			return a.open(req, ask, p)
@@ -82,6 +89,10 @@ func (a *attempt) own(req *stream.Request, ask pool.TLSRequest) (failure, error)
 // decides and decides for HTTP/1.1, the connection is not shared after all.
 func (a *attempt) share(req *stream.Request, ask pool.TLSRequest) (failure, error) {
 	p := a.host.Pool()
+	if a.conn = p.Place(ask); a.conn != nil {
+		return 0, nil
+	}
+	defer waited(req.Info, time.Now())
 	for {
 		if a.conn = p.Place(ask); a.conn != nil {
 			return 0, nil

@@ -96,6 +96,9 @@ func (a *attempt) aim(req *stream.Request) bool {
 	if a.host = a.pick(req); a.host == nil {
 		return false
 	}
+	if a.tries > 0 {
+		req.Info.NextTry()
+	}
 	if a.tries < len(a.tried) {
 		a.tried[a.tries] = a.host
 	}
