@@ -168,6 +168,8 @@ type Info struct {
 	// to the balancer.
 	Wanted Wanted
 
+	// Reached is how many of the filters that change replies the request has come to.
+	Reached int
 	// Lot is what the choice among weighted clusters has drawn; 0 before.
 	Lot uint64
 

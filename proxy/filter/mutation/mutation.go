@@ -3,6 +3,8 @@
 package mutation
 
 import (
+	"slices"
+
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
@@ -26,6 +28,9 @@ type Step struct {
 // Handle implements [stream.Filter].
 func (f Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
 	var sent []Step
+	if f.Replies() {
+		req.Info.Reached++
+	}
 	for i := range f {
 		apply(f[i].Request, &req.Header, req, nil)
 		if len(f[i].Query) > 0 {
@@ -38,18 +43,45 @@ func (f Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 	}
 	resp, err := next.Handle(req)
 	trailers := false
-	resp, err = stream.OnHead(resp, err, func(resp *stream.Response) {
-		for i := range f {
-			apply(f[i].Response, &resp.Header, req, resp)
-			trailers = trailers || len(f[i].ResponseTrailers) > 0
-		}
-	})
+	resp, err = stream.OnHead(resp, err, func(resp *stream.Response) { f.reply(req, resp) })
+	for i := range f {
+		trailers = trailers || len(f[i].ResponseTrailers) > 0
+	}
 	if err == nil && trailers && resp.Body != nil {
 		resp.Body = &changed{Wrapped: stream.Wrapped{Body: resp.Body}, change: func(h *stream.Header) {
 			for i := range f {
 				apply(f[i].ResponseTrailers, h, req, resp)
 			}
 		}}
+	}
+	return resp, err
+}
+
+// Replies reports whether the filter changes replies.
+func (f Filter) Replies() bool {
+	return slices.ContainsFunc(f, func(l Level) bool { return len(l.Response) > 0 })
+}
+
+func (f Filter) reply(req *stream.Request, resp *stream.Response) {
+	for i := range f {
+		apply(f[i].Response, &resp.Header, req, resp)
+	}
+}
+
+// Behind are the filters of a chain that change replies, in its order. It stands before
+// all of the chain: a refusal passes through those, too, that stand behind the filter
+// that refused, as in Envoy.
+type Behind []Filter
+
+// Handle implements [stream.Filter].
+func (b Behind) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
+	before := req.Info.Reached
+	resp, err := next.Handle(req)
+	if err == nil {
+		return resp, nil
+	}
+	for i := len(b) - 1; i >= req.Info.Reached-before; i-- {
+		resp, err = stream.OnHead(resp, err, func(resp *stream.Response) { b[i].reply(req, resp) })
 	}
 	return resp, err
 }
@@ -112,5 +144,6 @@ func (c *changed) Trailers() *stream.Header {
 
 var (
 	_ stream.Filter = Filter{}
+	_ stream.Filter = Behind{}
 	_ stream.Framed = (*changed)(nil)
 )

@@ -94,3 +94,33 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("got %+v", err)
 	}
 }
+
+// A refusal passes through the filters behind the one that refused, too, and through each
+// of them once.
+func TestFiltersBehindRefusals(t *testing.T) {
+	add := func(name string) Filter {
+		return Filter{{Response: []Step{{Set: &route.HeaderOp{Name: name, Value: route.Value{Literal: "1"}}}}}}
+	}
+	first, second, third := add("x-1"), add("x-2"), add("x-3")
+	for at, chain := range [][]stream.Filter{{stopping{}, first, second, third}, {first, stopping{}, second, third}, {first, second, third, stopping{}}} {
+		whole := stream.Chain(&upstream{}, append([]stream.Filter{Behind{first, second, third}}, chain...)...)
+		_, err := whole.Handle(&stream.Request{Info: &stream.Info{}})
+		r := stream.AsRefusal(err)
+		names := map[string]int{}
+		for _, f := range r.Header {
+			names[f.Name]++
+		}
+		if r.Status != 403 || len(r.Header) != 3 || len(names) != 3 {
+			t.Errorf("%d: got %+v", at, r)
+		}
+	}
+	if resp, err := stream.Chain(&upstream{}, Behind{first, second}, first, second).Handle(&stream.Request{Info: &stream.Info{}}); err != nil || resp.Header.Len() != 2 {
+		t.Errorf("got %v, %v", resp, err)
+	}
+}
+
+type stopping struct{}
+
+func (stopping) Handle(*stream.Request, stream.Handler) (*stream.Response, error) {
+	return nil, stream.Refuse(403, "no", "no")
+}

@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	statsv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/istio_stats/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -19,6 +20,7 @@ import (
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/compress"
 	"github.com/lateenmesh/lateen/proxy/filter/grpcstats"
+	"github.com/lateenmesh/lateen/proxy/filter/mutation"
 	"github.com/lateenmesh/lateen/proxy/filter/router"
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
@@ -233,6 +235,7 @@ func (c *Compiler) overrides(m map[string]*anypb.Any, outer overrides) (override
 // whole chain it gives the tails for [route.Route.Behind].
 func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole stream.Handler, behind []stream.Handler, err error) {
 	whole = last
+	var replying mutation.Behind
 	for name := range o {
 		if f.fixed[name] {
 			return nil, nil, fieldcheck.Refuse(fmt.Sprintf("typed_per_filter_config[%q]", name), "is a filter that is the same on all routes")
@@ -258,9 +261,16 @@ func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole strea
 		if err != nil {
 			return nil, nil, fieldcheck.At(fmt.Sprintf("typed_per_filter_config[%q]", hf.name), err)
 		}
-		if filter != nil {
-			whole = stream.Chain(tail, filter)
+		if filter == nil {
+			continue
 		}
+		if m, ok := filter.(mutation.Filter); ok && m.Replies() {
+			replying = append(replying, m)
+		}
+		whole = stream.Chain(tail, filter)
+	}
+	if slices.Reverse(replying); len(replying) > 0 {
+		whole = stream.Chain(whole, replying)
 	}
 	return whole, behind, nil
 }
