@@ -42,6 +42,8 @@ type Config struct {
 	StreamDuration time.Duration
 	// MaxDuration ends a connection that is older, between requests; 0 never.
 	MaxDuration time.Duration
+	// Squeezes shorten IdleTimeout, StreamIdleTimeout and MaxDuration under pressure.
+	Squeezes stream.Squeezes
 	// MaxRequests ends a connection with the request of that number; 0 never.
 	MaxRequests int
 	// Last reports whether a connection is to end with its request; nil is never.

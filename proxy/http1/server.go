@@ -46,6 +46,7 @@ type serving struct {
 	body  body
 	local stream.Response // for replies of our own
 	watch *watch
+	rest  *rest // nil where no timeout is squeezed
 	// deadline is when the read deadline on conn falls; zero when none is set.
 	deadline time.Time
 	served   int // requests that have been answered
@@ -66,7 +67,11 @@ func (s *Server) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 	c.in.base, c.in.r, c.in.w = 0, 0, 0
 	c.served, c.unread, c.prior, c.deadline = 0, false, false, time.Time{}
 	c.req.Upload.Interrupt = c.stopReading
-	c.watch = &watch{conn: conn, waiting: &c.req.Waiting, idle: s.cfg.StreamIdleTimeout, own: s.cfg.StreamDuration, interrupt: c.stopAll}
+	if c.rest = nil; s.cfg.Squeezes.Any() {
+		c.rest = &rest{conn: conn}
+		facts.OnWake(c.rest.wake)
+	}
+	c.watch = &watch{conn: conn, waiting: &c.req.Waiting, idle: s.cfg.StreamIdleTimeout, squeeze: s.cfg.Squeezes.Stream, own: s.cfg.StreamDuration, interrupt: c.stopAll}
 	c.req.Limit = s.cfg.StreamDuration
 	c.req.Bound = func(limit time.Duration) { c.watch.bound(c.info.Start, limit) }
 	c.in.moves, c.out.moves = &c.watch.moves, &c.watch.moves
@@ -74,6 +79,9 @@ func (s *Server) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 		c.in.next()
 	}
 	c.watch.close()
+	if c.rest != nil {
+		facts.OnWake(nil)
+	}
 	var read []byte
 	if c.prior {
 		read = append([]byte(preface), c.in.buf[c.in.r:c.in.w]...)
@@ -90,7 +98,7 @@ func (s *Server) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 		c.in.shrink()
 		c.in.buf = nil
 	}
-	c.Server, c.conn, c.facts, c.drain, c.in.src, c.out.dst, c.watch, c.in.moves, c.out.moves, c.req.Bound = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
+	c.Server, c.conn, c.facts, c.drain, c.in.src, c.out.dst, c.watch, c.rest, c.in.moves, c.out.moves, c.req.Bound = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
 	servings.Put(c)
 	if read != nil {
 		s.cfg.HTTP2(conn, read, facts, drain)
@@ -212,18 +220,22 @@ func (c *serving) await() bool {
 	if c.in.buffered() > 0 {
 		return true
 	}
-	if c.cfg.MaxDuration > 0 && time.Since(c.facts.Start) > c.cfg.MaxDuration {
+	if c.cfg.MaxDuration > 0 && time.Since(c.facts.Start) > c.cfg.Squeezes.Age.Of(c.cfg.MaxDuration) {
 		return false
 	}
-	if d := c.cfg.IdleTimeout; d > 0 {
+	var now time.Time
+	if c.cfg.IdleTimeout > 0 || c.rest != nil {
+		now = time.Now()
 		// Setting a deadline costs more than looking at the clock: it is moved
-		// only when an eighth of it has passed.
-		if now := time.Now(); c.deadline.Sub(now) < d-d/8 {
-			c.setReadDeadline(now.Add(d))
+		// only when an eighth of it has passed, or when it has become shorter.
+		if d, _ := c.patience(now); d > 0 {
+			if left := c.deadline.Sub(now); left < d-d/8 || left > d {
+				c.setReadDeadline(now.Add(d))
+			}
 		}
 	}
 	if c.served == 0 {
-		return c.in.fill() == nil
+		return c.awaitByte(now) == nil
 	}
 	// A client that was not told of the end may be about to send: while its
 	// listener drains it is told with its next answer. Only a connection that is
@@ -231,7 +243,7 @@ func (c *serving) await() bool {
 	if !c.facts.Parking.Park() {
 		return false
 	}
-	err := c.in.fill()
+	err := c.awaitByte(now)
 	return c.facts.Parking.Leave() && err == nil
 }
 

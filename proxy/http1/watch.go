@@ -23,6 +23,7 @@ type watch struct {
 	conn    net.Conn
 	waiting *stream.Waiting
 	idle    time.Duration // until a request on which nothing moves is given up; 0 never
+	squeeze *stream.Squeeze
 	own     time.Duration // until a request is given up altogether; 0 never
 	// interrupt makes a read that waits for the client return.
 	interrupt func()
@@ -101,7 +102,7 @@ func (w *watch) due(still bool) stream.Flags {
 	case !still:
 	case gone(w.conn):
 		return stream.DownstreamTermination
-	case w.idle > 0 && time.Since(w.moved) >= w.idle:
+	case w.idle > 0 && time.Since(w.moved) >= w.squeeze.Of(w.idle):
 		return stream.StreamIdleTimeout
 	}
 	return 0

@@ -1,6 +1,10 @@
 package http2
 
-import "time"
+import (
+	"time"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
+)
 
 // Negotiated reports whether a protocol that a TLS handshake agreed on is HTTP/2,
 // by its own name or by the mesh's.
@@ -33,6 +37,8 @@ type Config struct {
 	// MaxDuration ends a connection that is older, when its streams are over; 0
 	// never.
 	MaxDuration time.Duration
+	// Squeezes shorten IdleTimeout, StreamIdleTimeout and MaxDuration under pressure.
+	Squeezes stream.Squeezes
 	// Last reports whether a connection is to take no more streams than it has; nil is
 	// never.
 	Last func() bool
@@ -60,6 +66,13 @@ func (c Config) withDefaults() Config {
 			*field = value
 		}
 	}
+	return c
+}
+
+// squeezed are the settings with the timeouts as they are under the pressure that
+// there is.
+func (c Config) squeezed() Config {
+	c.IdleTimeout, c.StreamIdleTimeout, c.MaxDuration = c.Squeezes.Idle.Of(c.IdleTimeout), c.Squeezes.Stream.Of(c.StreamIdleTimeout), c.Squeezes.Age.Of(c.MaxDuration)
 	return c
 }
 

@@ -271,7 +271,7 @@ func (c *conn) serve(drain <-chan struct{}, drained func()) error {
 	var writer sync.WaitGroup
 	writer.Go(func() { c.write(drain, drained) })
 	c.mu.Lock()
-	every := c.cfg.look()
+	every := c.cfg.squeezed().look()
 	c.timer = time.AfterFunc(every, func() { c.look(every) })
 	c.mu.Unlock()
 	err := c.read()
@@ -403,6 +403,15 @@ func (c *conn) linger() {
 	}
 }
 
+// lookNow has the next look come at once.
+func (c *conn) lookNow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil && c.err == nil {
+		c.timer.Reset(0)
+	}
+}
+
 // look watches over the connection's timeouts.
 func (c *conn) look(every time.Duration) {
 	c.mu.Lock()
@@ -438,6 +447,9 @@ func (c *conn) look(every time.Duration) {
 	}
 	c.side.look(now)
 	if c.err == nil {
+		if c.cfg.Squeezes.Any() {
+			every = c.cfg.squeezed().look()
+		}
 		c.timer.Reset(every)
 	}
 }

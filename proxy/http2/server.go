@@ -69,6 +69,10 @@ func (s *Server) ServeFrom(nc net.Conn, read []byte, facts *stream.Conn, drain <
 	}
 	v.greet(settings...)
 	v.mu.Unlock()
+	if s.cfg.Squeezes.Any() {
+		facts.OnWake(v.lookNow)
+		defer facts.OnWake(nil)
+	}
 	_ = v.serve(drain, v.drain) // how a connection ends is told with its requests
 	v.going.Wait()
 	v.mu.Lock()
@@ -249,7 +253,8 @@ func (s *serving) quiet() {
 
 // look implements side.
 func (s *serving) look(now time.Time) {
-	idle := s.cfg.StreamIdleTimeout
+	cfg := s.cfg.squeezed()
+	idle := cfg.StreamIdleTimeout
 	for _, t := range s.transfers {
 		switch k := t.owner.(*call); {
 		case k.limit > 0 && now.Sub(k.began) >= k.limit:
@@ -263,10 +268,10 @@ func (s *serving) look(now time.Time) {
 		s.idleSince = time.Time{}
 	case s.idleSince.IsZero():
 		s.idleSince = now
-	case s.cfg.IdleTimeout > 0 && now.Sub(s.idleSince) >= s.cfg.IdleTimeout:
+	case cfg.IdleTimeout > 0 && now.Sub(s.idleSince) >= cfg.IdleTimeout:
 		s.goAwayNow()
 	}
-	if s.cfg.MaxDuration > 0 && now.Sub(s.facts.Start) >= s.cfg.MaxDuration {
+	if cfg.MaxDuration > 0 && now.Sub(s.facts.Start) >= cfg.MaxDuration {
 		s.startDrain()
 	}
 }

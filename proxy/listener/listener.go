@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -53,7 +54,10 @@ type Deps struct {
 	// Pause reports whether no connection is to be accepted, Reject whether one that
 	// was is to be closed; nil is never. Listeners that are exempt go on.
 	Pause, Reject func() bool
-	Log           *slog.Logger
+	// Handshake shortens the time that a handshake may take under pressure; nil does
+	// not. Listeners that are exempt go on.
+	Handshake *stream.Squeeze
+	Log       *slog.Logger
 }
 
 // table is one generation of the listeners.
@@ -295,6 +299,19 @@ func (s *Set) Drain(which func(*Config) bool) {
 	}
 }
 
+// Wake has all connections look at their timeouts anew, which have changed.
+func (s *Set) Wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range slices.AppendSeq(slices.Clone(s.retired), maps.Values(s.table.Load().byName)) {
+		e.mu.Lock()
+		for facts := range e.conns {
+			facts.Wake()
+		}
+		e.mu.Unlock()
+	}
+}
+
 // Close closes the sockets. Connections go on.
 func (s *Set) Close() {
 	s.mu.Lock()
@@ -409,7 +426,11 @@ func (s *Set) chain(e *entry, conn net.Conn, facts *stream.Conn) {
 		c.Handler.Serve(conn, facts, e.drain)
 		return
 	}
-	secured, err := handshake(conn, c, facts)
+	squeeze := s.deps.Handshake
+	if e.Exempt {
+		squeeze = nil
+	}
+	secured, err := handshake(conn, c, facts, squeeze)
 	if err != nil {
 		e.Stats.HandshakeError.Add(1)
 		s.deps.Log.Debug("handshake failed", "listener", e.Name, "peer", facts.Remote, "error", err)
@@ -422,13 +443,17 @@ func (s *Set) chain(e *entry, conn net.Conn, facts *stream.Conn) {
 	c.Handler.Serve(secured, facts, e.drain)
 }
 
-func handshake(conn net.Conn, c *Chain, facts *stream.Conn) (net.Conn, error) {
-	timeout := c.HandshakeTimeout
-	if timeout == 0 {
-		timeout = 15 * time.Second
-	}
+func handshake(conn net.Conn, c *Chain, facts *stream.Conn, squeeze *stream.Squeeze) (net.Conn, error) {
+	timeout := cmp.Or(c.HandshakeTimeout, 15*time.Second)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	if squeeze != nil {
+		start := time.Now()
+		late := time.AfterFunc(squeeze.Of(timeout), cancel)
+		defer late.Stop()
+		facts.OnWake(func() { late.Reset(max(0, squeeze.Of(timeout)-time.Since(start))) })
+		defer facts.OnWake(nil)
+	}
 	var shown *x509.Certificate
 	secured := tls.Server(conn, &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		config, err := c.TLS.Config(hello)

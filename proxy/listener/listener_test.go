@@ -303,6 +303,32 @@ func TestRefusedConnectionsAreTold(t *testing.T) {
 	}
 }
 
+// A handshake that is under way notices the pressure, unless its listener goes on.
+func TestPressureOnHandshakes(t *testing.T) {
+	for exempt, want := range map[bool]time.Duration{false: 5 * time.Second, true: 15 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			n := memnet.New()
+			deps := listen(n)
+			deps.Handshake = &stream.Squeeze{Least: 2 * time.Second}
+			s := NewSet(deps)
+			defer s.Close()
+			s.Update([]*Config{{Name: "l", Address: tcp("10.0.0.1:443"), Bind: true, Exempt: exempt, Default: &Chain{TLS: fixedTLS{&tls.Config{}}, Handler: says{name: "in"}}}})
+			conn, err := n.Dial(context.Background(), "tcp", "10.0.0.1:443", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			time.Sleep(5 * time.Second)
+			deps.Handshake.Press(1_000_000)
+			s.Wake()
+			_, _ = io.ReadAll(conn)
+			if took := time.Since(start); took != want {
+				t.Errorf("exempt %v: ended after %v", exempt, took)
+			}
+		})
+	}
+}
+
 func TestUpdateKeepsConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := memnet.New()

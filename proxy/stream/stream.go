@@ -352,6 +352,8 @@ type Conn struct {
 	// TLVs are the values of a PROXY header that endpoints are to be told of, as they
 	// stood in it.
 	TLVs string
+	// waker has the connection look at its timeouts anew.
+	waker atomic.Pointer[func()]
 	// Told is who the peer's proxy said that it stands for, before the connection's
 	// first bytes: nil before those, and when it did not say. It is nil itself where
 	// that is not asked.
@@ -376,6 +378,23 @@ func (c *Conn) Name(end netip.AddrPort) string {
 		return c.Path
 	}
 	return end.String()
+}
+
+// OnWake sets what [Conn.Wake] calls; nil is nothing. It must be quick, and fine when
+// the connection has just ended.
+func (c *Conn) OnWake(f func()) {
+	if f == nil {
+		c.waker.Store(nil)
+		return
+	}
+	c.waker.Store(&f)
+}
+
+// Wake has who serves the connection look at its timeouts anew, which have changed.
+func (c *Conn) Wake() {
+	if f := c.waker.Load(); f != nil {
+		(*f)()
+	}
 }
 
 // Parking is the state of a connection that carries one request after the other.
@@ -408,6 +427,9 @@ func (p *Parking) End() bool {
 		}
 	}
 }
+
+// Ended reports whether the connection has been ended while it waited.
+func (p *Parking) Ended() bool { return p.state.Load() == ended }
 
 // TLS is what a handshake told about the peer.
 type TLS struct {
