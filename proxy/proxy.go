@@ -114,16 +114,19 @@ func New(c Config) (*Proxy, error) {
 	self := peermetadata.Self(node.GetMetadata())
 	deps := listener.Deps{Bind: c.Bind, Listen: c.Listen, Original: c.Original, MaxConnections: c.Bootstrap.MaxConnections, Log: c.Log}
 	var pressure *overload.Manager
+	var listeners *listener.Set
 	if o := c.Bootstrap.Overload; o != nil {
-		o.Log = c.Log
+		o.Log, o.Changed = c.Log, func() { listeners.Wake() }
 		pressure = overload.New(*o)
 		deps.Pause, deps.Reject = func() bool { return pressure.Asks(overload.StopConnections) }, func() bool { return pressure.Asks(overload.RejectConnections) }
+		deps.Handshake = pressure.Timer(overload.Handshake)
 	}
+	listeners = listener.NewSet(deps)
 	p := &Proxy{
 		config:    c,
 		layers:    map[ads.Ref]string{},
 		pressure:  pressure,
-		listeners: listener.NewSet(deps),
+		listeners: listeners,
 		telemetry: telemetry.New(telemetry.Config{Local: self, Principal: principal(node), Version: c.Version, FlushInterval: c.LogFlush}),
 	}
 	sc := state.Config{

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/lateenmesh/lateen/proxy/overload"
 	"github.com/lateenmesh/lateen/proxy/runtime"
 )
 
@@ -46,6 +47,26 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// Timers are squeezed to a minimum or to a part.
+func TestTimers(t *testing.T) {
+	c, err := Parse([]byte(`
+overload_manager:
+  resource_monitors: [{name: m, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig, max_heap_size_bytes: 9}}]
+  actions:
+  - name: envoy.overload_actions.reduce_timeouts
+    triggers: [{name: m, scaled: {scaling_threshold: 0.5, saturation_threshold: 0.9}}]
+    typed_config:
+      "@type": type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig
+      timer_scale_factors: [{timer: HTTP_DOWNSTREAM_CONNECTION_IDLE, min_timeout: 5s}, {timer: TRANSPORT_SOCKET_CONNECT, min_scale: {value: 10}}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := c.Overload.Timers
+	if got[overload.Idle].Least != 5*time.Second || got[overload.Handshake].Part != 0.1 || got[overload.Stream] != nil || got[overload.Age] != nil {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // What is not understood is refused by name.
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
@@ -54,7 +75,12 @@ func TestRefusals(t *testing.T) {
 		{"a monitor that is not there", `overload_manager: {resource_monitors: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig}}]}`, "max_heap_size_bytes: must be positive"},
 		{"a monitor of another kind", `overload_manager: {resource_monitors: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig}}]}`, "InjectedResourceConfig is not supported"},
 		{"a trigger without its monitor", `overload_manager: {resource_monitors: [{name: m, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig, max_heap_size_bytes: 9}}], actions: [{name: envoy.overload_actions.shrink_heap, triggers: [{name: x, threshold: {value: 0.9}}]}]}`, `overload_manager.actions[0].triggers[0].name: "x" is no resource monitor`},
-		{"an action that is not supported", `overload_manager: {resource_monitors: [{name: m, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig, max_heap_size_bytes: 9}}], actions: [{name: envoy.overload_actions.reset_high_memory_stream, triggers: [{name: x, threshold: {value: 0.9}}]}]}`, "is not supported, write stop_accepting_requests"},
+		{"an action that is not needed", `overload_manager: {resource_monitors: [{name: m, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig, max_heap_size_bytes: 9}}], actions: [{name: envoy.overload_actions.reset_high_memory_stream, triggers: [{name: m, threshold: {value: 0.9}}]}]}`, "is not supported: bodies are pulled, not buffered"},
+		{"timers that are not said", `overload_manager: {resource_monitors: [{name: m, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig, max_heap_size_bytes: 9}}], actions: [{name: envoy.overload_actions.reduce_timeouts, triggers: [{name: m, threshold: {value: 0.9}}]}]}`, "overload_manager.actions[0].typed_config: is missing"},
+		{"no timers", `overload_manager: {resource_monitors: [{name: m, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig, max_heap_size_bytes: 9}}], actions: [{name: envoy.overload_actions.reduce_timeouts, triggers: [{name: m, threshold: {value: 0.9}}], typed_config: {"@type": type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig}}]}`, "overload_manager.actions[0].typed_config.timer_scale_factors"},
+		{"a timer that there is not", `overload_manager: {resource_monitors: [{name: m, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig, max_heap_size_bytes: 9}}], actions: [{name: envoy.overload_actions.reduce_timeouts, triggers: [{name: m, threshold: {value: 0.9}}], typed_config: {"@type": type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig, timer_scale_factors: [{timer: HTTP_DOWNSTREAM_STREAM_FLUSH, min_timeout: 1s}]}}]}`, "typed_config.timer_scale_factors[0].timer: HTTP_DOWNSTREAM_STREAM_FLUSH is not supported"},
+		{"a timer twice", `overload_manager: {resource_monitors: [{name: m, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig, max_heap_size_bytes: 9}}], actions: [{name: envoy.overload_actions.reduce_timeouts, triggers: [{name: m, threshold: {value: 0.9}}], typed_config: {"@type": type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig, timer_scale_factors: [{timer: TRANSPORT_SOCKET_CONNECT, min_timeout: 1s}, {timer: TRANSPORT_SOCKET_CONNECT, min_scale: {value: 5}}]}}]}`, "timer_scale_factors[1].timer: TRANSPORT_SOCKET_CONNECT is an earlier one's"},
+		{"timers of another action", `overload_manager: {resource_monitors: [{name: m, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig, max_heap_size_bytes: 9}}], actions: [{name: envoy.overload_actions.shrink_heap, triggers: [{name: m, threshold: {value: 0.9}}], typed_config: {"@type": type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig}}]}`, "overload_manager.actions[0].typed_config: is only for reduce_timeouts"},
 		{"a limit of nothing", `overload_manager: {resource_monitors: [{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig}}]}`, "max_active_downstream_connections: must be positive"},
 		{"a source that there is not", "dynamic_resources: {cds_config: {ads: {}}}", "dynamic_resources.cds_config.ads: there is no ads_config to ask"},
 		{"no source", "dynamic_resources: {lds_config: {}}", "dynamic_resources.lds_config.config_source_specifier: value is required"},

@@ -53,7 +53,9 @@ var fields = fieldcheck.NewChecker(fieldcheck.Table{
 	"envoy.config.overload.v3.OverloadManager": {
 		Read: "refresh_interval resource_monitors actions",
 	},
-	"envoy.config.overload.v3.OverloadAction":                                                  {Read: "name triggers"},
+	"envoy.config.overload.v3.OverloadAction":                                                  {Read: "name triggers typed_config"},
+	"envoy.config.overload.v3.ScaleTimersOverloadActionConfig":                                 {Read: "timer_scale_factors"},
+	"envoy.config.overload.v3.ScaleTimersOverloadActionConfig.ScaleTimer":                      {Read: "*"},
 	"envoy.config.overload.v3.Trigger":                                                         {Read: "name threshold scaled"},
 	"envoy.config.overload.v3.ThresholdTrigger":                                                {Read: "value"},
 	"envoy.config.overload.v3.ScaledTrigger":                                                   {Read: "scaling_threshold saturation_threshold"},

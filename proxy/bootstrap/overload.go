@@ -12,9 +12,11 @@ import (
 	downstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 	heapv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/fixed_heap/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/overload"
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // readOverload reads what is watched and what follows: how many connections may be
@@ -84,8 +86,17 @@ const (
 // triggers reads when an action is taken.
 func triggers(out *overload.Config, a *overloadv3.OverloadAction) error {
 	action, known := overload.Named(strings.TrimPrefix(a.GetName(), actionPrefix))
-	if !known || !strings.HasPrefix(a.GetName(), actionPrefix) {
-		return fieldcheck.Refuse("name", "%q is not supported, write stop_accepting_requests, disable_http_keepalive, stop_accepting_connections, reject_incoming_connections or shrink_heap behind %s", a.GetName(), actionPrefix)
+	switch {
+	case a.GetName() == actionPrefix+"reset_high_memory_stream":
+		return fieldcheck.Refuse("name", "%q is not supported: bodies are pulled, not buffered, so that no stream holds more than its window and what filters are told to keep", a.GetName())
+	case !known || !strings.HasPrefix(a.GetName(), actionPrefix):
+		return fieldcheck.Refuse("name", "%q is not supported, write stop_accepting_requests, disable_http_keepalive, stop_accepting_connections, reject_incoming_connections, reduce_timeouts or shrink_heap behind %s", a.GetName(), actionPrefix)
+	case action == overload.ReduceTimeouts:
+		if err := timers(out, a.GetTypedConfig()); err != nil {
+			return fieldcheck.At("typed_config", err)
+		}
+	case a.GetTypedConfig() != nil:
+		return fieldcheck.Refuse("typed_config", "is only for reduce_timeouts")
 	}
 	for i, t := range a.GetTriggers() {
 		if !slices.ContainsFunc(out.Monitors, func(m overload.Monitor) bool { return m.Name == t.GetName() }) {
@@ -96,6 +107,39 @@ func triggers(out *overload.Config, a *overloadv3.OverloadAction) error {
 			trigger.From, trigger.Full = s.GetScalingThreshold(), s.GetSaturationThreshold()
 		}
 		out.Triggers = append(out.Triggers, trigger)
+	}
+	return nil
+}
+
+var timerKinds = map[overloadv3.ScaleTimersOverloadActionConfig_TimerType]overload.Timer{
+	overloadv3.ScaleTimersOverloadActionConfig_HTTP_DOWNSTREAM_CONNECTION_IDLE: overload.Idle,
+	overloadv3.ScaleTimersOverloadActionConfig_HTTP_DOWNSTREAM_STREAM_IDLE:     overload.Stream,
+	overloadv3.ScaleTimersOverloadActionConfig_TRANSPORT_SOCKET_CONNECT:        overload.Handshake,
+	overloadv3.ScaleTimersOverloadActionConfig_HTTP_DOWNSTREAM_CONNECTION_MAX:  overload.Age,
+}
+
+// timers reads which timeouts become shorter, and how short.
+func timers(out *overload.Config, packed *anypb.Any) error {
+	if packed == nil {
+		return fieldcheck.Refuse("", "is missing: write a ScaleTimersOverloadActionConfig")
+	}
+	m := &overloadv3.ScaleTimersOverloadActionConfig{}
+	if err := packed.UnmarshalTo(m); err != nil {
+		return err
+	}
+	if err := fields.Check(m); err != nil {
+		return err
+	}
+	for i, f := range m.GetTimerScaleFactors() {
+		at := fmt.Sprintf("timer_scale_factors[%d].timer", i)
+		kind, known := timerKinds[f.GetTimer()]
+		switch {
+		case !known:
+			return fieldcheck.Refuse(at, "%s is not supported: there is no such timer", f.GetTimer())
+		case out.Timers[kind] != nil:
+			return fieldcheck.Refuse(at, "%s is an earlier one's", f.GetTimer())
+		}
+		out.Timers[kind] = &stream.Squeeze{Least: f.GetMinTimeout().AsDuration(), Part: f.GetMinScale().GetValue() / 100}
 	}
 	return nil
 }

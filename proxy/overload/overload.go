@@ -1,6 +1,6 @@
 // Package overload watches how much of the machine the proxy uses, and has it do
 // less before there is nothing left: it takes no more requests or connections,
-// keeps none open, and gives memory back. It stands beside the stages, which ask
+// keeps none open or not for long, and gives memory back. It stands beside the stages, which ask
 // it at the few places where less can be done.
 package overload
 
@@ -24,10 +24,11 @@ const (
 	StopConnections                 // none is accepted
 	RejectConnections               // those that are accepted are closed
 	ShrinkHeap                      // memory is given back
+	ReduceTimeouts                  // timeouts of clients are shorter
 	actions
 )
 
-var actionNames = [actions]string{"stop_accepting_requests", "disable_http_keepalive", "stop_accepting_connections", "reject_incoming_connections", "shrink_heap"}
+var actionNames = [actions]string{"stop_accepting_requests", "disable_http_keepalive", "stop_accepting_connections", "reject_incoming_connections", "shrink_heap", "reduce_timeouts"}
 
 // String is the action's name, without Envoy's prefix.
 func (a Action) String() string { return actionNames[a] }
@@ -48,8 +49,24 @@ type Config struct {
 	Every    time.Duration
 	Monitors []Monitor
 	Triggers []Trigger
-	Log      *slog.Logger
+	// Timers are what [ReduceTimeouts] squeezes; nil stays as it is.
+	Timers [Timers]*stream.Squeeze
+	// Changed is told when timers have got noticeably shorter or longer; it may be nil.
+	Changed func()
+	Log     *slog.Logger
 }
+
+// Timer is a kind of timeouts.
+type Timer uint8
+
+// The kinds, of clients' connections.
+const (
+	Idle      Timer = iota // without a request
+	Stream                 // of a request on which nothing moves
+	Handshake              // of TLS
+	Age                    // of a connection altogether
+	Timers                 // how many there are
+)
 
 // Monitor measures the pressure on one resource: 0 is none, 1 is all that there
 // may be. It is asked by the manager's goroutine alone.
@@ -83,6 +100,9 @@ type Manager struct {
 	config    Config
 	pressures []atomic.Int64 // in percent, by monitor
 	shares    [actions]atomic.Uint32
+	// told is the pressure on timers of which connections know, in millionths; the
+	// watching goroutine's.
+	told uint32
 }
 
 // New makes a manager. It watches while [Manager.Run] runs.
@@ -136,10 +156,40 @@ func (m *Manager) look() {
 		if (before == 0) != (now == 0) {
 			m.config.Log.Warn("overload", "action", Action(a).String(), "active", now > 0)
 		}
-		if Action(a) == ShrinkHeap && now > 0 {
+		switch {
+		case Action(a) == ReduceTimeouts:
+			m.squeeze(now)
+		case Action(a) == ShrinkHeap && now > 0:
 			m.shrink()
 		}
 	}
+}
+
+// noticeable is the change of pressure, in millionths, from which on connections that
+// wait are woken for it.
+const noticeable = 50_000
+
+// squeeze changes the timers, and tells where it matters.
+func (m *Manager) squeeze(now uint32) {
+	for _, t := range m.config.Timers {
+		if t != nil {
+			t.Press(now)
+		}
+	}
+	apart := max(now, m.told) - min(now, m.told)
+	if apart >= noticeable || apart > 0 && (now == 0 || now == 1_000_000) {
+		if m.told = now; m.config.Changed != nil {
+			m.config.Changed()
+		}
+	}
+}
+
+// Timer is what squeezes timeouts of a kind; nil where nothing does.
+func (m *Manager) Timer(t Timer) *stream.Squeeze {
+	if m == nil {
+		return nil
+	}
+	return m.config.Timers[t]
 }
 
 var lastShrink atomic.Int64 // Unix nanoseconds; of the process, as its memory is

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 func TestShares(t *testing.T) {
@@ -66,6 +68,40 @@ func TestManager(t *testing.T) {
 		t.Error("nobody asks for something")
 	}
 	none.Each(nil, nil)
+}
+
+// Timers follow the pressure, and connections are told when it matters.
+func TestTimers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var percent atomic.Int64
+		told := 0
+		c := Config{Every: time.Second, Monitors: []Monitor{{"memory", func() (float64, error) { return float64(percent.Load()) / 100, nil }}},
+			Triggers: []Trigger{{Action: ReduceTimeouts, Monitor: "memory", From: 0.5, Full: 1}}, Changed: func() { told++ }}
+		c.Timers[Idle] = &stream.Squeeze{Least: 2 * time.Second}
+		m := New(c)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); m.Run(ctx) }()
+		for _, tc := range []struct {
+			percent int64
+			left    time.Duration // of 10 s
+			told    int
+		}{
+			{0, 10 * time.Second, 0}, {75, 6 * time.Second, 1}, {76, 5840 * time.Millisecond, 1}, {80, 5200 * time.Millisecond, 2}, {100, 2 * time.Second, 3}, {100, 2 * time.Second, 3}, {0, 10 * time.Second, 4},
+		} {
+			percent.Store(tc.percent)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if left := m.Timer(Idle).Of(10 * time.Second).Round(time.Millisecond); left != tc.left || told != tc.told {
+				t.Errorf("%+v: left %v, told %d times", tc, left, told)
+			}
+		}
+		if m.Timer(Age) != nil || (*Manager)(nil).Timer(Idle) != nil {
+			t.Error("something is squeezed that is not configured")
+		}
+		cancel()
+		<-done
+	})
 }
 
 func write(t *testing.T, dir, name, text string) {

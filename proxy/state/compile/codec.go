@@ -37,11 +37,18 @@ func (c *codec) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{}) 
 	c.http1.Serve(conn, facts, drain)
 }
 
-// newCodec compiles the protocols of a connection manager. last reports whether
-// connections are to end with their request; it may be nil.
-func newCodec(m *hcmv3.HttpConnectionManager, handler stream.Handler, observer stream.Observer, counters *telemetry.Manager, last func() bool) (listener.Handler, error) {
+// pressed is what becomes of connections under pressure: last, which may be nil,
+// reports whether they are to end with their request.
+type pressed struct {
+	last     func() bool
+	squeezes stream.Squeezes
+}
+
+// newCodec compiles the protocols of a connection manager.
+func newCodec(m *hcmv3.HttpConnectionManager, handler stream.Handler, observer stream.Observer, counters *telemetry.Manager, under pressed) (listener.Handler, error) {
 	first, second := codecConfigs(m)
-	first.Last, second.Last = last, last
+	first.Last, second.Last = under.last, under.last
+	first.Squeezes, second.Squeezes = under.squeezes, under.squeezes
 	c := &codec{counters: counters, http2: http2.NewServer(second, handler, observer)}
 	switch t := m.GetCodecType(); t {
 	case hcmv3.HttpConnectionManager_AUTO:

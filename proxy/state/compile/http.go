@@ -86,7 +86,11 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 		return nil, fieldcheck.Refuse("", "has no routes: write rds, route_config or scoped_routes")
 	}
 	out.Managers = append(out.Managers, manager)
-	return newCodec(m, manager.entry, observer, counters, asks(overload.StopKeepalive))
+	pressure := pressed{last: asks(overload.StopKeepalive)}
+	if !out.Config.Exempt {
+		pressure.squeezes = stream.Squeezes{Idle: c.Overload.Timer(overload.Idle), Stream: c.Overload.Timer(overload.Stream), Age: c.Overload.Timer(overload.Age)}
+	}
+	return newCodec(m, manager.entry, observer, counters, pressure)
 }
 
 var serverHeaders = map[hcmv3.HttpConnectionManager_ServerHeaderTransformation]entry.ServerHeader{
