@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 
@@ -46,10 +45,7 @@ const mostAdded = 32 << 10
 func addedTLVs(list []*corev3.TlvEntry) ([]proxyproto.TLV, error) {
 	var out []proxyproto.TLV
 	size := 0
-	for i, e := range list {
-		if len(e.GetValue()) == 0 {
-			return nil, fieldcheck.Refuse(fmt.Sprintf("added_tlvs[%d].value", i), "is missing")
-		}
+	for _, e := range list {
 		if size += 3 + len(e.GetValue()); size > mostAdded {
 			return nil, fieldcheck.Refuse("added_tlvs", "takes more than %d bytes", mostAdded)
 		}
