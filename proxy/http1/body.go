@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
@@ -27,7 +28,8 @@ type body struct {
 	// onFirstRead is called before the first wait for content (100-continue).
 	onFirstRead func() error
 	read        int64
-	around      int64 // bytes of framing that have been read
+	around      int64           // bytes of framing that have been read
+	arrival     *stream.Arrival // of a request; nil of a response
 	// broken is true once the content could not be read on: where it ends is
 	// not known then.
 	broken   bool
@@ -110,12 +112,21 @@ func (b *body) Discard(n int) {
 	switch b.mode {
 	case lengthMode:
 		b.left -= int64(n)
-		b.done = b.left == 0
+		if b.left == 0 {
+			b.finish()
+		}
 	case chunkMode:
 		if b.left -= int64(n); b.left == 0 {
 			b.mode = chunkEnd
 			b.advance()
 		}
+	}
+}
+
+// finish notes that there is no more.
+func (b *body) finish() {
+	if b.done = true; b.arrival != nil && !b.arrival.Whole() {
+		b.arrival.Note(time.Now())
 	}
 }
 
@@ -171,7 +182,7 @@ func (b *body) receive() error {
 	err := b.from.fill()
 	if errors.Is(err, io.EOF) {
 		if b.mode == closeMode {
-			b.done = true
+			b.finish()
 			return nil
 		}
 		return errBodyCut
@@ -294,6 +305,6 @@ func (b *body) lastChunk(have []byte, from int) (bool, error) {
 	}
 	b.from.r += from + section
 	b.around += int64(from + section)
-	b.done = true
+	b.finish()
 	return true, nil
 }

@@ -209,7 +209,7 @@ func (c *serving) refuseHTTP2() bool {
 
 // note ends the request's record.
 func (c *serving) note(resp *stream.Response) {
-	c.info.End = time.Now()
+	c.info.End, c.info.RequestDone = time.Now(), c.req.Arrival.At()
 	if c.observer != nil {
 		c.observer.Request(&c.req, resp)
 	}
@@ -262,6 +262,7 @@ func (c *serving) resetRequest(headBytes int) {
 	c.req.Body, c.req.Length, c.req.Upgrade = nil, 0, ""
 	c.req.Conn, c.req.Info = c.facts, &c.info
 	c.req.Waiting.Reset()
+	c.req.Arrival.Reset()
 	c.info.HeadReceived, c.info.Limit = int64(headBytes), c.req.Limit
 	c.body.read, c.body.around = 0, 0
 }
@@ -304,11 +305,14 @@ func (c *serving) frame(f framing) {
 		if !c.cfg.Proxy100Continue && stream.EqualName(c.req.Header.Get("expect"), "100-continue") {
 			c.req.Header.Del("expect")
 		}
-		c.info.RequestDone = c.info.Start
+		c.req.Arrival.Note(c.info.Start)
 		return
 	}
 	c.body.start(&c.in, f, c.cfg.Limits)
 	c.req.Body, c.req.Length = &c.body, f.length
+	if c.body.arrival = &c.req.Arrival; inMemory(&c.req) {
+		c.req.Arrival.Note(c.info.Start)
+	}
 	if stream.EqualName(c.req.Header.Get("expect"), "100-continue") {
 		c.req.Header.Del("expect")
 		if len(c.body.Buffered()) == 0 {

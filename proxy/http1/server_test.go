@@ -343,7 +343,7 @@ func TestBound(t *testing.T) {
 				if req.Waiting.Pause(5 * time.Second) {
 					return ok(req)
 				}
-				return nil, stream.Abandoned(req.Waiting.Abandoned())
+				return nil, req.GivenUp()
 			})
 			defer conn.Close()
 			r := bufio.NewReader(conn)

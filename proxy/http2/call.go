@@ -61,12 +61,24 @@ func (k *call) begin(s *serving, h *head, end bool) {
 	r.Body, r.Length, r.Upgrade, r.ALPN, r.Limit = nil, 0, "", nil, k.limit
 	r.Conn, r.Info, r.Interim = s.facts, &k.info, k.interim
 	r.Waiting.Reset()
+	r.Arrival.Reset()
 	k.declared = h.length
 	switch {
 	case h.tooLarge:
 		k.refusal = &stream.Refusal{Status: 431, Details: "http2.headers_too_large", Flags: stream.DownstreamProtocol, Body: "request head is too large"}
 	case h.broken == "" && h.method == "CONNECT":
 		k.connect(h.protocol)
+	}
+}
+
+// awaits has the end of the request noted when it comes, if it has not come yet.
+func (k *call) awaits() {
+	k.c.mu.Lock()
+	defer k.c.mu.Unlock()
+	if k.ended {
+		k.req.Arrival.Note(k.info.Start)
+	} else {
+		k.arrival = &k.req.Arrival
 	}
 }
 
@@ -176,9 +188,10 @@ func (k *call) frame() {
 	}
 	whole := len(k.Buffered())
 	if k.final && whole == 0 && k.trailers.Len() == 0 {
-		k.info.RequestDone = k.info.Start
+		k.req.Arrival.Note(k.info.Start)
 		return
 	}
+	k.awaits()
 	k.req.Body, k.req.Length = &k.transfer, k.declared
 	if stream.Last(&k.transfer, 0) {
 		k.req.Length = int64(whole)
@@ -233,7 +246,7 @@ func (k *call) answer(resp *stream.Response) {
 		stop()
 	}
 	k.leave(err)
-	k.info.End = time.Now()
+	k.info.End, k.info.RequestDone = time.Now(), k.req.Arrival.At()
 	if k.s.server.observer != nil {
 		k.s.server.observer.Request(&k.req, resp)
 	}

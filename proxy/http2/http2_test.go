@@ -548,7 +548,7 @@ func TestStreamDuration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, seen, _ := serve(t, Config{StreamDuration: 8 * time.Second}, func(req *stream.Request) (*stream.Response, error) {
 			if _, err := readAll(req.Body); err != nil {
-				return nil, stream.Abandoned(req.Waiting.Abandoned())
+				return nil, req.GivenUp()
 			}
 			return &stream.Response{Status: 200}, nil
 		})
@@ -565,7 +565,7 @@ func TestStreamDuration(t *testing.T) {
 			}
 		}()
 		f, ok := r.next().(*oracle.MetaHeadersFrame)
-		if took := time.Since(start); !ok || f.PseudoValue("status") != "504" || took < 8*time.Second || took > 9*time.Second {
+		if took := time.Since(start); !ok || f.PseudoValue("status") != "408" || took < 8*time.Second || took > 9*time.Second {
 			t.Errorf("got %v after %v", f, took)
 		}
 		conn.Close()
@@ -588,7 +588,7 @@ func TestBound(t *testing.T) {
 				if req.Waiting.Pause(5 * time.Second) {
 					return &stream.Response{Status: 200}, nil
 				}
-				return nil, stream.Abandoned(req.Waiting.Abandoned())
+				return nil, req.GivenUp()
 			})
 			r := newRaw(t, conn)
 			r.settle()
@@ -686,4 +686,30 @@ func TestBytesAreCounted(t *testing.T) {
 			t.Errorf("sent %+v", got)
 		}
 	})
+}
+
+// When a request has come whole is noted, whoever reads it and whenever.
+func TestArrival(t *testing.T) {
+	for pause, want := range map[time.Duration]time.Duration{0: 0, time.Second: time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			conn, seen, _ := serve(t, Config{}, func(req *stream.Request) (*stream.Response, error) {
+				req.Waiting.Pause(3 * time.Second)
+				_, err := readAll(req.Body)
+				return &stream.Response{Status: 200}, err
+			})
+			r := newRaw(t, conn)
+			r.settle()
+			r.headers(1, false, post...)
+			time.Sleep(pause)
+			r.must(r.framer.WriteData(1, true, []byte("x")))
+			if f, ok := r.next().(*oracle.MetaHeadersFrame); !ok || f.PseudoValue("status") != "200" {
+				t.Errorf("got %v", f)
+			}
+			synctest.Wait()
+			infos := seen.all()
+			if len(infos) != 1 || infos[0].RequestDone.Sub(infos[0].Start) != want {
+				t.Errorf("whole after %v; want %v", infos[0].RequestDone.Sub(infos[0].Start), want)
+			}
+		})
+	}
 }

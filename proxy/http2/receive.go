@@ -365,7 +365,7 @@ func (c *conn) contentPart() (bool, error) {
 	}
 	t.incoming = append(t.incoming, p...)
 	if done && d.end {
-		t.ended = true
+		t.end()
 	}
 	if n > 0 || t.ended {
 		t.cond.Broadcast()

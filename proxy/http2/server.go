@@ -191,7 +191,7 @@ func (t *transfer) endWith(h *head, end bool) error {
 	}
 	t.trailers.Swap(&h.fields)
 	t.trailerText, h.text = h.text, t.trailerText
-	t.ended = true
+	t.end()
 	t.moves++
 	t.cond.Broadcast()
 	return nil

@@ -23,12 +23,13 @@ type transfer struct {
 
 	// The following are guarded by the connection's mutex.
 
-	incoming    []byte // content that nobody has taken yet
-	ended       bool   // the peer has sent END_STREAM
-	sentEnd     bool   // we have
-	gone        bool   // one side has reset it, or the connection has ended
-	err         error  // why it failed; nil while it has not
-	unread      error  // why its content is not read any more
+	incoming    []byte          // content that nobody has taken yet
+	ended       bool            // the peer has sent END_STREAM
+	arrival     *stream.Arrival // is told of that; may be nil
+	sentEnd     bool            // we have
+	gone        bool            // one side has reset it, or the connection has ended
+	err         error           // why it failed; nil while it has not
+	unread      error           // why its content is not read any more
 	trailers    stream.Header
 	trailerText []byte
 	recvWindow  int32 // what the peer may still send
@@ -65,7 +66,7 @@ func (t *transfer) open(c *conn, id uint32) {
 	t.cond.L = &c.mu
 	t.incoming, t.reading, t.at = t.incoming[:0], t.reading[:0], 0
 	t.ended, t.sentEnd, t.gone, t.final, t.blocked = false, false, false, false, false
-	t.err, t.unread, t.onFirstRead = nil, nil, nil
+	t.err, t.unread, t.onFirstRead, t.arrival = nil, nil, nil, nil
 	t.trailers.Reset()
 	t.recvWindow, t.sendWindow = c.localWindow(), c.peer.window
 	t.declared, t.received, t.unsaid, t.moves, t.seenMoves = stream.Unknown, 0, 0, 0, 0
@@ -202,6 +203,13 @@ func (t *transfer) Last() (last, known bool) { return t.final && t.trailers.Len(
 
 // Announced implements [stream.Framed].
 func (t *transfer) Announced() (length int64, known bool) { return t.declared, true }
+
+// end notes that the peer has sent END_STREAM. The caller holds the connection's mutex.
+func (t *transfer) end() {
+	if t.ended = true; t.arrival != nil {
+		t.arrival.Note(time.Now())
+	}
+}
 
 // stopReading makes whoever waits for content stop.
 func (t *transfer) stopReading() {

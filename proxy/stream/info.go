@@ -198,7 +198,7 @@ func (i *Info) CutOff(why Flags, err error) {
 	var refused *Refusal
 	switch {
 	case why != 0 || !IsSource(err):
-		r := Abandoned(why)
+		r := Abandoned(why, true)
 		i.Flags |= r.Flags
 		i.Details = r.Details
 	case errors.As(err, &refused):

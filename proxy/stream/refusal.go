@@ -48,18 +48,26 @@ func Refuse(status int, details, body string) *Refusal {
 }
 
 // Abandoned is the refusal of a request that was given up: nobody is there to be
-// answered, nothing has moved for too long, or it has taken too long altogether.
-func Abandoned(why Flags) *Refusal {
+// answered, nothing has moved for too long, or it has taken too long altogether. It is
+// the client's fault as long as the request has not come whole.
+func Abandoned(why Flags, whole bool) *Refusal {
+	late := 504
+	if !whole {
+		late = 408
+	}
 	switch why {
 	case StreamIdleTimeout:
-		return &Refusal{Status: 504, Flags: why, Details: "stream_idle_timeout", Body: "stream timeout", Close: true}
+		return &Refusal{Status: late, Flags: why, Details: "stream_idle_timeout", Body: "stream timeout", Close: true}
 	case RequestTimeout:
 		return &Refusal{Status: 408, Details: "request_overall_timeout", Body: "request timeout", Close: true}
 	case DurationTimeout: // Envoy 1.39 notes no flag for it
-		return &Refusal{Status: 504, Details: "max_duration_timeout", Body: "downstream duration timeout", GRPC: 4, Close: true} // deadline exceeded
+		return &Refusal{Status: late, Details: "max_duration_timeout", Body: "downstream duration timeout", GRPC: 4, Close: true} // deadline exceeded
 	}
 	return &Refusal{Flags: DownstreamTermination, Details: "downstream_remote_disconnect", Close: true}
 }
+
+// GivenUp is the refusal of a request that has been given up.
+func (r *Request) GivenUp() *Refusal { return Abandoned(r.Waiting.Abandoned(), r.Arrival.Whole()) }
 
 // AsRedirected gives err as a redirect that is followed here, nil when it is none.
 func AsRedirected(err error) *Redirected {

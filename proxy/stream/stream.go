@@ -104,6 +104,8 @@ type Request struct {
 	Bound func(time.Duration)
 	// Upload is the sending of the body beside the reading of the answer.
 	Upload Upload
+	// Arrival is when it came whole.
+	Arrival Arrival
 	// Waiting is what it waits for.
 	Waiting Waiting
 	// Interim sends an interim response (1xx) downstream before the final one;

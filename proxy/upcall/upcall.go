@@ -66,7 +66,7 @@ func (c *Caller) Do(on *stream.Request, call Call) (*Reply, error) {
 	if on != nil {
 		req.Conn = on.Conn
 		if !on.Waiting.On(abandon{req}) {
-			return nil, stream.Abandoned(on.Waiting.Abandoned())
+			return nil, on.GivenUp()
 		}
 		defer on.Waiting.Off()
 	}

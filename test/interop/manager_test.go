@@ -52,6 +52,18 @@ routes:
 		{method: "POST", path: "/echo", headers: chunked, body: "5\r\nhello\r\n"}, {method: "POST", path: "/buffered", headers: chunked, body: "5\r\nhello\r\n"}, {method: "POST", path: "/retried", headers: chunked, body: "5\r\nhello\r\n"},
 		{method: "POST", path: "/echo", headers: chunked, body: "5\r\nhel"}, {method: "POST", path: "/early", headers: chunked, body: "5\r\nhello\r\n"},
 	}}}},
+	{name: "stalled", manager: "stream_idle_timeout: 0.5s", stories: []story{{name: "a.example", routes: `
+routes:
+- {match: {prefix: /buffered}, route: {cluster: v1}, ` + awake("buffer") + `}
+- {match: {prefix: /}, route: {cluster: v1, timeout: 3s}}`, asks: []ask{
+		get("/"), get("/sleep/1200"), {method: "POST", path: "/sleep/1200", body: "hello"}, {method: "POST", path: "/echo", headers: chunked, body: "5\r\nhello\r\n"}, {method: "POST", path: "/buffered", headers: chunked, body: "5\r\nhello\r\n"},
+	}}}},
+	{name: "long", manager: "common_http_protocol_options: {max_stream_duration: 0.5s}", stories: []story{{name: "a.example", routes: `
+routes:
+- {match: {prefix: /buffered}, route: {cluster: v1}, ` + awake("buffer") + `}
+- {match: {prefix: /}, route: {cluster: v1, timeout: 3s}}`, asks: []ask{
+		get("/"), get("/sleep/1200"), {method: "POST", path: "/sleep/1200", body: "hello"}, {method: "POST", path: "/echo", headers: chunked, body: "5\r\nhello\r\n"}, {method: "POST", path: "/buffered", headers: chunked, body: "5\r\nhello\r\n"},
+	}}}},
 	{name: "http", manager: "scheme_header_transformation: {scheme_to_overwrite: http}", stories: []story{{name: "a.example", routes: `
 require_tls: ALL
 response_headers_to_add: [{header: {key: x-host, value: h}}]

@@ -148,7 +148,7 @@ func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
 	}
 	received()
 	if err != nil && stream.IsSource(err) && !stream.IsRefusal(err) {
-		err = stream.Abandoned(req.Waiting.Abandoned()) // a filter has waited for the body
+		err = req.GivenUp() // a filter has waited for the body
 	}
 	return h.reply(req, route.Matched(req), resp, err)
 }

@@ -16,7 +16,7 @@ func (reading) Handle(req *stream.Request) (*stream.Response, error) {
 		return nil, err
 	}
 	if !req.Waiting.Pause(time.Minute) {
-		return nil, stream.Abandoned(req.Waiting.Abandoned())
+		return nil, req.GivenUp()
 	}
 	return &stream.Response{Status: 200}, nil
 }

@@ -54,7 +54,7 @@ func (f *Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respo
 	if d := f.Delay.of(req); d > 0 && f.Delay.hit(req, f.Delay.ByRequest, "x-envoy-fault-delay-request-percentage") {
 		req.Info.Flags |= stream.Delayed
 		if !req.Waiting.Pause(d) {
-			return nil, stream.Abandoned(req.Waiting.Abandoned())
+			return nil, req.GivenUp()
 		}
 	}
 	if status, grpc := f.Abort.of(req); (status != 0 || grpc != 0) && f.Abort.hit(req, f.Abort.ByRequest, "x-envoy-fault-abort-request-percentage") {

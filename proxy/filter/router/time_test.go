@@ -244,7 +244,9 @@ func TestSlowAnswersToSlowRequests(t *testing.T) {
 		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "hello" {
 			t.Errorf("got %q, %v", body, err)
 		}
-		<-m.infos
+		if info := <-m.infos; info.RequestDone.Sub(info.Start) != 500*time.Millisecond {
+			t.Errorf("the request was whole after %v", info.RequestDone.Sub(info.Start))
+		}
 	})
 }
 

@@ -336,9 +336,9 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 		if stream.IsSyntax(cause) {
 			return &stream.Refusal{Status: 400, Flags: stream.DownstreamProtocol, Details: "http1.codec_error", Body: "malformed request body", Cause: cause, Close: true}
 		}
-		return stream.Abandoned(stream.DownstreamTermination)
+		return stream.Abandoned(stream.DownstreamTermination, true)
 	case failedSlow:
-		return stream.Abandoned(req.Waiting.Abandoned())
+		return req.GivenUp()
 	}
 	if a.router.AttemptCountInReply {
 		r.Header = append(r.Header, stream.Field{Name: fieldAttempts, Value: decimal(int64(req.Info.Attempts))})
