@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -21,10 +22,11 @@ import (
 // sources are all whom the proxy asks for configuration: the aggregated control
 // plane, and servers and files that resources name for themselves.
 type sources struct {
-	make    func(s bootstrap.Source, name, typeURL string) client
-	known   func(cluster string) bool
-	control client         // the aggregated one; nil when there is none
-	all     map[asked]bool // those that are asked for everything; it does not change
+	make       func(s bootstrap.Source, name, typeURL string) client
+	known      func(cluster string) bool
+	control    client            // the aggregated one; nil when there is none
+	aggregated *bootstrap.Source // how that is asked
+	all        map[asked]bool    // those that are asked for everything; it does not change
 
 	mu      sync.Mutex // guards what follows
 	located map[string]bootstrap.Source
@@ -63,7 +65,8 @@ func (p *Proxy) newSources() *sources {
 			Service: typeURL, Source: name, Sink: sink{p}, Log: p.config.Log,
 		})
 	}
-	if from := p.config.Bootstrap.ADS; from != nil {
+	s.aggregated = p.config.Bootstrap.ADS
+	if from := s.aggregated; from != nil {
 		s.control = s.make(*from, "", "")
 	}
 	return s
@@ -75,10 +78,13 @@ func (s *sources) locate(at *corev3.ConfigSource, typeURL string) (string, error
 	if err != nil {
 		return "", err
 	}
+	if from == nil && s.control == nil {
+		return "", fieldcheck.Refuse("ads", "the bootstrap has no ads_config to ask")
+	}
+	if asked := cmp.Or(from, s.aggregated); typeURL == ads.HostType && (asked.SotW || asked.REST > 0 || asked.File != "") {
+		return "", fieldcheck.Refuse("", "virtual hosts are told by delta only: write DELTA_GRPC")
+	}
 	if from == nil {
-		if s.control == nil {
-			return "", fieldcheck.Refuse("ads", "the bootstrap has no ads_config to ask")
-		}
 		return "", nil
 	}
 	return s.add(from)

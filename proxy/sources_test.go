@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
 	"github.com/lateenmesh/lateen/internal/memnet"
 	"github.com/lateenmesh/lateen/proxy/bootstrap"
 	"github.com/lateenmesh/lateen/proxy/cluster"
@@ -200,6 +202,46 @@ func TestConnectionsToTheControlPlaneCount(t *testing.T) {
 		conn.Close()
 		if got := c.Stats.CxActive.Load(); got != 0 {
 			t.Errorf("%d are active at the end", got)
+		}
+	}
+}
+
+// Virtual hosts are asked for by delta.
+func TestHostsByDelta(t *testing.T) {
+	const xds = "{api_type: %s, transport_api_version: V3, %s}"
+	server := "grpc_services: [{envoy_grpc: {cluster_name: xds}}]"
+	for _, variant := range []string{"GRPC", "DELTA_GRPC"} {
+		config, err := bootstrap.Parse([]byte("dynamic_resources: {ads_config: " + fmt.Sprintf(xds, variant, server) + "}\nstatic_resources: {clusters: [{name: xds, type: STATIC}]}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := New(Config{Bootstrap: config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ofServer := func(k corev3.ApiConfigSource_ApiType) *corev3.ConfigSource {
+			return &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_ApiConfigSource{ApiConfigSource: &corev3.ApiConfigSource{
+				ApiType: k, ClusterNames: []string{"xds"}, TransportApiVersion: corev3.ApiVersion_V3,
+				GrpcServices: []*corev3.GrpcService{{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: "xds"}}}},
+			}}}
+		}
+		for _, each := range []struct {
+			at   *corev3.ConfigSource
+			fine bool
+		}{
+			{&corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}, variant == "DELTA_GRPC"},
+			{&corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Path{Path: "/hosts.yaml"}}, false},
+			{ofServer(corev3.ApiConfigSource_DELTA_GRPC), true},
+			{ofServer(corev3.ApiConfigSource_GRPC), false},
+			{ofServer(corev3.ApiConfigSource_REST), false},
+		} {
+			_, err := p.sources.locate(each.at, ads.HostType)
+			if each.fine != (err == nil) || err != nil && !strings.Contains(err.Error(), "virtual hosts are told by delta only") {
+				t.Errorf("%s, %v: got %v", variant, each.at, err)
+			}
+			if _, err := p.sources.locate(each.at, ads.RouteType); err != nil {
+				t.Errorf("routes: %v", err)
+			}
 		}
 	}
 }

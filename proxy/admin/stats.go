@@ -21,7 +21,7 @@ import (
 
 // kinds are the prefixes of statistics about each type of resource.
 var kinds = map[string]string{
-	ads.ClusterType: "cluster_manager.cds", ads.EndpointType: "cluster_manager.eds", ads.ListenerType: "listener_manager.lds", ads.RouteType: "http.rds", ads.ScopeType: "http.scoped_rds", ads.SecretType: "sds",
+	ads.ClusterType: "cluster_manager.cds", ads.EndpointType: "cluster_manager.eds", ads.ListenerType: "listener_manager.lds", ads.RouteType: "http.rds", ads.ScopeType: "http.scoped_rds", ads.HostType: "http.vhds", ads.SecretType: "sds",
 	ads.ExtensionType: "extension_config_discovery.http_filter",
 }
 

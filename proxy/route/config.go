@@ -20,6 +20,10 @@ type Config struct {
 	// IgnoreParameters compares paths without what stands behind ";" in their segments.
 	IgnoreParameters bool
 	Mutations        Mutations
+	// Ask asks for the virtual host of a host that the table does not have. What it
+	// gives is closed when there is something new of it; it is nil when nobody is
+	// asked. Ask is nil where there are no further ones.
+	Ask func(host string) <-chan struct{}
 	// SpecificLast applies a route's own mutations last, so that they have the last
 	// word, instead of first.
 	SpecificLast bool

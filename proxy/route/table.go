@@ -12,7 +12,9 @@ import (
 // Table is a compiled route table. Hosts are found by a map, paths by a tree:
 // many routes cost what few cost.
 type Table struct {
-	Name       string
+	Name string
+	// Ask is as in [Config].
+	Ask        func(host string) <-chan struct{}
 	ignorePort bool
 	// ignoreParameters compares paths without parameters.
 	ignoreParameters bool
@@ -35,7 +37,7 @@ type host struct {
 // New compiles cfg, which it keeps. A domain that two virtual hosts claim is an
 // error that names both.
 func New(cfg Config) (*Table, error) {
-	t := &Table{Name: cfg.Name, ignorePort: cfg.IgnorePort, ignoreParameters: cfg.IgnoreParameters, exact: map[string]*host{}}
+	t := &Table{Name: cfg.Name, Ask: cfg.Ask, ignorePort: cfg.IgnorePort, ignoreParameters: cfg.IgnoreParameters, exact: map[string]*host{}}
 	claimed := map[string]string{}
 	for i := range cfg.Hosts {
 		vh := &cfg.Hosts[i]
@@ -94,6 +96,9 @@ func (t *Table) Match(req *stream.Request) *Route {
 	}
 	return h.paths.find(req, path)
 }
+
+// Knows reports whether there is a virtual host for a request.
+func (t *Table) Knows(req *stream.Request) bool { return t.hostOf(req.Authority) != nil }
 
 // withoutParameters is a path without what stands behind ";" in each segment.
 func withoutParameters(path string) string {

@@ -7,7 +7,7 @@ import (
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
 
-// mostDemanded bounds the clusters that requests may ask for: their names may come
+// mostDemanded bounds the clusters and virtual hosts that requests may ask for: their names may come
 // from requests.
 const mostDemanded = 10_000
 
@@ -33,14 +33,17 @@ func (s *State) demand(source, name string) *cluster.Handle {
 	return h
 }
 
-// mayDemand reports whether one more cluster may be asked for.
+// mayDemand reports whether one more cluster or virtual host may be asked for.
 func (s *State) mayDemand() bool {
 	all := 0
 	for _, names := range s.demanded {
 		all += len(names)
 	}
+	for _, set := range s.hosts {
+		all += len(set.asked)
+	}
 	if all >= mostDemanded && !s.full {
-		s.config.Log.Warn("requests ask for too many clusters, others are not asked for", "most", mostDemanded)
+		s.config.Log.Warn("requests ask for too many clusters and virtual hosts, others are not asked for", "most", mostDemanded)
 		s.full = true
 	}
 	return all < mostDemanded

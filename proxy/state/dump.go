@@ -46,7 +46,11 @@ func (s *State) Resources(typeURL string) []Resource {
 	case ads.EndpointType:
 		out = raws(s.endpoints)
 	case ads.RouteType:
-		out = raws(s.routes)
+		for _, ref := range slices.SortedFunc(maps.Keys(s.routes), ads.Ref.Compare) {
+			r := resource(ref.Name, s.routes[ref], false, nil)
+			r.Body = s.merged(ref, s.routes[ref])
+			out = append(out, r)
+		}
 	case ads.ExtensionType:
 		out = raws(s.extensions)
 	case ads.SecretType:

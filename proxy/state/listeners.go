@@ -142,16 +142,20 @@ func (s *State) serveKnown(l *compile.Listener) error {
 }
 
 // nothing is a [compile.Known] for what is told later.
-func nothing(ads.Ref) (*routev3.RouteConfiguration, error) { return nil, nil }
+func nothing(ads.Ref) (*compile.Routes, error) { return nil, nil }
 
-// knownRoutes are the routes of a name, nil while there are none.
-func (s *State) knownRoutes(name ads.Ref) (*routev3.RouteConfiguration, error) {
-	r := s.routes[name]
-	if r == nil {
+// knownRoutes are the routes of a name, nil while they or their virtual hosts are not
+// there.
+func (s *State) knownRoutes(name ads.Ref) (*compile.Routes, error) {
+	r, set := s.routes[name], s.hosts[name]
+	if r == nil || set != nil && !set.settled {
 		return nil, nil
 	}
 	rc := &routev3.RouteConfiguration{}
-	return rc, r.body.UnmarshalTo(rc)
+	if err := r.body.UnmarshalTo(rc); err != nil {
+		return nil, err
+	}
+	return s.routesWith(name, rc, set), nil
 }
 
 // warm reports whether a listener has all that it needs.
@@ -223,12 +227,22 @@ func (s *State) setRoute(name ads.Ref, r *raw, m *routev3.RouteConfiguration) er
 		old.version = r.version
 		return nil
 	}
-	err := s.change(func(manager *compile.Manager) bool { return manager.Asks(name) }, func(manager *compile.Manager) (func(), error) {
-		return manager.SetRoutes(name, m)
+	set, err := s.hostsFor(name, m)
+	if err != nil {
+		return err
+	}
+	known := s.routesWith(name, m, set)
+	err = s.change(func(manager *compile.Manager) bool { return manager.Asks(name) }, func(manager *compile.Manager) (func(), error) {
+		put, err := manager.SetRoutes(name, known)
+		if set != nil && !set.settled {
+			put = func() {} // with its virtual hosts
+		}
+		return put, err
 	})
 	if err != nil {
 		return err
 	}
+	s.keepHosts(name, set)
 	s.routes[name] = r
 	return nil
 }

@@ -110,6 +110,7 @@ type State struct {
 	listeners  map[string]*listenerEntry
 	scopes     map[string]*scopeSet // by source
 	routes     map[ads.Ref]*raw
+	hosts      map[ads.Ref]*hostSet       // by route configuration
 	extensions map[ads.Ref]*raw           // configurations of filters
 	lacking    map[ads.Ref]bool           // those that whoever was asked does not have
 	bodies     map[ads.Ref]*raw           // secrets
@@ -136,7 +137,7 @@ func New(c Config) *State {
 	s := &State{
 		config: c, secrets: credential.NewStore(),
 		handles: map[string]*cluster.Handle{}, passing: map[string]bool{}, clusters: map[string]*clusterEntry{}, services: map[ads.Ref]map[*clusterEntry]bool{}, endpoints: map[ads.Ref]*raw{},
-		listeners: map[string]*listenerEntry{}, scopes: map[string]*scopeSet{}, routes: map[ads.Ref]*raw{}, extensions: map[ads.Ref]*raw{}, lacking: map[ads.Ref]bool{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{}, demanded: map[string][]string{}, asked: map[string]map[string]bool{},
+		listeners: map[string]*listenerEntry{}, scopes: map[string]*scopeSet{}, routes: map[ads.Ref]*raw{}, hosts: map[ads.Ref]*hostSet{}, extensions: map[ads.Ref]*raw{}, lacking: map[ads.Ref]bool{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{}, demanded: map[string][]string{}, asked: map[string]map[string]bool{},
 	}
 	if c.Locate != nil {
 		s.secrets.Locate = func(name string, at *corev3.ConfigSource) (string, error) {
@@ -236,6 +237,8 @@ func (s *State) Update(u ads.Update) error {
 		err = s.updateListeners(u)
 	case ads.ScopeType:
 		err = s.updateScopes(u)
+	case ads.HostType:
+		err = s.updateHosts(u)
 	case ads.RouteType:
 		err = s.updateRoutes(u)
 	case ads.SecretType:
@@ -292,6 +295,8 @@ func (s *State) want() {
 		return !among(srds, ads.Ref{Name: ads.Everything, Source: source})
 	})
 	forget(s.routes, rds)
+	s.forgetHosts(rds)
+	s.askHosts()
 	forget(s.extensions, ecds)
 	maps.DeleteFunc(s.lacking, func(ref ads.Ref, _ bool) bool { return !among(ecds, ref) })
 	s.forgetSecrets(sds)
@@ -350,6 +355,9 @@ func (s *State) Run(ctx context.Context) error {
 	}
 	for _, e := range s.listeners {
 		s.fallBackLater(e)
+	}
+	for name, set := range s.hosts {
+		s.settleLater(name, set)
 	}
 	s.mu.Unlock()
 	defer s.running.Wait()

@@ -40,6 +40,11 @@ func (s *State) Waiting() []Waiting {
 		missing := s.missing(e.pending.Secrets)
 		for _, m := range e.pending.Managers {
 			missing = append(append(missing, s.missing(m.Secrets())...), m.Missing()...)
+			for _, name := range m.Routes() {
+				if set := s.hosts[name]; set != nil && !set.settled {
+					missing = append(missing, "virtual hosts of "+name.Name)
+				}
+			}
 		}
 		all = append(all, Waiting{"listener " + name, missing})
 	}

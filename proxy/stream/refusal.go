@@ -35,7 +35,8 @@ func (r *Refusal) Unwrap() error { return r.Cause }
 // Redirected is what a handler fails with when the request has become another one:
 // it begins anew, from the choice of its route on. Filters pass it on.
 type Redirected struct {
-	// Response is the one that was followed. It is still held.
+	// Response is the one that was followed. It is still held. It is nil where the
+	// request is as it was, and a route for it has come meanwhile.
 	Response *Response
 }
 

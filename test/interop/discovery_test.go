@@ -32,6 +32,7 @@ import (
 var made = map[string]func() proto.Message{
 	resource.ExtensionConfigType: func() proto.Message { return &corev3.TypedExtensionConfig{} },
 	resource.RouteType:           func() proto.Message { return &routev3.RouteConfiguration{} },
+	resource.VirtualHostType:     func() proto.Message { return &routev3.VirtualHost{} },
 	resource.ScopedRouteType:     func() proto.Message { return &routev3.ScopedRouteConfiguration{} },
 }
 
@@ -85,6 +86,7 @@ func newPlane(t *testing.T, way string) *plane {
 	s := server.NewServer(ctx, mux, nil)
 	discovery.RegisterAggregatedDiscoveryServiceServer(g, s)
 	routeservice.RegisterRouteDiscoveryServiceServer(g, s)
+	routeservice.RegisterVirtualHostDiscoveryServiceServer(g, s)
 	routeservice.RegisterScopedRoutesDiscoveryServiceServer(g, s)
 	extensionservice.RegisterExtensionConfigDiscoveryServiceServer(g, s)
 	go func() { _ = g.Serve(l) }() // ends with Stop
@@ -186,7 +188,9 @@ func (p *plane) bootstrap(listeners, clusters string) string {
 }
 
 // everyWay runs a test for Envoy and for our proxy in each way.
-func everyWay(t *testing.T, test func(*testing.T, *plane, runner)) {
+func everyWay(t *testing.T, test func(*testing.T, *plane, runner)) { inWays(t, ways, test) }
+
+func inWays(t *testing.T, ways []string, test func(*testing.T, *plane, runner)) {
 	for _, way := range ways {
 		t.Run(way, func(t *testing.T) {
 			t.Run("ours", func(t *testing.T) { test(t, newPlane(t, way), runOurs) })

@@ -141,8 +141,11 @@ func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
 	received := h.receive(req)
 	resp, err := h.answer(req)
 	for r := stream.AsRedirected(err); r != nil; r = stream.AsRedirected(err) {
-		h.followed(req, r.Response)
-		if err = h.config.Path.apply(req); err == nil {
+		if err = nil; r.Response != nil {
+			h.followed(req, r.Response)
+			err = h.config.Path.apply(req)
+		}
+		if err == nil {
 			resp, err = h.route(req)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -188,4 +189,29 @@ func TestInside(t *testing.T) {
 			t.Errorf("%+v: got %v", tc, req.Header)
 		}
 	}
+}
+
+// A request whose route has come meanwhile begins anew, with the record that it has.
+func TestRouteThatComes(t *testing.T) {
+	last, seen := &coming{}, &records{}
+	h := New(Config{Routing: Routing{NotFound: last}, Followed: seen})
+	last.h = h
+	req := &stream.Request{Method: "GET", Path: "/a", Authority: "shop", Conn: &stream.Conn{Remote: netip.MustParseAddrPort("10.0.0.1:80")}, Info: &stream.Info{}}
+	resp, err := h.Handle(req)
+	if err != nil || resp.Status != 204 || len(seen.infos) != 0 {
+		t.Errorf("got %v, %v; noted %+v", resp, err, seen.infos)
+	}
+}
+
+// coming answers nothing, and has a route come.
+type coming struct{ h *Handler }
+
+func (c *coming) Handle(*stream.Request) (*stream.Response, error) {
+	answer := &silent{stream.Response{Status: 204}}
+	table, err := route.New(route.Config{Hosts: []route.VirtualHost{{Domains: []string{"shop"}, Routes: []*route.Route{{Match: route.Match{Value: "/"}, Handler: answer}}}}})
+	if err != nil {
+		return nil, err
+	}
+	c.h.SetTable(table)
+	return nil, &stream.Redirected{}
 }

@@ -1,8 +1,9 @@
-// Package ondemand holds requests back whose cluster is not there, while somebody is
-// asked for it.
+// Package ondemand holds requests back whose cluster or whose virtual host is not
+// there, while somebody is asked for it.
 package ondemand
 
 import (
+	"math"
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
@@ -47,3 +48,27 @@ func (f *Filter) wait(req *stream.Request, name string, limit time.Duration) {
 }
 
 var _ stream.Filter = (*Filter)(nil)
+
+// Hosts asks for the virtual hosts of requests that no route takes.
+type Hosts struct{ Table *route.Current }
+
+// Handle implements [stream.Filter]. A request whose virtual host has come begins anew;
+// one that has none is left to what answers it. How long a request waits is bounded by
+// what bounds it anyhow.
+func (h *Hosts) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
+	t := h.Table.For(req)
+	if t == nil || t.Ask == nil || t.Knows(req) {
+		return next.Handle(req)
+	}
+	if come := t.Ask(req.Authority); come != nil && !req.Waiting.Until(come, forever) {
+		return nil, stream.Abandoned(req.Waiting.Abandoned())
+	}
+	if t = h.Table.For(req); t != nil && t.Knows(req) {
+		return nil, &stream.Redirected{}
+	}
+	return next.Handle(req)
+}
+
+const forever = time.Duration(math.MaxInt64)
+
+var _ stream.Filter = (*Hosts)(nil)

@@ -86,3 +86,67 @@ func TestWeights(t *testing.T) {
 		}))
 	}
 }
+
+// A request that no virtual host takes begins anew when one has come, and is answered
+// when there is none or when it is given up.
+func TestHosts(t *testing.T) {
+	known := func(ask func(string) <-chan struct{}, domains ...string) *route.Table {
+		table, err := route.New(route.Config{Hosts: []route.VirtualHost{{Domains: domains}}, Ask: ask})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return table
+	}
+	for _, tc := range []struct {
+		name     string
+		after    func(tables *route.Current, come chan struct{}, req *stream.Request)
+		anew     bool
+		answered bool
+		took     time.Duration
+	}{
+		{"it comes", func(tables *route.Current, come chan struct{}, _ *stream.Request) {
+			tables.Store(known(nil, "a.test"))
+			close(come)
+		}, true, false, time.Second},
+		{"there is none", func(_ *route.Current, come chan struct{}, _ *stream.Request) { close(come) }, false, true, time.Second},
+		{"it has come before it was asked for", nil, true, false, 0},
+		{"the request is given up", func(_ *route.Current, _ chan struct{}, req *stream.Request) {
+			req.Waiting.Abandon(stream.StreamIdleTimeout)
+		}, false, false, time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var tables route.Current
+				req := &stream.Request{Authority: "a.test", Info: &stream.Info{}}
+				tables.Store(known(func(host string) <-chan struct{} {
+					if host != "a.test" {
+						t.Errorf("asked for %s", host)
+					}
+					if tc.after == nil {
+						tables.Store(known(nil, "a.test"))
+						return nil
+					}
+					come := make(chan struct{})
+					time.AfterFunc(time.Second, func() { tc.after(&tables, come, req) })
+					return come
+				}, "own.test"))
+				start, answered := time.Now(), false
+				_, err := (&Hosts{Table: &tables}).Handle(req, next(func() { answered = true }))
+				if anew := stream.AsRedirected(err) != nil; anew != tc.anew || answered != tc.answered || time.Since(start) != tc.took {
+					t.Errorf("anew %v, answered %v after %v, %v", anew, answered, time.Since(start), err)
+				}
+				if err != nil && !tc.anew && stream.AsRefusal(err).Status != 504 {
+					t.Errorf("refused with %v", err)
+				}
+			})
+		})
+	}
+	// A host that is known, and one of a table that is all, is not asked for.
+	var tables route.Current
+	for _, table := range []*route.Table{nil, known(nil, "own.test"), known(func(string) <-chan struct{} { panic("asked") }, "a.test")} {
+		tables.Store(table)
+		if _, err := (&Hosts{Table: &tables}).Handle(&stream.Request{Authority: "a.test", Info: &stream.Info{}}, next(func() {})); err != nil {
+			t.Error(err)
+		}
+	}
+}

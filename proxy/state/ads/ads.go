@@ -27,13 +27,14 @@ const (
 	ListenerType  = "type.googleapis.com/envoy.config.listener.v3.Listener"
 	ScopeType     = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"
 	RouteType     = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+	HostType      = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
 	ExtensionType = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 	SecretType    = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 	RuntimeType   = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
 )
 
 // Types lists the type URLs in their order.
-var Types = [...]string{ClusterType, EndpointType, ListenerType, ScopeType, RouteType, ExtensionType, SecretType, RuntimeType}
+var Types = [...]string{ClusterType, EndpointType, ListenerType, ScopeType, RouteType, HostType, ExtensionType, SecretType, RuntimeType}
 
 // Everything asks for all clusters or listeners that a server has for this proxy,
 // beside those that are asked for by name.
@@ -66,6 +67,8 @@ type Resource struct {
 	Name    string
 	Version string
 	Body    *anypb.Any
+	// Aliases are further names by which it was asked for; only delta tells them.
+	Aliases []string
 
 	ttl time.Duration // how long it lives without a word of it; 0 is for ever
 }

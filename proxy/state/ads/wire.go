@@ -66,6 +66,7 @@ var services = map[string]struct{ method, path string }{
 	ScopeType:     {"/envoy.service.route.v3.ScopedRoutesDiscoveryService/%sScopedRoutes", "/v3/discovery:scoped-routes"},
 	RouteType:     {"/envoy.service.route.v3.RouteDiscoveryService/%sRoutes", "/v3/discovery:routes"},
 	SecretType:    {"/envoy.service.secret.v3.SecretDiscoveryService/%sSecrets", "/v3/discovery:secrets"},
+	HostType:      {"/envoy.service.route.v3.VirtualHostDiscoveryService/%sVirtualHosts", ""}, // by delta only
 	ExtensionType: {"/envoy.service.extension.v3.ExtensionConfigDiscoveryService/%sExtensionConfigs", "/v3/discovery:extension_configs"},
 	RuntimeType:   {"/envoy.service.runtime.v3.RuntimeDiscoveryService/%sRuntime", "/v3/discovery:runtime"},
 }
@@ -106,10 +107,13 @@ func (w *deltaWire) receive() (response, string, error) {
 
 // take adds a resource, or the word that it lives on.
 func (r *response) take(m *discovery.Resource) {
-	res := Resource{Name: m.GetName(), Version: m.GetVersion(), Body: m.GetResource(), ttl: m.GetTtl().AsDuration()}
-	if res.Body == nil {
+	res := Resource{Name: m.GetName(), Version: m.GetVersion(), Body: m.GetResource(), Aliases: m.GetAliases(), ttl: m.GetTtl().AsDuration()}
+	switch {
+	case res.Body == nil && r.typeURL == HostType && m.GetTtl() == nil: // "a virtual host that could not be resolved"
+		r.update.Removed = append(append(r.update.Removed, res.Name), res.Aliases...)
+	case res.Body == nil:
 		r.alive = append(r.alive, res)
-	} else {
+	default:
 		r.update.Set = append(r.update.Set, res)
 	}
 }

@@ -10,6 +10,7 @@ var routeFields = fieldcheck.Table{
 			"metadata":          "nobody reads it",
 		},
 	},
+	"envoy.config.route.v3.Vhds":                                  {Read: "config_source"},
 	"envoy.config.route.v3.ScopedRouteConfiguration":              {Read: "name route_configuration_name route_configuration key"},
 	"envoy.config.route.v3.ScopedRouteConfiguration.Key":          {Read: "fragments"},
 	"envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment": {Read: "string_key"},

@@ -66,6 +66,9 @@ type httpFilter struct {
 type spot struct {
 	// forward is what the route does; nil when it does not go upstream.
 	forward *route.Forward
+	// unrouted is where the table is that has no route for the requests there; nil on
+	// a route.
+	unrouted *route.Current
 	// limits are its rate limits.
 	limits limits
 	// counter gives a filter's counters.
@@ -277,7 +280,7 @@ func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole strea
 
 // notFound answers what no route takes.
 func (f *Filters) notFound() (stream.Handler, error) {
-	whole, _, err := f.chain(route.NotFound{}, nil, &spot{})
+	whole, _, err := f.chain(route.NotFound{}, nil, &spot{unrouted: f.table})
 	return whole, err
 }
 

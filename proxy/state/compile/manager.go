@@ -27,8 +27,18 @@ type Manager struct {
 	scopes   *scopes                     // in force; nil before the first
 }
 
+// Routes is a route configuration that has been discovered.
+type Routes struct {
+	Config *routev3.RouteConfiguration
+	// Hosts are further virtual hosts, which have been discovered by themselves, in
+	// the order of their names.
+	Hosts []*routev3.VirtualHost
+	// Ask asks for more of them, as [route.Table] has it; nil where there are no more.
+	Ask func(host string) <-chan struct{}
+}
+
 // Known gives a route configuration that has been discovered, nil while there is none.
-type Known func(ads.Ref) (*routev3.RouteConfiguration, error)
+type Known func(ads.Ref) (*Routes, error)
 
 // Routes are the route configurations that the manager asks for.
 func (m *Manager) Routes() []ads.Ref {
@@ -44,8 +54,8 @@ func (m *Manager) Asks(name ads.Ref) bool {
 }
 
 // SetRoutes compiles a route configuration that the manager asks for.
-func (m *Manager) SetRoutes(name ads.Ref, rc *routev3.RouteConfiguration) (put func(), err error) {
-	table, err := m.compiler.Table(rc, m.filters)
+func (m *Manager) SetRoutes(name ads.Ref, r *Routes) (put func(), err error) {
+	table, err := m.compiler.discovered(r, m.filters)
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +64,19 @@ func (m *Manager) SetRoutes(name ads.Ref, rc *routev3.RouteConfiguration) (put f
 		at = m.scopes.named[name]
 	}
 	return func() { at.Store(table) }, nil
+}
+
+// table compiles what is known of a route configuration, nil for nothing.
+func (m *Manager) table(name ads.Ref, filters *Filters, known Known) (*route.Table, error) {
+	r, err := known(name)
+	if r == nil || err != nil {
+		return nil, err
+	}
+	table, err := m.compiler.discovered(r, filters)
+	if err != nil {
+		err = fmt.Errorf("route %q: %w", name.Name, err)
+	}
+	return table, err
 }
 
 // Current is the route table in force for all requests, nil before the first.
@@ -122,16 +145,17 @@ func (m *Manager) Configure(filter ads.Ref, config *anypb.Any, known Known) (put
 		}
 		filters.table.SetScopes(next.tables)
 	}
-	rc := m.own
-	if m.rds.Name != "" {
-		if rc, err = known(m.rds); err != nil {
-			return nil, err
-		}
-	}
-	if rc != nil {
-		table, err := m.compiler.Table(rc, filters)
+	if m.own != nil {
+		table, err := m.compiler.Table(m.own, filters)
 		if err != nil {
-			return nil, fmt.Errorf("route %q: %w", rc.GetName(), err)
+			return nil, fmt.Errorf("route %q: %w", m.own.GetName(), err)
+		}
+		filters.table.Store(table)
+	}
+	if m.rds.Name != "" {
+		table, err := m.table(m.rds, filters, known)
+		if err != nil {
+			return nil, err
 		}
 		filters.table.Store(table)
 	}

@@ -23,6 +23,9 @@ func onDemandFilter(c *Compiler, m *demandv3.OnDemand) (builder, error) {
 		return nil, fieldcheck.At("odcds", err)
 	}
 	return func(override proto.Message, on *spot) (stream.Filter, error) {
+		if on.unrouted != nil {
+			return &ondemand.Hosts{Table: on.unrouted}, nil
+		}
 		f := base
 		if override != nil {
 			per, err := as[*demandv3.PerRouteConfig](override)

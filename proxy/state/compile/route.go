@@ -15,11 +15,17 @@ import (
 // Table compiles a route configuration for a connection manager with these
 // filters: the chain of filters is part of each route.
 func (c *Compiler) Table(m *routev3.RouteConfiguration, filters *Filters) (*route.Table, error) {
+	if m.GetVhds() != nil {
+		return nil, fieldcheck.Refuse("vhds", "is only possible for routes that are discovered themselves: write rds")
+	}
+	return c.discovered(&Routes{Config: m}, filters)
+}
+
+// discovered compiles a route configuration and its further virtual hosts.
+func (c *Compiler) discovered(r *Routes, filters *Filters) (*route.Table, error) {
+	m := r.Config
 	if err := Fields.Check(m); err != nil {
 		return nil, err
-	}
-	if m.GetVhds() != nil {
-		return nil, fieldcheck.Refuse("vhds", "is not supported")
 	}
 	config := route.Config{Name: m.GetName(), IgnorePort: m.GetIgnorePortInHostMatching(), IgnoreParameters: m.GetIgnorePathParametersInPathMatching(), SpecificLast: m.GetMostSpecificHeaderMutationsWins()}
 	var err error
@@ -37,6 +43,14 @@ func (c *Compiler) Table(m *routev3.RouteConfiguration, filters *Filters) (*rout
 		}
 		config.Hosts = append(config.Hosts, host)
 	}
+	for _, vh := range r.Hosts {
+		host, err := c.virtualHost(vh, filters, maxDirectBody(m), outer)
+		if err != nil {
+			return nil, fmt.Errorf("virtual host %q: %w", vh.GetName(), err)
+		}
+		config.Hosts = append(config.Hosts, host)
+	}
+	config.Ask = r.Ask
 	return route.New(config)
 }
 

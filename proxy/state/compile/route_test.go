@@ -152,3 +152,11 @@ func TestAbsentParameters(t *testing.T) {
 		}
 	}
 }
+
+// Only routes that are discovered have further virtual hosts.
+func TestHostsOfOwnRoutes(t *testing.T) {
+	m := &routev3.RouteConfiguration{Vhds: &routev3.Vhds{ConfigSource: &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}}}
+	if _, err := compiler().Table(m, &Filters{}); err == nil || err.Error() != "vhds: is only possible for routes that are discovered themselves: write rds" {
+		t.Errorf("got %v", err)
+	}
+}

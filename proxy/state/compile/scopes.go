@@ -111,17 +111,11 @@ func (m *Manager) scope(config *routev3.ScopedRouteConfiguration, filters *Filte
 	at := cmp.Or(next.named[ref], before.named[ref])
 	if at == nil {
 		at = &route.Current{}
-		rc, err := known(ref)
+		table, err := m.table(ref, filters, known)
 		if err != nil {
 			return nil, err
 		}
-		if rc != nil {
-			table, err := m.compiler.Table(rc, filters)
-			if err != nil {
-				return nil, fmt.Errorf("route %q: %w", ref.Name, err)
-			}
-			at.Store(table)
-		}
+		at.Store(table)
 	}
 	next.named[ref] = at
 	return at, nil
@@ -134,6 +128,10 @@ func scopeKey(config *routev3.ScopedRouteConfiguration) string {
 	}
 	return route.ScopeKey(parts)
 }
+
+// Host checks the configuration of a virtual host as far as that is possible without
+// knowing whose it is.
+func Host(m *routev3.VirtualHost) error { return Fields.Check(m) }
 
 // Scope checks the configuration of a scope as far as that is possible without
 // knowing who has it.
@@ -176,7 +174,7 @@ func (c *Compiler) scoped(manager *Manager, m *hcmv3.ScopedRoutes) error {
 			return fieldcheck.At(fmt.Sprintf("scoped_route_configurations_list.scoped_route_configurations[%d]", i), err)
 		}
 	}
-	put, err := manager.SetScopes(list, func(ads.Ref) (*routev3.RouteConfiguration, error) { return nil, nil })
+	put, err := manager.SetScopes(list, func(ads.Ref) (*Routes, error) { return nil, nil })
 	if err != nil {
 		return fieldcheck.At("scoped_route_configurations_list", err)
 	}
