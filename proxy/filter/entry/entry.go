@@ -146,7 +146,7 @@ func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {
 			err = h.config.Path.apply(req)
 		}
 		if err == nil {
-			resp, err = h.route(req)
+			resp, err = h.route(req, r.Response != nil)
 		}
 	}
 	received()
@@ -163,7 +163,7 @@ func (h *Handler) answer(req *stream.Request) (*stream.Response, error) {
 	if err := h.admit(req); err != nil {
 		return nil, err
 	}
-	return h.route(req)
+	return h.route(req, true)
 }
 
 // followed ends the record of a request whose redirect is followed, and begins that
@@ -185,11 +185,12 @@ func (h *Handler) followed(req *stream.Request, resp *stream.Response) {
 	}
 }
 
-// route lets a route answer a request that has been admitted.
-func (h *Handler) route(req *stream.Request) (*stream.Response, error) {
+// route lets a route answer a request that has been admitted, whose span is begun
+// unless it was before.
+func (h *Handler) route(req *stream.Request, begin bool) (*stream.Response, error) {
 	routing := h.routing.Load()
 	r, err := route.Choose(routing.Table.For(req), req)
-	if h.config.Tracer != nil {
+	if h.config.Tracer != nil && begin {
 		h.config.Tracer.Start(req)
 	}
 	switch {

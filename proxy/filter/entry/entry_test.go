@@ -193,15 +193,21 @@ func TestInside(t *testing.T) {
 
 // A request whose route has come meanwhile begins anew, with the record that it has.
 func TestRouteThatComes(t *testing.T) {
-	last, seen := &coming{}, &records{}
-	h := New(Config{Routing: Routing{NotFound: last}, Followed: seen})
+	last, seen, spans := &coming{}, &records{}, spans(0)
+	h := New(Config{Routing: Routing{NotFound: last}, Followed: seen, Tracer: &spans})
 	last.h = h
 	req := &stream.Request{Method: "GET", Path: "/a", Authority: "shop", Conn: &stream.Conn{Remote: netip.MustParseAddrPort("10.0.0.1:80")}, Info: &stream.Info{}}
 	resp, err := h.Handle(req)
-	if err != nil || resp.Status != 204 || len(seen.infos) != 0 {
-		t.Errorf("got %v, %v; noted %+v", resp, err, seen.infos)
+	if err != nil || resp.Status != 204 || len(seen.infos) != 0 || spans != 1 {
+		t.Errorf("got %v, %v with %d spans; noted %+v", resp, err, spans, seen.infos)
 	}
 }
+
+// spans counts those that are begun.
+type spans int
+
+func (s *spans) Start(*stream.Request)                 { *s++ }
+func (s *spans) Reply(*stream.Request, *stream.Header) {}
 
 // coming answers nothing, and has a route come.
 type coming struct{ h *Handler }
