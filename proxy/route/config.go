@@ -15,6 +15,9 @@ import (
 type Config struct {
 	Name  string
 	Hosts []VirtualHost
+	// More are further virtual hosts. They may be those of a table before this one,
+	// with equal settings around them: then they are as they were.
+	More []*VirtualHost
 	// IgnorePort matches hosts without their port.
 	IgnorePort bool
 	// IgnoreParameters compares paths without what stands behind ";" in their segments.

@@ -39,9 +39,15 @@ type host struct {
 func New(cfg Config) (*Table, error) {
 	t := &Table{Name: cfg.Name, Ask: cfg.Ask, ignorePort: cfg.IgnorePort, ignoreParameters: cfg.IgnoreParameters, exact: map[string]*host{}}
 	claimed := map[string]string{}
+	hosts := make([]*VirtualHost, 0, len(cfg.Hosts)+len(cfg.More))
 	for i := range cfg.Hosts {
-		vh := &cfg.Hosts[i]
+		hosts = append(hosts, &cfg.Hosts[i])
+	}
+	for _, vh := range append(hosts, cfg.More...) {
 		for _, r := range vh.Routes {
+			if r.Host != nil {
+				continue // it may be in use
+			}
 			r.Host = vh
 			if r.all = nonEmpty(&r.Mutations, &vh.Mutations, &cfg.Mutations); cfg.SpecificLast {
 				slices.Reverse(r.all)

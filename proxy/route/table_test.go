@@ -260,3 +260,36 @@ func BenchmarkMatch(b *testing.B) {
 		})
 	}
 }
+
+// Virtual hosts may go over from one table to the next while requests go by them.
+func TestHostsGoOver(t *testing.T) {
+	fixed := func(name string) VirtualHost {
+		return VirtualHost{Name: name, Domains: []string{name}, Routes: []*Route{{Name: name, Match: Match{Value: "/"}}}}
+	}
+	a := fixed("a")
+	mutations := Mutations{RemoveRequest: []string{"x-gone"}}
+	first, err := New(Config{Hosts: []VirtualHost{fixed("own")}, More: []*VirtualHost{&a}, Mutations: mutations})
+	if err != nil {
+		t.Fatal(err)
+	}
+	going := make(chan *Route)
+	go func() { going <- first.Match(asked("a", "/", "x-gone", "1")) }()
+	b := fixed("b")
+	second, err := New(Config{Hosts: []VirtualHost{fixed("own")}, More: []*VirtualHost{&a, &b}, Mutations: mutations})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := <-going; r == nil || r != second.Match(asked("a", "/")) || r.Host != &a {
+		t.Errorf("got %v, want the same route by both", r)
+	}
+	for _, name := range []string{"a", "b"} {
+		req := asked(name, "/", "x-gone", "1")
+		if second.Match(req).MutateRequest(req); req.Header.Has("x-gone") {
+			t.Errorf("%s: the request is as it was", name)
+		}
+	}
+	c := fixed("own")
+	if _, err := New(Config{Name: "r", Hosts: []VirtualHost{fixed("own")}, More: []*VirtualHost{&c}}); err == nil {
+		t.Error("a domain belongs to two")
+	}
+}

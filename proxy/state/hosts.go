@@ -21,6 +21,7 @@ import (
 // beside those that it has itself.
 type hostSet struct {
 	source string
+	config *routev3.RouteConfiguration     // whose they are; it does not change
 	by     map[string]*routev3.VirtualHost // by the name of the resource
 	// patience is how long the first ones are waited for; 0 is for ever.
 	patience time.Duration
@@ -192,12 +193,8 @@ func (s *State) setHosts(name ads.Ref, by map[string]*routev3.VirtualHost) error
 	if by == nil && set.settled {
 		return nil
 	}
-	m := &routev3.RouteConfiguration{}
-	if err := s.routes[name].body.UnmarshalTo(m); err != nil {
-		return err
-	}
 	put := func(by map[string]*routev3.VirtualHost) error {
-		routes := s.routesWith(name, m, set)
+		routes := s.routesWith(name, set.config, set)
 		routes.Hosts = sortedHosts(by)
 		err := s.change(func(m *compile.Manager) bool { return m.Asks(name) }, func(m *compile.Manager) (func(), error) { return m.SetRoutes(name, routes) })
 		if err != nil {

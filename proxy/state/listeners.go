@@ -151,11 +151,14 @@ func (s *State) knownRoutes(name ads.Ref) (*compile.Routes, error) {
 	if r == nil || set != nil && !set.settled {
 		return nil, nil
 	}
+	if set != nil {
+		return s.routesWith(name, set.config, set), nil
+	}
 	rc := &routev3.RouteConfiguration{}
 	if err := r.body.UnmarshalTo(rc); err != nil {
 		return nil, err
 	}
-	return s.routesWith(name, rc, set), nil
+	return &compile.Routes{Config: rc}, nil
 }
 
 // warm reports whether a listener has all that it needs.
@@ -241,6 +244,9 @@ func (s *State) setRoute(name ads.Ref, r *raw, m *routev3.RouteConfiguration) er
 	})
 	if err != nil {
 		return err
+	}
+	if set != nil {
+		set.config = m
 	}
 	s.keepHosts(name, set)
 	s.routes[name] = r

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -25,6 +26,7 @@ type Manager struct {
 	rds      ads.Ref                     // its route configuration; empty when it has its own or scopes
 	own      *routev3.RouteConfiguration // kept where the filters may change; nil otherwise
 	scopes   *scopes                     // in force; nil before the first
+	hosts    map[ads.Ref]*hosts          // by route configuration
 }
 
 // Routes is a route configuration that has been discovered.
@@ -55,7 +57,17 @@ func (m *Manager) Asks(name ads.Ref) bool {
 
 // SetRoutes compiles a route configuration that the manager asks for.
 func (m *Manager) SetRoutes(name ads.Ref, r *Routes) (put func(), err error) {
-	table, err := m.compiler.discovered(r, m.filters)
+	before := &hosts{}
+	if r.Ask != nil {
+		if m.hosts == nil {
+			m.hosts = map[ads.Ref]*hosts{}
+		}
+		before = cmp.Or(m.hosts[name], before)
+		m.hosts[name] = before
+	} else {
+		delete(m.hosts, name)
+	}
+	table, err := m.compiler.discovered(r, m.filters, before)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +84,7 @@ func (m *Manager) table(name ads.Ref, filters *Filters, known Known) (*route.Tab
 	if r == nil || err != nil {
 		return nil, err
 	}
-	table, err := m.compiler.discovered(r, filters)
+	table, err := m.compiler.discovered(r, filters, &hosts{})
 	if err != nil {
 		err = fmt.Errorf("route %q: %w", name.Name, err)
 	}

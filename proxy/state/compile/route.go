@@ -18,12 +18,25 @@ func (c *Compiler) Table(m *routev3.RouteConfiguration, filters *Filters) (*rout
 	if m.GetVhds() != nil {
 		return nil, fieldcheck.Refuse("vhds", "is only possible for routes that are discovered themselves: write rds")
 	}
-	return c.discovered(&Routes{Config: m}, filters)
+	return c.discovered(&Routes{Config: m}, filters, &hosts{})
 }
 
-// discovered compiles a route configuration and its further virtual hosts.
-func (c *Compiler) discovered(r *Routes, filters *Filters) (*route.Table, error) {
+// hosts are further virtual hosts that have been compiled, for those that there are
+// many of and that come one by one.
+type hosts struct {
+	// config and filters are what they have been compiled with.
+	config  *routev3.RouteConfiguration
+	filters *Filters
+	by      map[*routev3.VirtualHost]*route.VirtualHost
+}
+
+// discovered compiles a route configuration and its further virtual hosts, except those
+// that have been compiled before.
+func (c *Compiler) discovered(r *Routes, filters *Filters, before *hosts) (*route.Table, error) {
 	m := r.Config
+	if before.config != m || before.filters != filters {
+		*before = hosts{config: m, filters: filters}
+	}
 	if err := Fields.Check(m); err != nil {
 		return nil, err
 	}
@@ -43,13 +56,19 @@ func (c *Compiler) discovered(r *Routes, filters *Filters) (*route.Table, error)
 		}
 		config.Hosts = append(config.Hosts, host)
 	}
+	by := make(map[*routev3.VirtualHost]*route.VirtualHost, len(r.Hosts))
 	for _, vh := range r.Hosts {
-		host, err := c.virtualHost(vh, filters, maxDirectBody(m), outer)
-		if err != nil {
-			return nil, fmt.Errorf("virtual host %q: %w", vh.GetName(), err)
+		by[vh] = before.by[vh]
+		if by[vh] == nil {
+			host, err := c.virtualHost(vh, filters, maxDirectBody(m), outer)
+			if err != nil {
+				return nil, fmt.Errorf("virtual host %q: %w", vh.GetName(), err)
+			}
+			by[vh] = &host
 		}
-		config.Hosts = append(config.Hosts, host)
+		config.More = append(config.More, by[vh])
 	}
+	before.by = by
 	config.Ask = r.Ask
 	return route.New(config)
 }

@@ -60,6 +60,7 @@ func (m *Manager) SetScopes(all []*routev3.ScopedRouteConfiguration, known Known
 	}
 	return func() {
 		m.scopes = next
+		maps.DeleteFunc(m.hosts, func(name ads.Ref, _ *hosts) bool { return next.named[name] == nil })
 		m.filters.table.SetScopes(next.tables)
 	}, nil
 }
