@@ -101,10 +101,10 @@ func (a *Again) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 	switch {
 	case err != nil:
 		return nil, err
+	case r == before: // also none, for which there may be one behind the next filters
+		return next.Handle(req)
 	case r == nil:
 		return nil, notFound
-	case r == before:
-		return next.Handle(req)
 	}
 	return r.Behind[a.Place].Handle(req)
 }

@@ -293,3 +293,26 @@ func TestHostsGoOver(t *testing.T) {
 		t.Error("a domain belongs to two")
 	}
 }
+
+// A request that has no route before and behind a filter stays among those without.
+func TestStillNoRoute(t *testing.T) {
+	var c Current
+	c.Store(table(t))
+	req := asked("a", "/")
+	req.Info = &stream.Info{}
+	reached := &reached{}
+	if _, err := (&Again{Table: &c}).Handle(req, reached); err != nil || !reached.by {
+		t.Errorf("got %v, want what stands behind", err)
+	}
+	req.Info.Matched = &Route{Name: "before"}
+	if _, err := (&Again{Table: &c}).Handle(req, reached); stream.AsRefusal(err).Status != 404 {
+		t.Errorf("got %v, want that there is none any more", err)
+	}
+}
+
+type reached struct{ by bool }
+
+func (r *reached) Handle(*stream.Request) (*stream.Response, error) {
+	r.by = true
+	return nil, nil
+}
