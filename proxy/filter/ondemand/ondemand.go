@@ -61,7 +61,7 @@ func (h *Hosts) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 		return next.Handle(req)
 	}
 	if come := t.Ask(req.Authority); come != nil && !req.Waiting.Until(come, forever) {
-		return nil, stream.Abandoned(req.Waiting.Abandoned())
+		return nil, req.GivenUp()
 	}
 	if t = h.Table.For(req); t != nil && t.Knows(req) {
 		return nil, &stream.Redirected{}

@@ -118,6 +118,7 @@ func TestHosts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var tables route.Current
 				req := &stream.Request{Authority: "a.test", Info: &stream.Info{}}
+				req.Arrival.Note(time.Now())
 				tables.Store(known(func(host string) <-chan struct{} {
 					if host != "a.test" {
 						t.Errorf("asked for %s", host)
