@@ -57,6 +57,8 @@ type Config struct {
 	// InspectTLS and InspectHTTP say for which destination ports the first bytes
 	// are looked at; nil is never.
 	InspectTLS, InspectHTTP func(port uint16) bool
+	// JA3 and JA4 are fingerprints of the client that InspectTLS takes for logs.
+	JA3, JA4 bool
 	// InspectTimeout bounds that look; 0 is for ever. When it is over, the
 	// connection goes on as raw bytes if ContinueOnTimeout, else it is closed.
 	InspectTimeout    time.Duration

@@ -16,6 +16,7 @@ type sniffed struct {
 	transport  string // "tls" or "raw_buffer"
 	serverName string
 	alpn       []string // offered in TLS, or "http/1.1", "http/1.0", "h2c" in plain text
+	hello      []byte   // the ClientHello's body
 }
 
 // maxHello bounds a ClientHello: post-quantum key shares make it larger than one
@@ -224,7 +225,7 @@ func (c *cursor) vector(prefix int) cursor {
 }
 
 func helloBody(p []byte) (sniffed, bool) {
-	seen := sniffed{transport: "tls"}
+	seen := sniffed{transport: "tls", hello: p}
 	c := cursor{p: p}
 	c.take(2 + 32) // version, random
 	c.vector(1)    // session id

@@ -410,6 +410,8 @@ func (s *Set) chain(e *entry, conn net.Conn, facts *stream.Conn) {
 			conn.Close()
 			return
 		}
+		e.fingerprint(facts, seen.hello)
+		seen.hello = nil
 	}
 	c := e.chains.pick(facts, seen)
 	if c == nil {
@@ -441,6 +443,20 @@ func (s *Set) chain(e *entry, conn net.Conn, facts *stream.Conn) {
 		return
 	}
 	c.Handler.Serve(secured, facts, e.drain)
+}
+
+// fingerprint notes what is asked of a client's fingerprint.
+func (e *entry) fingerprint(facts *stream.Conn, hello []byte) {
+	if hello == nil || !e.JA3 && !e.JA4 {
+		return
+	}
+	f := fingerprintOf(hello)
+	if e.JA3 {
+		facts.JA3 = f.ja3()
+	}
+	if e.JA4 {
+		facts.JA4 = f.ja4()
+	}
 }
 
 func handshake(conn net.Conn, c *Chain, facts *stream.Conn, squeeze *stream.Squeeze) (net.Conn, error) {

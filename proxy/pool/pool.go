@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -35,6 +36,8 @@ type Conn struct {
 	Fresh bool
 	// TLS is the state after the handshake, nil in plain text.
 	TLS *tls.ConnectionState
+	// Shown is the certificate for servers that ask for one, nil for none.
+	Shown *x509.Certificate
 
 	key        key
 	generation uint64 // of the pool when it was dialled
@@ -263,6 +266,9 @@ func (c *Conn) handshake(ctx context.Context, t TLS, req TLSRequest) error {
 	}
 	state := secured.ConnectionState()
 	c.Conn, c.TLS = secured, &state
+	if len(config.Certificates) > 0 {
+		c.Shown = config.Certificates[0].Leaf
+	}
 	return nil
 }
 

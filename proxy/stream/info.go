@@ -2,6 +2,7 @@ package stream
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net/netip"
 	"os"
@@ -143,6 +144,7 @@ type Info struct {
 	// UpstreamTLS is the connection's, nil in plain text; UpstreamName the endpoint's
 	// host name, and UpstreamConnection the connection's number.
 	UpstreamTLS        *tls.ConnectionState
+	UpstreamShown      *x509.Certificate // that we showed, or would have shown; nil for none
 	UpstreamName       string
 	UpstreamConnection uint64
 	UpstreamMTLS       bool
@@ -219,7 +221,7 @@ func (i *Info) CutOff(why Flags, err error) {
 // NextTry forgets the connection of the try before: Envoy tells of the last one alone.
 func (i *Info) NextTry() {
 	i.Upstream, i.UpstreamLocal, i.UpstreamName, i.UpstreamConnection = netip.AddrPort{}, netip.AddrPort{}, "", 0
-	i.UpstreamTLS, i.UpstreamURI, i.UpstreamProtocol, i.UpstreamFailure = nil, "", "", ""
+	i.UpstreamTLS, i.UpstreamShown, i.UpstreamURI, i.UpstreamProtocol, i.UpstreamFailure = nil, nil, "", "", ""
 	i.UpstreamAsked, i.UpstreamWait, i.UpstreamSent, i.UpstreamRecv = false, 0, time.Time{}, time.Time{}
 }
 

@@ -337,8 +337,10 @@ type Conn struct {
 	TLS  *TLS // nil in plain text, and when TLS is passed on unread
 	// SNI is the server name that a look at the first bytes found, when TLS is
 	// not ended here.
-	SNI   string
-	Start time.Time
+	SNI string
+	// JA3 and JA4 are fingerprints of a TLS client, where its listener takes them.
+	JA3, JA4 string
+	Start    time.Time
 	// Listener is the name of the listener, Chain that of its filter chain.
 	Listener, Chain string
 	// Parking tells a drain whether the connection waits for a request.

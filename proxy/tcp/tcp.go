@@ -109,7 +109,7 @@ func (p *Proxy) connect(facts *stream.Conn, info *stream.Info) (*cluster.Cluster
 			if local, ok := up.LocalAddr().(*net.TCPAddr); ok {
 				info.UpstreamLocal = netip.AddrPortFrom(local.AddrPort().Addr().Unmap(), uint16(local.Port))
 			}
-			info.UpstreamTLS, info.UpstreamName, info.UpstreamConnection = up.TLS, host.Name, up.ID
+			info.UpstreamTLS, info.UpstreamShown, info.UpstreamName, info.UpstreamConnection = up.TLS, up.Shown, host.Name, up.ID
 			if t := up.TLS; t != nil && len(t.PeerCertificates) > 0 && len(t.PeerCertificates[0].URIs) > 0 {
 				info.UpstreamURI = t.PeerCertificates[0].URIs[0].String()
 			}

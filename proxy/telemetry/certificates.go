@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/hex"
 	"encoding/pem"
+	"math/big"
+	"strconv"
 	"strings"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -34,6 +37,7 @@ var certificateFacts = map[string]func(*x509.Certificate) string{
 		}
 		return strings.Join(all, ",")
 	},
+	"OTHERNAME_SAN": otherNames,
 	"IP_SAN": func(c *x509.Certificate) string {
 		var all []string
 		for _, ip := range c.IPAddresses {
@@ -81,8 +85,9 @@ func withCertificates(all map[string]operator) map[string]operator {
 		prefix, facts string
 		get           func(*record) *x509.Certificate
 	}{
-		{"DOWNSTREAM_PEER_", "ISSUER SERIAL FINGERPRINT_1 CERT_V_START CERT_V_END CERT EMAIL_SAN IP_SAN", theirs},
-		{"DOWNSTREAM_LOCAL_", "SUBJECT DNS_SAN EMAIL_SAN URI_SAN IP_SAN", mine},
+		{"DOWNSTREAM_PEER_", "ISSUER SERIAL FINGERPRINT_1 CERT_V_START CERT_V_END CERT EMAIL_SAN IP_SAN OTHERNAME_SAN", theirs},
+		{"DOWNSTREAM_LOCAL_", "SUBJECT DNS_SAN EMAIL_SAN URI_SAN IP_SAN OTHERNAME_SAN", mine},
+		{"UPSTREAM_LOCAL_", "DNS_SAN URI_SAN IP_SAN", func(r *record) *x509.Certificate { return r.req.Info.UpstreamShown }},
 		{"UPSTREAM_PEER_", "SUBJECT ISSUER CERT_V_START CERT_V_END CERT DNS_SAN URI_SAN IP_SAN", upstreams},
 	} {
 		for fact := range strings.FieldsSeq(whose.facts) {
@@ -138,4 +143,51 @@ func cipherName(id uint16) string {
 		return name
 	}
 	return tls.CipherSuiteName(id)
+}
+
+var subjectAlternativeNames = asn1.ObjectIdentifier{2, 5, 29, 17}
+
+// otherNames are the names of forms that only their owners know, by their values.
+func otherNames(c *x509.Certificate) string {
+	var all []string
+	for _, e := range c.Extensions {
+		var names asn1.RawValue
+		if !e.Id.Equal(subjectAlternativeNames) || !parsed(e.Value, &names) {
+			continue
+		}
+		for rest := names.Bytes; len(rest) > 0; {
+			var name, form, value asn1.RawValue
+			var err error
+			if rest, err = asn1.Unmarshal(rest, &name); err != nil {
+				break
+			}
+			if name.Class != asn1.ClassContextSpecific || name.Tag != 0 {
+				continue
+			}
+			if explicit, err := asn1.Unmarshal(name.Bytes, &form); err == nil && parsed(explicit, &value) && parsed(value.Bytes, &value) {
+				if text, known := asn1Text(value); known {
+					all = append(all, text)
+				}
+			}
+		}
+	}
+	return strings.Join(all, ",")
+}
+
+func parsed(p []byte, to *asn1.RawValue) bool {
+	_, err := asn1.Unmarshal(p, to)
+	return err == nil
+}
+
+// asn1Text is a value as Envoy shows it: strings and octets as they are.
+func asn1Text(v asn1.RawValue) (string, bool) {
+	switch v.Tag {
+	case asn1.TagBoolean:
+		return strconv.FormatBool(len(v.Bytes) == 1 && v.Bytes[0] != 0), true
+	case asn1.TagInteger, asn1.TagEnum:
+		return new(big.Int).SetBytes(v.Bytes).String(), true
+	case asn1.TagBitString, asn1.TagSequence, asn1.TagSet, asn1.TagNull, asn1.TagOID:
+		return "", false
+	}
+	return strings.ToValidUTF8(string(v.Bytes), "?"), true
 }

@@ -117,7 +117,7 @@ func (l *grpcLog) common(req *stream.Request, resp *stream.Response) *datav3.Acc
 		remote = netip.AddrPortFrom(i.Client, 0)
 	}
 	out := &datav3.AccessLogCommon{
-		DownstreamRemoteAddress: upcall.Address(remote, req.Conn.Path), DownstreamLocalAddress: upcall.Address(req.Conn.Local, req.Conn.Path), DownstreamDirectRemoteAddress: upcall.Address(direct, req.Conn.Path), TlsProperties: secured(req.Conn.TLS),
+		DownstreamRemoteAddress: upcall.Address(remote, req.Conn.Path), DownstreamLocalAddress: upcall.Address(req.Conn.Local, req.Conn.Path), DownstreamDirectRemoteAddress: upcall.Address(direct, req.Conn.Path), TlsProperties: secured(req.Conn),
 		StartTime: timestamppb.New(i.Start), TimeToLastRxByte: since(i.RequestDone), TimeToFirstUpstreamTxByte: since(i.UpstreamSent), TimeToLastUpstreamTxByte: since(i.UpstreamSent),
 		TimeToFirstUpstreamRxByte: since(i.UpstreamRecv), TimeToFirstDownstreamTxByte: since(i.UpstreamRecv), TimeToLastDownstreamTxByte: since(i.End), Duration: since(i.End),
 		UpstreamRemoteAddress: upcall.Address(i.Upstream, ""), UpstreamLocalAddress: upcall.Address(i.UpstreamLocal, ""), UpstreamCluster: valid(i.Cluster), RouteName: valid(i.Route),
@@ -200,12 +200,13 @@ func some(h *stream.Header, names []string) map[string]string {
 	return out
 }
 
-func secured(t *stream.TLS) *datav3.TLSProperties {
+func secured(c *stream.Conn) *datav3.TLSProperties {
+	t := c.TLS
 	if t == nil {
 		return nil
 	}
 	out := &datav3.TLSProperties{
-		TlsSniHostname: valid(t.SNI), TlsCipherSuite: wrapperspb.UInt32(uint32(t.Cipher)),
+		TlsSniHostname: valid(t.SNI), Ja3Fingerprint: c.JA3, TlsCipherSuite: wrapperspb.UInt32(uint32(t.Cipher)),
 		LocalCertificateProperties: &datav3.TLSProperties_CertificateProperties{}, PeerCertificateProperties: &datav3.TLSProperties_CertificateProperties{},
 	}
 	switch t.Version {

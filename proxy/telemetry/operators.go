@@ -178,19 +178,16 @@ var plain = withTries(withMeters(withCertificates(map[string]operator{
 	"DOWNSTREAM_REMOTE_PORT":                        endPort(client),
 	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS":              atEnd(address(remote)),
 	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": atEnd(addressOnly(remote)),
-	"REQUESTED_SERVER_NAME": text(func(r *record) string {
-		if t := r.req.Conn.TLS; t != nil {
-			return t.SNI
-		}
-		return r.req.Conn.SNI
-	}),
-	"ROUTE_NAME":           text(func(r *record) string { return r.req.Info.Route }),
-	"VIRTUAL_CLUSTER_NAME": text(func(*record) string { return "" }),
-	"VIRTUAL_HOST_NAME":    text(func(r *record) string { return r.req.Info.VirtualHost }),
-	"FILTER_CHAIN_NAME":    text(func(r *record) string { return r.req.Conn.Chain }),
-	"GRPC_STATUS":          text(func(r *record) string { return grpcName(grpcStatus(r)) }),
-	"GRPC_STATUS_NUMBER":   grpcNumber,
-	"STREAM_ID":            text(func(r *record) string { return r.req.Header.Get("x-request-id") }),
+	"REQUESTED_SERVER_NAME":                         text(serverName),
+	"TLS_JA3_FINGERPRINT":                           text(func(r *record) string { return r.req.Conn.JA3 }),
+	"TLS_JA4_FINGERPRINT":                           text(func(r *record) string { return r.req.Conn.JA4 }),
+	"ROUTE_NAME":                                    text(func(r *record) string { return r.req.Info.Route }),
+	"VIRTUAL_CLUSTER_NAME":                          text(func(*record) string { return "" }),
+	"VIRTUAL_HOST_NAME":                             text(func(r *record) string { return r.req.Info.VirtualHost }),
+	"FILTER_CHAIN_NAME":                             text(func(r *record) string { return r.req.Conn.Chain }),
+	"GRPC_STATUS":                                   text(func(r *record) string { return grpcName(grpcStatus(r)) }),
+	"GRPC_STATUS_NUMBER":                            grpcNumber,
+	"STREAM_ID":                                     text(func(r *record) string { return r.req.Header.Get("x-request-id") }),
 	"TRACE_ID": text(func(r *record) string {
 		return traceID(r.req.Header.Get("traceparent"), r.req.Header.Get("x-b3-traceid"))
 	}),
@@ -307,7 +304,7 @@ var parameterised = map[string]func(argument string) (operator, error){
 		}
 		return text(func(*record) string { return value }), nil
 	},
-	"PATH":             path,
+	"REQUESTED_SERVER_NAME": requestedServerName, "PATH": path,
 	"DYNAMIC_METADATA": dynamicMetadata,
 	"METADATA":         metadata,
 	"FILTER_STATE":     filterState,

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -77,4 +78,42 @@ func path(argument string) (operator, error) {
 		}
 		return p
 	}), nil
+}
+
+// serverName is the name that the client has asked for in TLS.
+func serverName(r *record) string {
+	if t := r.req.Conn.TLS; t != nil {
+		return t.SNI
+	}
+	return r.req.Conn.SNI
+}
+
+// requestedServerName is an operator for the name that the client wants: the one of TLS
+// alone (SNI_ONLY), or with the request's host behind it (SNI_FIRST) or before it
+// (HOST_FIRST), and behind a colon which host: as it came (ORIG), as it went on (HOST),
+// or the first that there is (ORIG_OR_HOST).
+func requestedServerName(argument string) (operator, error) {
+	order, which, _ := strings.Cut(argument, ":")
+	var host func(*record) string
+	came := func(r *record) string { return r.req.Header.Get("x-envoy-original-host") }
+	went := func(r *record) string { return r.req.Authority }
+	switch which {
+	case "ORIG":
+		host = came
+	case "HOST":
+		host = went
+	case "", "ORIG_OR_HOST":
+		host = func(r *record) string { return cmp.Or(came(r), went(r)) }
+	default:
+		return operator{}, fmt.Errorf("%q: want ORIG, HOST or ORIG_OR_HOST", which)
+	}
+	switch order {
+	case "", "SNI_ONLY":
+		return plain["REQUESTED_SERVER_NAME"], nil
+	case "SNI_FIRST":
+		return text(func(r *record) string { return cmp.Or(serverName(r), host(r)) }), nil
+	case "HOST_FIRST":
+		return text(func(r *record) string { return cmp.Or(host(r), serverName(r)) }), nil
+	}
+	return operator{}, fmt.Errorf("%q: want SNI_ONLY, SNI_FIRST or HOST_FIRST", order)
 }

@@ -1,6 +1,10 @@
 package telemetry
 
 import (
+	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"net/netip"
 	"strings"
 	"testing"
@@ -82,5 +86,53 @@ func TestTries(t *testing.T) {
 	}
 	if got := string(f.appendTo(nil, &record{req, nil})); got != "3 -" {
 		t.Errorf("of a connection: got %s; want 3 -", got)
+	}
+}
+
+// The server's name is TLS's or the request's, as is asked.
+func TestRequestedServerName(t *testing.T) {
+	for word, want := range map[string][2]string{
+		"REQUESTED_SERVER_NAME": {"sni", "-"}, "REQUESTED_SERVER_NAME(SNI_ONLY)": {"sni", "-"}, "REQUESTED_SERVER_NAME(SNI_FIRST:HOST)": {"sni", "details:9080"},
+		"REQUESTED_SERVER_NAME(HOST_FIRST)": {"came", "came"}, "REQUESTED_SERVER_NAME(HOST_FIRST:HOST)": {"details:9080", "details:9080"}, "REQUESTED_SERVER_NAME(SNI_FIRST:ORIG)": {"sni", "came"},
+	} {
+		for i, sni := range []string{"sni", ""} {
+			if got, _ := written(t, word, func(req *stream.Request) {
+				req.Conn.SNI = sni
+				req.Header.Set("x-envoy-original-host", "came")
+			}); got != want[i] {
+				t.Errorf("%s with %q: got %s; want %s", word, sni, got, want[i])
+			}
+		}
+	}
+	for _, word := range []string{"REQUESTED_SERVER_NAME(X)", "REQUESTED_SERVER_NAME(SNI_FIRST:X)", "REQUESTED_SERVER_NAME(HOST_ONLY)"} {
+		if _, err := compileFormat("%"+word+"%", false); err == nil {
+			t.Errorf("%s is taken", word)
+		}
+	}
+}
+
+// Names of unknown forms are told by their values, what we show upstreams by its names.
+func TestOtherNames(t *testing.T) {
+	some := func(value any) []byte {
+		der, err := asn1.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	inside := func(p ...[]byte) []byte {
+		return some(asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: bytes.Join(p, nil)})
+	}
+	form := some(asn1.ObjectIdentifier{1, 2, 3})
+	var names []byte
+	for _, value := range []any{asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte("someone@corp")}, 70000, true, []byte("octets"), asn1.ObjectIdentifier{1, 2}} {
+		names = append(names, inside(form, inside(some(value)))...)
+	}
+	names = append(names, inside(form)...) // has no value
+	c := &x509.Certificate{DNSNames: []string{"a", "b"}, Extensions: []pkix.Extension{{Id: subjectAlternativeNames, Value: some(asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: names})}}}
+	for word, want := range map[string]string{"DOWNSTREAM_PEER_OTHERNAME_SAN": "someone@corp,70000,true,octets", "UPSTREAM_LOCAL_DNS_SAN": "a,b", "UPSTREAM_LOCAL_URI_SAN": "-"} {
+		if got, _ := written(t, word, func(req *stream.Request) { req.Conn.TLS, req.Info.UpstreamShown = &stream.TLS{Peer: c}, c }); got != want {
+			t.Errorf("%s: got %s; want %s", word, got, want)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -33,6 +34,9 @@ var toldOperators = []string{
 	"UPSTREAM_TLS_VERSION", "UPSTREAM_TLS_CIPHER", "UPSTREAM_SERVER_NAME", "UPSTREAM_PEER_SUBJECT", "UPSTREAM_PEER_ISSUER", "UPSTREAM_PEER_CERT", "UPSTREAM_PEER_CERT_V_START", "UPSTREAM_PEER_CERT_V_END",
 	"UPSTREAM_PEER_URI_SAN", "UPSTREAM_PEER_DNS_SAN", "UPSTREAM_PEER_IP_SAN", "UPSTREAM_HOST_NAME", "UPSTREAM_HOST_NAME_WITHOUT_PORT", "PATH", "PATH(NQ)", "PATH(WQ:ORIG)", "PATH(NQ:PATH)", "PATH(:ORIG_OR_PATH)",
 	"QUERY_PARAMS", "RESPONSE_TRAILERS_BYTES", "ENVIRONMENT(LATEEN_NOT_SET)", "EMIT_TIME(%Y-%m-%d)", "EMIT_TIME_LOCAL(%Y-%m-%d)", "START_TIME_LOCAL(%Y-%m-%d)", "RESP(x-seen-cert)",
+	"UPSTREAM_LOCAL_URI_SAN", "UPSTREAM_LOCAL_DNS_SAN", "UPSTREAM_LOCAL_IP_SAN", "DOWNSTREAM_PEER_OTHERNAME_SAN", "DOWNSTREAM_LOCAL_OTHERNAME_SAN", "TLS_JA3_FINGERPRINT", "TLS_JA4_FINGERPRINT",
+	"REQUESTED_SERVER_NAME(SNI_ONLY)", "REQUESTED_SERVER_NAME(:ORIG)", "REQUESTED_SERVER_NAME(SNI_FIRST)", "REQUESTED_SERVER_NAME(SNI_FIRST:ORIG)", "REQUESTED_SERVER_NAME(SNI_FIRST:HOST)",
+	"REQUESTED_SERVER_NAME(HOST_FIRST)", "REQUESTED_SERVER_NAME(HOST_FIRST:ORIG)", "REQUESTED_SERVER_NAME(HOST_FIRST:HOST)", "REQUESTED_SERVER_NAME(HOST_FIRST:ORIG_OR_HOST)", "DOWNSTREAM_HANDSHAKE_DURATION",
 }
 
 // What the access log tells of certificates, connections and paths is what Envoy
@@ -58,11 +62,23 @@ func TestOperatorsAsEnvoy(t *testing.T) {
 		roots := x509.NewCertPool()
 		roots.AddCert(ca.cert)
 		var out []string
-		for _, path := range []string{"/a?x=1&y=%20z", "/rewritten/b?c=d", "/plain", "/direct"} {
-			c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
-				RootCAs: roots, ServerName: "server.example", Certificates: []tls.Certificate{client.pair(t)}, MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.CurveP256},
-			}}}
-			resp, err := c.Get("https://" + p.address + path)
+		for _, path := range []string{"/a?x=1&y=%20z", "/rewritten/b?c=d", "/plain", "/direct", "/old", "/unnamed"} {
+			config := &tls.Config{
+				RootCAs: roots, ServerName: "Server.example", Certificates: []tls.Certificate{client.pair(t)}, MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.CurveP256},
+			}
+			switch path {
+			case "/old":
+				config.MinVersion, config.MaxVersion, config.NextProtos = tls.VersionTLS12, tls.VersionTLS12, []string{"http/1.1"}
+			case "/unnamed":
+				config.ServerName, config.InsecureSkipVerify, config.NextProtos = "127.0.0.1", true, []string{"+x-", "http/1.1"}
+			}
+			c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: config}}
+			req, err := http.NewRequest("GET", "https://"+p.address+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Host = "Host.Example:8443"
+			resp, err := c.Do(req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,11 +108,11 @@ func operatorsBootstrap(dir string, p *peer, up string) string {
       typed_config:
         "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
         sni: upstream.example
-        common_tls_context: {tls_params: {tls_maximum_protocol_version: TLSv1_2}, validation_context: {trusted_ca: {filename: %s/ca.pem}}}`, name, name, hostname, socketAddress(up), dir)
+        common_tls_context: {tls_certificates: [{certificate_chain: {filename: %[5]s/chain.pem}, private_key: {filename: %[5]s/key.pem}}], tls_params: {tls_maximum_protocol_version: TLSv1_2}, validation_context: {trusted_ca: {filename: %[5]s/ca.pem}}}`, name, name, hostname, socketAddress(up), dir)
 	}
 	return static(web{
 		name: "web", address: p.address,
-		listener: `listener_filters: [{name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector}}]`,
+		listener: `listener_filters: [{name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector, enable_ja3_fingerprinting: true, enable_ja4_fingerprinting: true}}]`,
 		chain: fmt.Sprintf(`
 transport_socket:
   name: tls
@@ -112,7 +128,7 @@ forward_client_cert_details: SANITIZE_SET
 set_current_client_cert_details: {subject: true, cert: true, chain: true, uri: true, dns: true}
 access_log: [{name: file, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: %s, log_format: {text_format_source: {inline_string: "%%%s%%\n"}}}}]`, p.log.file, strings.Join(toldOperators, `%\t%`)),
 		routes: `
-- {match: {prefix: /rewritten}, route: {cluster: unnamed, prefix_rewrite: /new}}
+- {match: {prefix: /rewritten}, route: {cluster: unnamed, prefix_rewrite: /new, host_rewrite_literal: new.example}}
 - {match: {prefix: /direct}, direct_response: {status: 200}}
 - {match: {prefix: /}, route: {cluster: named}}`,
 	}.String(), cluster("named", "named.example")+cluster("unnamed", ""))
@@ -170,7 +186,7 @@ func (i *authority) issue(t *testing.T, name string) issued {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(0xabcdef), Subject: pkix.Name{CommonName: name + "+x", Organization: []string{"Org, Inc"}, Country: []string{"NL"}}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{name + ".example", "b.example"}, EmailAddresses: []string{name + "@example.com"}, URIs: []*url.URL{uri}, IPAddresses: []net.IP{net.ParseIP("127.0.0.1"), net.ParseIP("::1")},
+		ExtraExtensions: []pkix.Extension{alternatives(t, [][]byte{[]byte(name + ".example"), []byte("b.example")}, []byte(name+"@example.com"), []byte(uri.String()), net.IPv4(127, 0, 0, 1).To4(), net.ParseIP("::1"))},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, i.cert, &key.PublicKey, i.own)
 	if err != nil {
@@ -181,4 +197,34 @@ func (i *authority) issue(t *testing.T, name string) issued {
 		t.Fatal(err)
 	}
 	return issued{string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))}
+}
+
+// alternatives are the names of a certificate, those of forms that only their owners know
+// among them.
+func alternatives(t *testing.T, dns [][]byte, email, uri []byte, addresses ...[]byte) pkix.Extension {
+	t.Helper()
+	encode := func(v any) []byte {
+		der, err := asn1.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	var names []asn1.RawValue
+	add := func(tag int, compound bool, content []byte) {
+		names = append(names, asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: tag, IsCompound: compound, Bytes: content})
+	}
+	for _, value := range []any{asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte("someone@corp")}, asn1.RawValue{Tag: asn1.TagIA5String, Bytes: []byte("ia5")}, 70000, true, []byte("octets")} {
+		form := encode(asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 20, 2, 3})
+		add(0, true, append(form, encode(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: encode(value)})...))
+	}
+	for _, name := range dns {
+		add(2, false, name)
+	}
+	add(1, false, email)
+	add(6, false, uri)
+	for _, address := range addresses {
+		add(7, false, address)
+	}
+	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: encode(names)}
 }

@@ -212,7 +212,7 @@ func (a *attempt) note(req *stream.Request) {
 		ip, _ := netip.AddrFromSlice(local.IP)
 		req.Info.UpstreamLocal = netip.AddrPortFrom(ip.Unmap(), uint16(local.Port))
 	}
-	req.Info.UpstreamTLS, req.Info.UpstreamName, req.Info.UpstreamConnection = a.conn.TLS, a.host.Name, a.conn.ID
+	req.Info.UpstreamTLS, req.Info.UpstreamShown, req.Info.UpstreamName, req.Info.UpstreamConnection = a.conn.TLS, a.conn.Shown, a.host.Name, a.conn.ID
 	if t := a.conn.TLS; t != nil && len(t.PeerCertificates) > 0 && len(t.PeerCertificates[0].URIs) > 0 {
 		req.Info.UpstreamURI = peerURI(t)
 	}

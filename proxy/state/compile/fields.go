@@ -93,7 +93,7 @@ var listenerFields = fieldcheck.Table{
 	"envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet": {Read: "rules"},
 	"envoy.type.v3.Int32Range":                                        {Read: "*"},
 	"envoy.extensions.filters.listener.original_dst.v3.OriginalDst":   {},
-	"envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector": {Ignored: map[string]string{"initial_read_buffer_size": "the whole hello is read anyway", "enable_ja3_fingerprinting": "a fingerprint for logs nobody asks for", "enable_ja4_fingerprinting": "a fingerprint for logs nobody asks for", "close_connection_on_client_hello_parsing_errors": "such a connection ends at the handshake"}},
+	"envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector": {Read: "enable_ja3_fingerprinting enable_ja4_fingerprinting", Ignored: map[string]string{"initial_read_buffer_size": "the whole hello is read anyway", "close_connection_on_client_hello_parsing_errors": "such a connection ends at the handshake"}},
 	"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": {
 		Read:    "rules allow_requests_without_proxy_protocol pass_through_tlvs disallowed_versions tlv_location",
 		Ignored: map[string]string{"stat_prefix": "only a name in statistics"},

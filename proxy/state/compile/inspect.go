@@ -30,6 +30,7 @@ func inspectors(list []*listenerv3.ListenerFilter, out *listener.Config) error {
 		switch m := m.(type) {
 		case *tlsv3.TlsInspector:
 			out.InspectTLS = looks
+			out.JA3, out.JA4 = m.GetEnableJa3Fingerprinting().GetValue(), m.GetEnableJa4Fingerprinting().GetValue()
 		case *httpv3.HttpInspector:
 			out.InspectHTTP = looks
 		case *proxyprotocolv3.ProxyProtocol:
