@@ -101,7 +101,8 @@ type Config struct {
 	// (metadata istio.alpn_override=false).
 	KeepALPN bool
 	// Service is what the cluster stands for, from its metadata; nil if unknown.
-	Service *stream.Service
+	Service  *stream.Service
+	Metadata stream.Metadata // for logs
 	// Endpoints at the start, and how requests spread over their priorities; EDS sets
 	// them later.
 	Endpoints []Endpoint
@@ -182,6 +183,16 @@ type Rare struct {
 	// DNSName is resolved to find the endpoint, where that is not its Name.
 	DNSName string
 	Probed  *Probed // nil: probes ask as requests are sent
+	// Described is the endpoint's metadata, for logs.
+	Described stream.Metadata
+}
+
+// Metadata is what the endpoint says of itself, for logs; nil for nothing.
+func (e *Endpoint) Metadata() *stream.Metadata {
+	if e.Rare == nil {
+		return nil
+	}
+	return &e.Rare.Described
 }
 
 // dnsName is what is resolved to find the endpoint.

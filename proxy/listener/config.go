@@ -37,8 +37,10 @@ const (
 
 // Config is a listener in runtime form.
 type Config struct {
-	Name    string
-	Address socket.Address
+	Name string
+	// Metadata is for logs.
+	Metadata stream.Metadata
+	Address  socket.Address
 	// More are further addresses at which it listens.
 	More []socket.Address
 	// Bind is false for a listener that only gets connections handed over by
@@ -77,9 +79,11 @@ func (c *Config) Addresses() []socket.Address {
 
 // Chain is what happens to connections that match.
 type Chain struct {
-	Name  string
-	Match Match
-	TLS   TLS // nil: not ended here
+	Name string
+	// Metadata is for logs.
+	Metadata stream.Metadata
+	Match    Match
+	TLS      TLS // nil: not ended here
 	// HandshakeTimeout bounds the handshake; default 15 s.
 	HandshakeTimeout time.Duration
 	Handler          Handler

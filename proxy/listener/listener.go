@@ -360,7 +360,7 @@ func (s *Set) serve(conn net.Conn, address socket.Address, original netip.AddrPo
 			return
 		}
 	}
-	facts.Listener = e.Name
+	facts.Listener, facts.Described = e.Name, &e.Metadata
 	e.Stats.Total.Add(1)
 	e.Stats.Active.Add(1)
 	defer func() {
@@ -422,7 +422,7 @@ func (s *Set) chain(e *entry, conn net.Conn, facts *stream.Conn) {
 		conn.Close()
 		return
 	}
-	facts.Chain = c.Name
+	facts.Chain, facts.ChainDescribed = c.Name, &c.Metadata
 	if c.TLS == nil {
 		facts.SNI = seen.serverName
 		c.Handler.Serve(conn, facts, e.drain)

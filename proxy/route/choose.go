@@ -50,6 +50,7 @@ func Choose(table *Table, req *stream.Request) (*Route, error) {
 	}
 	req.Info.Matched, req.Info.Route, req.Info.VirtualHost, req.Info.Cluster = r, r.Name, r.Host.Name, ""
 	req.Info.Operation, req.Info.OwnOperation, req.Info.Tracing = r.Operation, r.OwnOperation, r.Tracing
+	req.Info.Described = stream.Described{Route: &r.Metadata, VirtualHost: &r.Host.Metadata}
 	if r.Cluster != nil && r.Cluster.Load() != nil {
 		req.Info.Cluster = r.Cluster.Name()
 	}
@@ -77,6 +78,7 @@ func (n TLSNeed) of(req *stream.Request) bool {
 // unmatched notes that no route has been chosen.
 func unmatched(info *stream.Info) {
 	info.Matched, info.Route, info.Operation, info.VirtualHost, info.Cluster = nil, "", "", "", ""
+	info.Described = stream.Described{}
 }
 
 // Matched is the route that was chosen for the request, nil when there is none.

@@ -43,6 +43,7 @@ type VirtualHost struct {
 	// AttemptCount tells upstreams the number of the try (x-envoy-attempt-count).
 	AttemptCount bool
 	Mutations    Mutations
+	Metadata     stream.Metadata // for logs
 }
 
 // TLSNeed says which requests have to come by https.
@@ -81,6 +82,7 @@ type Route struct {
 	// Duration is how long its requests may take altogether; nil leaves that to the
 	// listener.
 	Duration *Duration
+	Metadata stream.Metadata // for logs
 
 	// Set by New from what encloses the route.
 	Host *VirtualHost

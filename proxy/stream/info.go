@@ -185,6 +185,9 @@ type Info struct {
 	Metadata Metadata
 	State    map[string]string
 
+	// Described is what the route and the upstream say of themselves.
+	Described Described
+
 	// Downstream and UpstreamPeer are who is at the other ends, as Istio's peer
 	// metadata told; nil when unknown.
 	DownstreamPeer, UpstreamPeer *Peer
@@ -223,6 +226,7 @@ func (i *Info) NextTry() {
 	i.Upstream, i.UpstreamLocal, i.UpstreamName, i.UpstreamConnection = netip.AddrPort{}, netip.AddrPort{}, "", 0
 	i.UpstreamTLS, i.UpstreamShown, i.UpstreamURI, i.UpstreamProtocol, i.UpstreamFailure = nil, nil, "", "", ""
 	i.UpstreamAsked, i.UpstreamWait, i.UpstreamSent, i.UpstreamRecv = false, 0, time.Time{}, time.Time{}
+	i.Described.Endpoint = nil
 }
 
 // Passed notes how much a byte stream has carried each way.

@@ -25,8 +25,12 @@ func (m *Metadata) Set(namespace, key string, value any) {
 }
 
 // Get walks to a value: the path's first word is a key of the namespace, the
-// others are keys of the objects below. Without a path it is the namespace.
+// others are keys of the objects below. Without a path it is the namespace. A nil
+// Metadata has nothing.
 func (m *Metadata) Get(namespace string, path ...string) (any, bool) {
+	if m == nil {
+		return nil, false
+	}
 	space, found := m.spaces[namespace]
 	if !found {
 		return nil, false
@@ -47,4 +51,17 @@ func Walk(object map[string]any, path ...string) (any, bool) {
 		}
 	}
 	return value, true
+}
+
+// Empty reports whether there is none.
+func (m *Metadata) Empty() bool { return len(m.spaces) == 0 }
+
+// Described is what resources say of themselves, for logs: those that a request has met.
+// nil is nothing.
+type Described struct{ Route, VirtualHost, Cluster, Endpoint *Metadata }
+
+// Unkept reports whether nothing is kept of a namespace in the metadata of resources:
+// of those that a control plane writes on each of them for proxies alone.
+func Unkept(namespace string) bool {
+	return namespace == "istio" || namespace == "envoy.transport_socket_match"
 }

@@ -343,6 +343,9 @@ type Conn struct {
 	Start    time.Time
 	// Listener is the name of the listener, Chain that of its filter chain.
 	Listener, Chain string
+	// Described is what the listener says of itself, ChainDescribed its filter chain;
+	// nil is nothing.
+	Described, ChainDescribed *Metadata
 	// Parking tells a drain whether the connection waits for a request.
 	Parking Parking
 	// State is what the connection's filters left for the log by name, as Info's is of

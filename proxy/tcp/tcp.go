@@ -103,6 +103,7 @@ func (p *Proxy) connect(facts *stream.Conn, info *stream.Info) (*cluster.Cluster
 		}
 		host.Total.Add(1)
 		info.Upstream, info.UpstreamMTLS, info.UpstreamPeer = host.Address, host.MTLS, host.Peer
+		info.Described = stream.Described{Cluster: &c.Metadata, Endpoint: host.Metadata()}
 		up, err := c.Connect(context.Background(), pooled, pool.TLSRequest{Ends: pool.EndsOf(facts)})
 		if err == nil {
 			info.Flags &^= stream.UpstreamFailure

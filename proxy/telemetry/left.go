@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,33 +15,63 @@ import (
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
-// metadata is an operator for metadata of a kind: only what filters have left is
-// kept.
-func metadata(argument string) (operator, error) {
-	kind, rest, _ := strings.Cut(argument, ":")
-	if kind != "DYNAMIC" {
-		return operator{}, fmt.Errorf("%q is no metadata that is kept: want DYNAMIC", kind)
-	}
-	return dynamicMetadata(rest)
+// kinds are whose metadata logs can tell, by Envoy's names.
+var kinds = map[string]func(*record) *stream.Metadata{
+	"DYNAMIC":               func(r *record) *stream.Metadata { return &r.req.Info.Metadata },
+	"ROUTE":                 func(r *record) *stream.Metadata { return r.req.Info.Described.Route },
+	"VIRTUAL_HOST":          func(r *record) *stream.Metadata { return r.req.Info.Described.VirtualHost },
+	"CLUSTER":               func(r *record) *stream.Metadata { return r.req.Info.Described.Cluster },
+	"UPSTREAM_HOST":         func(r *record) *stream.Metadata { return r.req.Info.Described.Endpoint },
+	"LISTENER":              func(r *record) *stream.Metadata { return r.req.Conn.Described },
+	"LISTENER_FILTER_CHAIN": func(r *record) *stream.Metadata { return r.req.Conn.ChainDescribed },
 }
 
-// dynamicMetadata is an operator for what filters have left: NAMESPACE:KEY:KEY...
-func dynamicMetadata(argument string) (operator, error) {
-	namespace, rest, _ := strings.Cut(argument, ":")
-	if namespace == "" {
-		return operator{}, errors.New("want the namespace of a filter")
+// metadata is an operator for metadata of a kind: KIND:NAMESPACE:KEY:KEY...
+func metadata(argument string) (operator, error) {
+	kind, rest, _ := strings.Cut(argument, ":")
+	if kinds[kind] == nil {
+		return operator{}, fmt.Errorf("%q has no metadata: want one of %s", kind, strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
 	}
-	var path []string
-	if rest != "" {
-		path = strings.Split(rest, ":")
-	}
-	return operator{write: func(b []byte, r *record) ([]byte, bool) {
-		value, found := r.req.Info.Metadata.Get(namespace, path...)
-		if !found || value == nil {
-			return b, false
+	return metadataOf(kind)(rest)
+}
+
+// metadataOf makes operators for metadata of one kind: NAMESPACE:KEY:KEY...
+func metadataOf(kind string) func(argument string) (operator, error) {
+	of := kinds[kind]
+	return func(argument string) (operator, error) {
+		namespace, rest, _ := strings.Cut(argument, ":")
+		if namespace == "" {
+			return operator{}, errors.New("want the namespace of a filter")
 		}
-		return appendValue(b, value)
-	}}, nil
+		if kind != "DYNAMIC" && stream.Unkept(namespace) {
+			return operator{}, fmt.Errorf("nothing is kept of the namespace %s: write what logs are to tell into one of your own", namespace)
+		}
+		var path []string
+		if rest != "" {
+			path = strings.Split(rest, ":")
+		}
+		value := func(r *record) (any, bool) {
+			v, found := of(r).Get(namespace, path...)
+			return v, found && v != nil
+		}
+		return operator{
+			write: func(b []byte, r *record) ([]byte, bool) {
+				v, found := value(r)
+				if !found {
+					return b, false
+				}
+				return appendValue(b, v)
+			},
+			json: func(b []byte, r *record) ([]byte, bool) {
+				v, found := value(r)
+				if !found {
+					return b, false
+				}
+				encoded, err := json.Marshal(v)
+				return append(b, encoded...), err == nil
+			},
+		}, nil
+	}
 }
 
 // appendValue writes a JSON value: strings as they are.

@@ -305,12 +305,12 @@ var parameterised = map[string]func(argument string) (operator, error){
 		return text(func(*record) string { return value }), nil
 	},
 	"REQUESTED_SERVER_NAME": requestedServerName, "PATH": path,
-	"DYNAMIC_METADATA": dynamicMetadata,
-	"METADATA":         metadata,
-	"FILTER_STATE":     filterState,
-	"QUERY_PARAM":      queryParam,
-	"COMMON_DURATION":  commonDuration,
-	"CEL":              expression,
+	"DYNAMIC_METADATA": metadataOf("DYNAMIC"), "CLUSTER_METADATA": metadataOf("CLUSTER"), "UPSTREAM_METADATA": metadataOf("UPSTREAM_HOST"),
+	"METADATA":        metadata,
+	"FILTER_STATE":    filterState,
+	"QUERY_PARAM":     queryParam,
+	"COMMON_DURATION": commonDuration,
+	"CEL":             expression,
 }
 
 var errNoHeader = errors.New("want the name of a header field")

@@ -151,7 +151,7 @@ func (a *attempt) open(req *stream.Request, ask pool.TLSRequest, p *pool.Pool) (
 // unconnected notes why there is no connection.
 func (a *attempt) unconnected(req *stream.Request, err error) failure {
 	req.Info.UpstreamFailure = transportFailure(err)
-	req.Info.Upstream = a.host.Address
+	req.Info.Upstream, req.Info.Described.Endpoint = a.host.Address, a.host.Metadata()
 	return dialFailure(err, a.deadline)
 }
 
@@ -200,7 +200,7 @@ func (a *attempt) tlsRequest(req *stream.Request) pool.TLSRequest {
 
 // note tells the request's record who it goes to.
 func (a *attempt) note(req *stream.Request) {
-	req.Info.Upstream = a.host.Address
+	req.Info.Upstream, req.Info.Described.Endpoint = a.host.Address, a.host.Metadata()
 	req.Info.UpstreamMTLS = a.host.MTLS
 	if req.Info.UpstreamProtocol = "HTTP/1.1"; a.shared {
 		req.Info.UpstreamProtocol = "HTTP/2"

@@ -126,7 +126,7 @@ func (r *Router) Handle(req *stream.Request) (*stream.Response, error) {
 		}
 		return nil, &stream.Refusal{Status: status, Flags: stream.NoCluster, Details: "cluster_not_found"}
 	}
-	req.Info.Cluster, req.Info.Destination = handle.Name(), c.Service
+	req.Info.Cluster, req.Info.Destination, req.Info.Described.Cluster = handle.Name(), c.Service, &c.Metadata
 	r.rewrite(req, weighed)
 	policy, limit := r.Retry, r.timeFor(req)
 	if r.steered(&req.Header) {

@@ -291,6 +291,7 @@ func (c *Cluster) bind(m *clusterv3.Cluster) error {
 // metadata reads what Istio says of a cluster: the service behind it, and
 // whether its ALPN is its own.
 func (c *Cluster) metadata(m *corev3.Metadata) {
+	c.Config.Metadata = told(m)
 	istio := m.GetFilterMetadata()["istio"].GetFields()
 	if list := istio["services"].GetListValue().GetValues(); len(list) > 0 {
 		f := list[0].GetStructValue().GetFields()

@@ -120,8 +120,8 @@ func rare(lb *endpointv3.LbEndpoint, e *cluster.Endpoint) error {
 			return fieldcheck.Refuse("address", "has to be a socket_address")
 		}
 	}
-	r.Labels = labels(lb.GetMetadata())
-	if e.Rare != nil || r.HashKey != "" || r.Probed != nil || r.Labels != nil {
+	r.Labels, r.Described = labels(lb.GetMetadata()), told(lb.GetMetadata())
+	if e.Rare != nil || r.HashKey != "" || r.Probed != nil || r.Labels != nil || !r.Described.Empty() {
 		e.Rare = &r
 	}
 	return nil

@@ -61,14 +61,13 @@ var coreFields = fieldcheck.Table{
 
 var listenerFields = fieldcheck.Table{
 	"envoy.config.listener.v3.Listener": {
-		Read: "name address additional_addresses filter_chains default_filter_chain use_original_dst listener_filters listener_filters_timeout continue_on_listener_filters_timeout traffic_direction access_log bind_to_port deprecated_v1 ignore_global_conn_limit bypass_overload_manager",
+		Read: "name address additional_addresses filter_chains default_filter_chain use_original_dst listener_filters listener_filters_timeout continue_on_listener_filters_timeout traffic_direction access_log bind_to_port deprecated_v1 metadata ignore_global_conn_limit bypass_overload_manager",
 		Ignored: map[string]string{
 			"per_connection_buffer_limit_bytes":          "bodies are pulled, not buffered",
 			"connection_balance_config":                  "accepted connections are spread by the scheduler",
 			"max_connections_to_accept_per_socket_event": "connections are accepted one by one",
 			"enable_reuse_port":                          "one socket accepts for all processors",
 			"reuse_port":                                 "one socket accepts for all processors",
-			"metadata":                                   "nobody reads it",
 			"stat_prefix":                                "statistics are by address",
 			"tcp_backlog_size":                           "the system's is used",
 			"drain_type":                                 "draining is one thing",
@@ -79,8 +78,7 @@ var listenerFields = fieldcheck.Table{
 	"envoy.config.listener.v3.AdditionalAddress":     {Read: "address"},
 	"envoy.config.listener.v3.Listener.DeprecatedV1": {Read: "bind_to_port"},
 	"envoy.config.listener.v3.FilterChain": {
-		Read:    "filter_chain_match filters transport_socket transport_socket_connect_timeout name",
-		Ignored: map[string]string{"metadata": "nobody reads it"},
+		Read: "filter_chain_match filters transport_socket transport_socket_connect_timeout name metadata",
 	},
 	"envoy.config.listener.v3.FilterChainMatch": {
 		Read: "destination_port prefix_ranges server_names transport_protocol application_protocols source_prefix_ranges direct_source_prefix_ranges source_ports source_type",

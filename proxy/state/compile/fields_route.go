@@ -16,16 +16,14 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment": {Read: "string_key"},
 	"envoy.config.route.v3.VirtualHost": {
 		Read: "rate_limits name domains routes require_tls request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove " +
-			"typed_per_filter_config include_request_attempt_count include_attempt_count_in_response retry_policy hedge_policy",
+			"typed_per_filter_config include_request_attempt_count include_attempt_count_in_response retry_policy hedge_policy metadata",
 		Ignored: map[string]string{
-			"metadata":         "nobody reads it",
 			"virtual_clusters": "only statistics",
 		},
 	},
 	"envoy.config.route.v3.Route": {
-		Read: "name match route redirect direct_response decorator tracing request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove typed_per_filter_config",
+		Read: "metadata name match route redirect direct_response decorator tracing request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove typed_per_filter_config",
 		Ignored: map[string]string{
-			"metadata":    "says which object the route came from, for people",
 			"stat_prefix": "only statistics",
 		},
 	},

@@ -45,6 +45,7 @@ func (c *Compiler) Listener(m *listenerv3.Listener) (*Listener, error) {
 	}
 	out := &Listener{Config: listener.Config{
 		Name:              m.GetName(),
+		Metadata:          told(m.GetMetadata()),
 		Bind:              m.GetBindToPort() == nil || m.GetBindToPort().GetValue(),
 		UseOriginalDst:    m.GetUseOriginalDst().GetValue(),
 		InspectTimeout:    15 * time.Second,
@@ -125,7 +126,7 @@ func (c *Compiler) chains(m *listenerv3.Listener, out *Listener) error {
 }
 
 func (c *Compiler) chain(m *listenerv3.FilterChain, out *Listener) (*listener.Chain, error) {
-	chain := &listener.Chain{Name: m.GetName(), HandshakeTimeout: m.GetTransportSocketConnectTimeout().AsDuration()}
+	chain := &listener.Chain{Name: m.GetName(), Metadata: told(m.GetMetadata()), HandshakeTimeout: m.GetTransportSocketConnectTimeout().AsDuration()}
 	exchange, err := c.exchangeIn(m.GetFilters())
 	if err != nil {
 		return nil, fieldcheck.At("filters", err)

@@ -84,7 +84,7 @@ func maxDirectBody(m *routev3.RouteConfiguration) int {
 func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters, maxBody int, outer overrides) (route.VirtualHost, error) {
 	host := route.VirtualHost{
 		Name: m.GetName(), Domains: m.GetDomains(), AttemptCount: m.GetIncludeRequestAttemptCount(),
-		RequireTLS: tlsNeeds[m.GetRequireTls()],
+		RequireTLS: tlsNeeds[m.GetRequireTls()], Metadata: told(m.GetMetadata()),
 	}
 	var err error
 	if host.Mutations, err = c.mutations(m); err != nil {
@@ -123,7 +123,7 @@ func bodyWithin(m *routev3.DirectResponseAction, limit int) error {
 }
 
 func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Filters, outer overrides) (*route.Route, error) {
-	out := &route.Route{Name: m.GetName(), Operation: m.GetDecorator().GetOperation()}
+	out := &route.Route{Name: m.GetName(), Operation: m.GetDecorator().GetOperation(), Metadata: told(m.GetMetadata())}
 	out.OwnOperation = m.GetDecorator().GetPropagate() != nil && !m.GetDecorator().GetPropagate().GetValue()
 	var err error
 	if out.Tracing, err = c.routeTracing(m.GetTracing()); err != nil {

@@ -1,0 +1,73 @@
+package interop
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What resources say of themselves is told as Envoy tells it, in text and in JSON.
+func TestMetadataAsEnvoy(t *testing.T) {
+	up := newBackend(t, "v1")
+	formats := map[string]string{}
+	for _, kind := range []string{"METADATA(CLUSTER:", "METADATA(ROUTE:", "METADATA(UPSTREAM_HOST:", "METADATA(VIRTUAL_HOST:", "METADATA(LISTENER:", "METADATA(LISTENER_FILTER_CHAIN:", "METADATA(DYNAMIC:", "CLUSTER_METADATA(", "UPSTREAM_METADATA(", "DYNAMIC_METADATA("} {
+		for _, path := range []string{"own", "own:a", "own:in", "own:in:f", "own:list", "own:none", "own:a:b", "none"} {
+			formats[kind+path] = "%" + kind + path + ")%"
+			formats[kind+path+" in text"] = "<%" + kind + path + ")%>"
+			if kind[0] != 'C' && kind[0] != 'U' { // which Envoy does not cut
+				formats[kind+path+" cut"] = "%" + kind + path + "):3%"
+			}
+		}
+	}
+	fields, err := json.Marshal(formats)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(whose string) string {
+		return fmt.Sprintf("metadata: {filter_metadata: {own: {a: %s and so on, in: {f: 1, g: true}, list: [1, x, {it: z}]}}}", whose)
+	}
+	lines := func(name string, run runner) (out []map[string]any) {
+		p := start(t, name, run, func(p *peer) string {
+			return static(web{
+				name: "web", address: p.address, listener: of("listener"), chain: of("chain"),
+				manager: fmt.Sprintf(`access_log: [{name: file, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: %s, log_format: {json_format: %s}}}]`, p.log.file, fields),
+				filters: `- {name: envoy.filters.http.set_metadata, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config, metadata: [{metadata_namespace: own, value: {a: dynamic, in: {f: 25, g: true}}}]}}`,
+				hosts: `
+- name: all
+  domains: ["*"]
+  ` + of("host") + `
+  routes:
+  - {match: {prefix: /direct}, direct_response: {status: 200}, ` + of("direct") + `}
+  - {match: {prefix: /none}, route: {cluster: none}}
+  - {match: {prefix: /}, route: {cluster: up}, ` + of("route") + `}`,
+			}.String(), upstream("none", "1", of("cluster"))+fmt.Sprintf(`
+  - name: up
+    connect_timeout: 1s
+    load_assignment: {cluster_name: up, endpoints: [{lb_endpoints: [{endpoint: {address: %s}, %s}]}]}
+    %s
+`, socketAddress(up.port), of("endpoint"), of("cluster")))
+		})
+		for _, path := range []string{"/", "/direct", "/none"} {
+			resp, err := http.Get("http://" + p.address + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			line := map[string]any{}
+			if err := json.Unmarshal([]byte(p.log.next(t)), &line); err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, line)
+		}
+		return out
+	}
+	theirs, ours := lines("envoy", runEnvoy), lines("lateen", runOurs)
+	if diff := cmp.Diff(ours, theirs); diff != "" {
+		t.Errorf("(-ours +Envoy):\n%s", diff)
+	}
+}
