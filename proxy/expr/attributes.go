@@ -41,7 +41,7 @@ var attributes = map[string]attribute{
 	"request.time":       {cel.TimestampType, func(f *facts) any { return f.req.Info.Start }},
 	"request.duration":   {cel.DurationType, func(f *facts) any { return end(f).Sub(f.req.Info.Start) }},
 	"request.size":       {number, func(f *facts) any { return f.req.Info.BytesReceived }},
-	"request.total_size": {number, func(f *facts) any { return f.req.Info.BytesReceived + f.req.Info.HeadReceived }},
+	"request.total_size": {number, func(f *facts) any { return f.req.Info.BytesReceived + f.req.HeadSize() }},
 
 	"response.code":            {number, func(f *facts) any { return positive(stream.StatusOf(f.req, f.resp)) }},
 	"response.code_details":    {text, func(f *facts) any { return some(f.req.Info.Details) }},
@@ -50,7 +50,7 @@ var attributes = map[string]attribute{
 	"response.headers":         {fields, reply(func(r *stream.Response) any { return header(&r.Header) })},
 	"response.trailers":        {fields, reply(trailers)},
 	"response.size":            {number, func(f *facts) any { return f.req.Info.BytesSent }},
-	"response.total_size":      {number, func(f *facts) any { return f.req.Info.BytesSent + f.req.Info.HeadSent }},
+	"response.total_size":      {number, func(f *facts) any { return f.req.Info.BytesSent + f.req.Info.ReplyHead }},
 	"response.backend_latency": {cel.DurationType, latency},
 
 	"source.address":      {text, func(f *facts) any { return side(f, f.req.Conn.Remote) }},

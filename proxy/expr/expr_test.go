@@ -37,7 +37,7 @@ func TestText(t *testing.T) {
 		`request.host`:                                  "shop.example:443",
 		`request.headers['x-a']`:                        "1,2",
 		`request.useragent`:                             "curl",
-		`request.total_size`:                            "105",
+		`request.total_size`:                            "92",
 		`request.duration`:                              "1.5s",
 		`request.time`:                                  "2026-11-21T10:00:00Z",
 		`request.time.getHours()`:                       "10",

@@ -23,7 +23,10 @@ func (a *attempt) terminate(req *stream.Request) (*stream.Response, error) {
 		return nil, a.refuse(req, failedOverflow, nil)
 	}
 	a.host.Total.Add(1)
+	req.Info.UpstreamAsked = true
+	began := time.Now()
 	conn, err := a.dial(p, pool.TLSRequest{Ends: pool.EndsOf(req.Conn)})
+	waited(req.Info, began)
 	if err == nil && a.router.Introduce != nil {
 		if err = a.router.Introduce(conn.Conn, req.Conn); err != nil {
 			p.Close(conn)
@@ -118,11 +121,14 @@ func (t *terminated) Close() error {
 // what comes from the client.
 const settleTime = 250 * time.Millisecond
 
-// Settle implements [stream.Releaser].
+// Settle implements [stream.Releaser]: what has come from one side has gone to the
+// other.
 func (t *terminated) Settle() {
 	if t.req.Upload.Sending() {
 		_ = t.SetWriteDeadline(time.Now().Add(settleTime)) // one that has closed takes nothing
+		t.req.Upload.Wait()
 	}
+	t.req.Info.UpstreamBytes = stream.Meter{Sent: t.req.Info.BytesReceived, Received: t.req.Info.BytesSent}
 }
 
 // Release implements [stream.Releaser]. The codec has waited for the upload.
