@@ -18,7 +18,7 @@ import (
 // choose among others, as they are in JSON.
 var tryOperators = []string{
 	"UPSTREAM_HOSTS_ATTEMPTED", "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT", "UPSTREAM_HOST_NAMES_ATTEMPTED", "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT", "UPSTREAM_CONNECTION_IDS_ATTEMPTED",
-	"UPSTREAM_REQUEST_ATTEMPT_COUNT", "UPSTREAM_CONNECTION_POOL_READY_DURATION", "DOWNSTREAM_HANDSHAKE_DURATION", "UPSTREAM_HOST", "UPSTREAM_PROTOCOL", "UPSTREAM_LOCAL_ADDRESS", "UPSTREAM_CONNECTION_ID",
+	"UPSTREAM_REQUEST_ATTEMPT_COUNT", "UPSTREAM_CONNECTION_POOL_READY_DURATION", "DOWNSTREAM_HANDSHAKE_DURATION", "UPSTREAM_HOST", "UPSTREAM_HOST_NAME", "UPSTREAM_PROTOCOL", "UPSTREAM_LOCAL_ADDRESS", "UPSTREAM_CONNECTION_ID",
 	"DOWNSTREAM_LOCAL_CLOSE_REASON", "DOWNSTREAM_DETECTED_CLOSE_TYPE", "UPSTREAM_LOCAL_CLOSE_REASON", "UPSTREAM_DETECTED_CLOSE_TYPE", "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID",
 	"DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID", "LOCAL_REPLY_BODY", "CUSTOM_FLAGS", "SPAN_ID", "RESPONSE_FLAGS",
 	`COALESCE({"operators":["CUSTOM_FLAGS","PROTOCOL"]})`, `COALESCE({"operators":[{"command":"REQ","param":"none"},{"command":"RESPONSE_CODE"}]})`, `COALESCE({"operators":[{"command":"REQ","param":"none"}]})`,
@@ -72,13 +72,14 @@ func TestTriesAsEnvoy(t *testing.T) {
 - {match: {prefix: /direct}, direct_response: {status: 418, body: {inline_string: teapot}}}
 - {match: {prefix: /none}, route: {cluster: none, ` + again(2) + `}}
 - {match: {prefix: /mixed}, route: {cluster: mixed, ` + again(2) + `}}
+- {match: {prefix: /few}, route: {cluster: few}}
 - {match: {prefix: /empty}, route: {cluster: empty, ` + again(1) + `}}
 - {match: {prefix: /slow}, route: {cluster: one, timeout: 0.2s}}
 - {match: {prefix: /}, route: {cluster: one, ` + again(2) + `}}`,
 			}.String(), endpoints("one", endpoint("A", a))+endpoints("none", endpoint("x", "1"))+endpoints("empty")+
-				endpoints("mixed", endpoint("x", "1"), endpoint("", b)))
+				upstream("few", a, "circuit_breakers: {thresholds: [{max_requests: 0}]}")+endpoints("mixed", endpoint("x", "1"), endpoint("", b)))
 		})
-		for _, path := range []string{"/direct", "/", "/", "/reset", "/none", "/mixed", "/mixed", "/empty", "/slow"} {
+		for _, path := range []string{"/direct", "/", "/", "/reset", "/none", "/mixed", "/mixed", "/few", "/empty", "/slow"} {
 			resp, err := http.Get("http://" + p.address + path)
 			if err != nil {
 				t.Fatal(err)

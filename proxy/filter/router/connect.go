@@ -151,7 +151,7 @@ func (a *attempt) open(req *stream.Request, ask pool.TLSRequest, p *pool.Pool) (
 // unconnected notes why there is no connection.
 func (a *attempt) unconnected(req *stream.Request, err error) failure {
 	req.Info.UpstreamFailure = transportFailure(err)
-	req.Info.Upstream, req.Info.Described.Endpoint = a.host.Address, a.host.Metadata()
+	a.meant(req)
 	return dialFailure(err, a.deadline)
 }
 
@@ -198,9 +198,16 @@ func (a *attempt) tlsRequest(req *stream.Request) pool.TLSRequest {
 	return ask
 }
 
+// meant tells the request's record which endpoint it is for, whether it gets there or
+// not.
+func (a *attempt) meant(req *stream.Request) {
+	i := req.Info
+	i.Upstream, i.UpstreamName, i.Described.Endpoint = a.host.Address, a.host.Name, a.host.Metadata()
+}
+
 // note tells the request's record who it goes to.
 func (a *attempt) note(req *stream.Request) {
-	req.Info.Upstream, req.Info.Described.Endpoint = a.host.Address, a.host.Metadata()
+	a.meant(req)
 	req.Info.UpstreamMTLS = a.host.MTLS
 	if req.Info.UpstreamProtocol = "HTTP/1.1"; a.shared {
 		req.Info.UpstreamProtocol = "HTTP/2"
@@ -212,7 +219,7 @@ func (a *attempt) note(req *stream.Request) {
 		ip, _ := netip.AddrFromSlice(local.IP)
 		req.Info.UpstreamLocal = netip.AddrPortFrom(ip.Unmap(), uint16(local.Port))
 	}
-	req.Info.UpstreamTLS, req.Info.UpstreamShown, req.Info.UpstreamName, req.Info.UpstreamConnection = a.conn.TLS, a.conn.Shown, a.host.Name, a.conn.ID
+	req.Info.UpstreamTLS, req.Info.UpstreamShown, req.Info.UpstreamConnection = a.conn.TLS, a.conn.Shown, a.conn.ID
 	if t := a.conn.TLS; t != nil && len(t.PeerCertificates) > 0 && len(t.PeerCertificates[0].URIs) > 0 {
 		req.Info.UpstreamURI = peerURI(t)
 	}

@@ -109,6 +109,8 @@ func (a *attempt) aim(req *stream.Request) bool {
 // send sends the request to the endpoint.
 func (a *attempt) send(req *stream.Request) (*stream.Response, failure, error) {
 	if !a.breaker.AcquireRequest() {
+		a.meant(req)
+		req.Info.UpstreamAsked = true
 		return nil, failedOverflow, nil
 	}
 	if a.router.HostFromEndpoint && a.host.Name != "" {
