@@ -36,6 +36,8 @@ type Conn struct {
 	Fresh bool
 	// TLS is the state after the handshake, nil in plain text.
 	TLS *tls.ConnectionState
+	// State is what was left for it in logs by whom opened it; nil is nothing.
+	State map[string]string
 	// Shown is the certificate for servers that ask for one, nil for none.
 	Shown *x509.Certificate
 

@@ -184,6 +184,9 @@ type Info struct {
 	// by name (Envoy's filter state); nil is none.
 	Metadata Metadata
 	State    map[string]string
+	// Shared is what of State is for upstream connections that are opened, and
+	// UpstreamState what was so when the one that carried the request was opened.
+	Shared, UpstreamState map[string]string
 
 	// Described is what the route and the upstream say of themselves.
 	Described Described
@@ -226,7 +229,7 @@ func (i *Info) NextTry() {
 	i.Upstream, i.UpstreamLocal, i.UpstreamName, i.UpstreamConnection = netip.AddrPort{}, netip.AddrPort{}, "", 0
 	i.UpstreamTLS, i.UpstreamShown, i.UpstreamURI, i.UpstreamProtocol, i.UpstreamFailure = nil, nil, "", "", ""
 	i.UpstreamAsked, i.UpstreamWait, i.UpstreamSent, i.UpstreamRecv = false, 0, time.Time{}, time.Time{}
-	i.Described.Endpoint = nil
+	i.Described.Endpoint, i.UpstreamState = nil, nil
 }
 
 // Passed notes how much a byte stream has carried each way.
@@ -245,7 +248,7 @@ func (i *Info) Again() {
 	*i = Info{
 		Start: i.Start, Limit: i.Limit, RequestDone: i.RequestDone, HeadReceived: i.HeadReceived, BytesReceived: i.BytesReceived,
 		DownstreamBytes: i.DownstreamBytes,
-		Client:          i.Client, State: i.State, DownstreamPeer: i.DownstreamPeer, Hops: i.Hops,
+		Client:          i.Client, State: i.State, Shared: i.Shared, DownstreamPeer: i.DownstreamPeer, Hops: i.Hops,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"maps"
 	"net/netip"
 	"strings"
 	"sync"
@@ -224,6 +225,17 @@ func (r *Request) State(name string) (value string, found bool) {
 	return value, found
 }
 
+// Shared is what an upstream connection that is opened for the request keeps of what
+// filters have left; nil for nothing.
+func (r *Request) Shared() map[string]string {
+	if r.Conn == nil || len(r.Conn.Shared) == 0 {
+		return maps.Clone(r.Info.Shared)
+	}
+	all := maps.Clone(r.Conn.Shared)
+	maps.Copy(all, r.Info.Shared)
+	return all
+}
+
 // Response is one HTTP response on its way downstream.
 type Response struct {
 	Status int
@@ -361,6 +373,8 @@ type Conn struct {
 	TLVs string
 	// waker has the connection look at its timeouts anew.
 	waker atomic.Pointer[func()]
+	// Shared is what of State is for upstream connections.
+	Shared map[string]string
 	// Told is who the peer's proxy said that it stands for, before the connection's
 	// first bytes: nil before those, and when it did not say. It is nil itself where
 	// that is not asked.

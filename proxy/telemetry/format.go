@@ -145,7 +145,6 @@ func named(name, argument string, hasArgument bool) (operator, error) {
 var refused = map[string]string{
 	"DOWNSTREAM_TLS_SESSION_ID": "sessions have no ids here: use %CONNECTION_ID%",
 	"UPSTREAM_TLS_SESSION_ID":   "sessions have no ids here: use %UPSTREAM_CONNECTION_ID%",
-	"UPSTREAM_FILTER_STATE":     "nothing is shared with upstream connections: use %FILTER_STATE()%",
 }
 
 // cut shortens an operator's value. What is no text in JSON stays whole there.

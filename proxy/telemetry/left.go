@@ -86,32 +86,54 @@ func appendValue(b []byte, value any) ([]byte, bool) {
 	return append(b, bytes.TrimSuffix(out.Bytes(), []byte("\n"))...), err == nil
 }
 
-// filterState is an operator for a string that filters have left: KEY, or
-// KEY:PLAIN for one without quotes. Of an object KEY:FIELD:NAME is a field.
-func filterState(argument string) (operator, error) {
-	key, form, formed := strings.Cut(argument, ":")
-	if name, field := strings.CutPrefix(form, "FIELD:"); field && name != "" {
-		return operator{write: func(b []byte, r *record) ([]byte, bool) {
-			if r.req.Conn == nil {
-				return b, false
-			}
-			v, found := r.req.Conn.Fields[key][name]
-			return append(b, v...), found
-		}}, nil
-	}
-	if formed && form != "PLAIN" && form != "TYPED" {
-		return operator{}, fmt.Errorf("%q is no form of filter state: want PLAIN, TYPED or FIELD:NAME", form)
-	}
-	return operator{write: func(b []byte, r *record) ([]byte, bool) {
-		v, found := r.req.State(key)
-		switch {
-		case !found:
-			return b, false
-		case form == "PLAIN", r.req.Conn != nil && r.req.Conn.Fields[key] != nil:
-			return append(b, v...), true
+// filterState makes operators for a string that filters have left: KEY, or KEY:PLAIN
+// for one without quotes. Of an object KEY:FIELD:NAME is a field; fields gives all of
+// them, nil of what is no object.
+func filterState(get func(r *record, key string) (string, bool), fields func(r *record, key string) map[string]string) func(argument string) (operator, error) {
+	return func(argument string) (operator, error) {
+		key, form, formed := strings.Cut(argument, ":")
+		if name, field := strings.CutPrefix(form, "FIELD:"); field && name != "" {
+			return operator{write: func(b []byte, r *record) ([]byte, bool) {
+				v, found := fields(r, key)[name]
+				return append(b, v...), found
+			}}, nil
 		}
-		return appendQuoted(b, v), true
-	}}, nil
+		if formed && form != "PLAIN" && form != "TYPED" {
+			return operator{}, fmt.Errorf("%q is no form of filter state: want PLAIN, TYPED or FIELD:NAME", form)
+		}
+		plain := func(b []byte, r *record) ([]byte, bool) {
+			v, found := get(r, key)
+			return append(b, v...), found
+		}
+		quoted := func(b []byte, r *record) ([]byte, bool) {
+			v, found := get(r, key)
+			if !found || fields(r, key) != nil {
+				return append(b, v...), found
+			}
+			return appendQuoted(b, v), true
+		}
+		if form != "PLAIN" {
+			return operator{write: quoted, json: quoted}, nil
+		}
+		return operator{write: plain}, nil
+	}
+}
+
+// downstreamFields are those of an object that a filter of the connection has left.
+func downstreamFields(r *record, key string) map[string]string {
+	if r.req.Conn == nil {
+		return nil
+	}
+	return r.req.Conn.Fields[key]
+}
+
+// noFields is for state that has no objects.
+func noFields(*record, string) map[string]string { return nil }
+
+// upstreamState is what was shared with the upstream's connection by whom opened it.
+func upstreamState(r *record, key string) (string, bool) {
+	v, found := r.req.Info.UpstreamState[key]
+	return v, found
 }
 
 // appendQuoted writes a string as protobuf's JSON has it.

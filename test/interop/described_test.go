@@ -71,3 +71,57 @@ func TestMetadataAsEnvoy(t *testing.T) {
 		t.Errorf("(-ours +Envoy):\n%s", diff)
 	}
 }
+
+// What filters share with upstream connections is what the request left that opened them.
+func TestSharedStateAsEnvoy(t *testing.T) {
+	up := newBackend(t, "v1")
+	formats := map[string]string{}
+	for _, kind := range []string{"UPSTREAM_FILTER_STATE(", "FILTER_STATE("} {
+		for _, key := range []string{"shared", "shared:PLAIN", "shared:TYPED", "own", "conn", "none"} {
+			formats[kind+key] = "%" + kind + key + ")%"
+			formats[kind+key+" in text"] = "<%" + kind + key + ")%>"
+		}
+	}
+	fields, err := json.Marshal(formats)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := func(name string, run runner) (out []map[string]any) {
+		p := start(t, name, run, func(p *peer) string {
+			return static(web{
+				name: "web", address: p.address,
+				before: `
+- name: state
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.filters.network.set_filter_state.v3.Config
+    on_new_connection: [{object_key: conn, factory_key: envoy.string, shared_with_upstream: TRANSITIVE, format_string: {text_format: of the connection}}]`,
+				filters: `
+- name: state
+  typed_config: {"@type": ` + httpFilters + `set_filter_state.v3.Config, on_request_headers: [{object_key: shared, factory_key: envoy.string, shared_with_upstream: ONCE, format_string: {text_format: "%REQ(:PATH)%"}}, {object_key: own, factory_key: envoy.string, format_string: {text_format: own}}]}`,
+				manager: fmt.Sprintf(`access_log: [{name: file, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: %s, log_format: {json_format: %s}}}]`, p.log.file, fields),
+				routes: `
+- {match: {prefix: /direct}, direct_response: {status: 200}}
+- {match: {prefix: /none}, route: {cluster: none}}
+- {match: {prefix: /}, route: {cluster: up}}`,
+			}.String(), upstream("up", up.port)+upstream("none", "1"))
+		})
+		for _, path := range []string{"/first", "/second", "/direct", "/none"} {
+			resp, err := http.Get("http://" + p.address + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			line := map[string]any{}
+			if err := json.Unmarshal([]byte(p.log.next(t)), &line); err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, line)
+		}
+		return out
+	}
+	theirs, ours := lines("envoy", runEnvoy), lines("lateen", runOurs)
+	if diff := cmp.Diff(ours, theirs); diff != "" {
+		t.Errorf("(-ours +Envoy):\n%s", diff)
+	}
+}

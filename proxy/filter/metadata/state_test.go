@@ -46,3 +46,26 @@ func TestStateOfConnections(t *testing.T) {
 		t.Errorf("a request finds %q of its own", value)
 	}
 }
+
+// What is shared is left for upstream connections, too, and they keep it when the next
+// request comes.
+func TestSharedState(t *testing.T) {
+	say := func(text string) func(*stream.Request) string { return func(*stream.Request) string { return text } }
+	s := State{{Key: "a", Value: say("1"), Shared: true}, {Key: "b", Value: say("2")}}
+	req := &stream.Request{Conn: &stream.Conn{}, Info: &stream.Info{}}
+	if got := req.Shared(); got != nil {
+		t.Errorf("nothing was left: got %v", got)
+	}
+	if _, err := s.Handle(req, last{}); err != nil {
+		t.Fatal(err)
+	}
+	before := req.Shared()
+	req.Info.Shared["a"] = "next"
+	if !maps.Equal(before, map[string]string{"a": "1"}) {
+		t.Errorf("shared %v", before)
+	}
+	State{{Key: "c", Value: say("3"), Shared: true}}.Admit(req.Conn, req.Info)
+	if got := req.Shared(); !maps.Equal(got, map[string]string{"a": "next", "c": "3"}) {
+		t.Errorf("with the connection's: %v", got)
+	}
+}

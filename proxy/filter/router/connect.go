@@ -139,7 +139,7 @@ func (a *attempt) open(req *stream.Request, ask pool.TLSRequest, p *pool.Pool) (
 	if err != nil {
 		return a.unconnected(req, err), err
 	}
-	a.conn = conn
+	a.conn, conn.State = conn, req.Shared()
 	alone := a.cluster.Protocol == cluster.Negotiated && (conn.TLS == nil || !http2.Negotiated(conn.TLS.NegotiatedProtocol))
 	p.SetAlone(alone)
 	if ask.Shared && !alone {
@@ -219,7 +219,7 @@ func (a *attempt) note(req *stream.Request) {
 		ip, _ := netip.AddrFromSlice(local.IP)
 		req.Info.UpstreamLocal = netip.AddrPortFrom(ip.Unmap(), uint16(local.Port))
 	}
-	req.Info.UpstreamTLS, req.Info.UpstreamShown, req.Info.UpstreamConnection = a.conn.TLS, a.conn.Shown, a.conn.ID
+	req.Info.UpstreamTLS, req.Info.UpstreamShown, req.Info.UpstreamConnection, req.Info.UpstreamState = a.conn.TLS, a.conn.Shown, a.conn.ID, a.conn.State
 	if t := a.conn.TLS; t != nil && len(t.PeerCertificates) > 0 && len(t.PeerCertificates[0].URIs) > 0 {
 		req.Info.UpstreamURI = peerURI(t)
 	}

@@ -19,8 +19,8 @@ var smallFields = fieldcheck.Table{
 	"envoy.extensions.filters.http.set_filter_state.v3.Config":    {Read: "on_request_headers clear_route_cache"},
 	"envoy.extensions.filters.network.set_filter_state.v3.Config": {Read: "on_new_connection on_downstream_tls_handshake on_downstream_data"},
 	"envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue": {
-		Read:    "object_key factory_key format_string skip_if_empty",
-		Ignored: map[string]string{"read_only": "Envoy does not look at it any more", "shared_with_upstream": "there are no internal connections that it could be shared with"},
+		Read:    "object_key factory_key format_string skip_if_empty shared_with_upstream",
+		Ignored: map[string]string{"read_only": "Envoy does not look at it any more"},
 	},
 	"envoy.extensions.filters.http.set_metadata.v3.Config":                    {Read: "metadata_namespace value metadata"},
 	"envoy.extensions.filters.http.set_metadata.v3.Metadata":                  {Read: "metadata_namespace allow_overwrite value"},

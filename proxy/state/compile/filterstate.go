@@ -72,7 +72,7 @@ func (c *Compiler) objects(list []*statev3.FilterStateValue, field string) (meta
 }
 
 func (c *Compiler) object(m *statev3.FilterStateValue) (metadata.Object, error) {
-	out := metadata.Object{Key: m.GetObjectKey(), SkipEmpty: m.GetSkipIfEmpty()}
+	out := metadata.Object{Key: m.GetObjectKey(), SkipEmpty: m.GetSkipIfEmpty(), Shared: m.GetSharedWithUpstream() != statev3.FilterStateValue_NONE}
 	if out.Key == "" {
 		return out, fieldcheck.Refuse("object_key", "is missing")
 	}
