@@ -5,14 +5,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"time"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // tlsFacts is what a handshake told, in the words of the request path.
 func tlsFacts(state tls.ConnectionState, shown *x509.Certificate) *stream.TLS {
-	t := &stream.TLS{SNI: serverName([]byte(state.ServerName)), ALPN: state.NegotiatedProtocol, Version: state.Version, Cipher: state.CipherSuite, Group: state.CurveID, Local: shown, Done: time.Now()}
+	t := &stream.TLS{SNI: serverName([]byte(state.ServerName)), ALPN: state.NegotiatedProtocol, Version: state.Version, Cipher: state.CipherSuite, Group: state.CurveID, Local: shown}
 	if shown != nil && len(shown.URIs) > 0 {
 		t.LocalURI = shown.URIs[0].String()
 	}

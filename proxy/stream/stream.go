@@ -471,7 +471,6 @@ type TLS struct {
 	Local    *x509.Certificate
 	LocalURI string
 	Group    tls.CurveID // of the key exchange
-	Done     time.Time   // the handshake was over
 	// SessionID is the hash of the peer's certificate in hex.
 	PeerHash string
 }

@@ -104,7 +104,9 @@ func (p *Proxy) connect(facts *stream.Conn, info *stream.Info) (*cluster.Cluster
 		host.Total.Add(1)
 		info.Upstream, info.UpstreamMTLS, info.UpstreamPeer = host.Address, host.MTLS, host.Peer
 		info.Described = stream.Described{Cluster: &c.Metadata, Endpoint: host.Metadata()}
+		began := time.Now()
 		up, err := c.Connect(context.Background(), pooled, pool.TLSRequest{Ends: pool.EndsOf(facts)})
+		info.UpstreamAsked, info.UpstreamWait = true, time.Since(began)
 		if err == nil {
 			info.Flags &^= stream.UpstreamFailure
 			if local, ok := up.LocalAddr().(*net.TCPAddr); ok {

@@ -28,17 +28,11 @@ func withTries(all map[string]operator) map[string]operator {
 			i := r.req.Info
 			return strconv.AppendInt(b, i.UpstreamWait.Milliseconds(), 10), i.UpstreamAsked
 		}},
-		// It is the connection's: requests have none.
-		"DOWNSTREAM_HANDSHAKE_DURATION": {number: true, write: func(b []byte, r *record) ([]byte, bool) {
-			t := r.req.Conn.TLS
-			if t == nil || isRequest(r) {
-				return b, false
-			}
-			return strconv.AppendInt(b, t.Done.Sub(r.req.Conn.Start).Milliseconds(), 10), true
-		}},
+		"DOWNSTREAM_HANDSHAKE_DURATION": missing, // Envoy only has it for QUIC
 
 		// A request is logged before its connections end: in whichever way they do, Envoy
-		// has nothing else to tell of them then.
+		// has nothing else to tell of them then. How connections ended that have lines of
+		// their own is not known.
 		"DOWNSTREAM_LOCAL_CLOSE_REASON":  missing,
 		"UPSTREAM_LOCAL_CLOSE_REASON":    missing,
 		"DOWNSTREAM_DETECTED_CLOSE_TYPE": provided(isRequest, normal),
