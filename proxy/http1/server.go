@@ -374,7 +374,7 @@ func (c *serving) last() bool {
 func (c *serving) deliver(resp *stream.Response, closing bool) (bool, error) {
 	c.info.Status = resp.Status
 	switch why := c.req.Waiting.Abandoned(); {
-	case resp.Status == 0 || why == stream.DownstreamTermination:
+	case resp.Status == 0 || why.Gone():
 		c.info.Status = 0 // nobody is there
 		return true, nil
 	case why != 0:

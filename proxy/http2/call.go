@@ -291,7 +291,7 @@ var errOver = errors.New("the request is over")
 // deliver sends the response.
 func (k *call) deliver(resp *stream.Response) error {
 	k.info.Status = resp.Status
-	if resp.Status == 0 || k.req.Waiting.Abandoned() == stream.DownstreamTermination {
+	if resp.Status == 0 || k.req.Waiting.Abandoned().Gone() {
 		k.info.Status = 0 // nobody is there
 		return nil
 	}

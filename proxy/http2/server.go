@@ -229,7 +229,7 @@ func (s *serving) reset(t *transfer, code Code) error {
 	early := !t.sentEnd && time.Since(k.info.Start) < soon
 	k.given = true
 	t.fail(&stream.ResetError{Reason: strings.ToLower(code.String())})
-	k.req.Waiting.Abandon(stream.DownstreamTermination)
+	k.req.Waiting.Abandon(stream.DownstreamReset)
 	if early {
 		return s.guard.wasted()
 	}

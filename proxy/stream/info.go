@@ -42,10 +42,14 @@ const (
 	InvalidEnvoyHeaders                     // IH
 	FailedHealthCheck                       // LH
 	NoFilterConfig                          // NFCF
+	DownstreamReset                         // DR
 
 	// RequestTimeout is none of them: only a reason to give a request up.
 	RequestTimeout
 )
+
+// Gone reports whether a reason to give a request up is that its client has left it.
+func (f Flags) Gone() bool { return f == DownstreamTermination || f == DownstreamReset }
 
 // flagNames has for each flag its names, and its number among Envoy's.
 var flagNames = [...]struct {
@@ -58,7 +62,7 @@ var flagNames = [...]struct {
 	{"SI", "StreamIdleTimeout", 16}, {"DI", "DelayInjected", 9}, {"FI", "FaultInjected", 10}, {"RL", "RateLimited", 11}, {"UAEX", "UnauthorizedExternalService", 12},
 	{"DPE", "DownstreamProtocolError", 18}, {"UPE", "UpstreamProtocolError", 23}, {"UMSDR", "UpstreamMaxStreamDurationReached", 19}, {"OM", "OverloadManagerTerminated", 25},
 	{"DF", "DnsResolutionFailed", 26}, {"RLSE", "RateLimitServiceError", 13}, {"IH", "InvalidEnvoyRequestHeaders", 17}, {"LH", "FailedLocalHealthCheck", 0},
-	{"NFCF", "NoFilterConfigFound", 21},
+	{"NFCF", "NoFilterConfigFound", 21}, {"DR", "DownstreamRemoteReset", 28},
 }
 
 // Envoy is the flags as Envoy's own number, a bit for each.

@@ -248,7 +248,7 @@ func flagsOf(i *stream.Info) *datav3.ResponseFlags {
 		FailedLocalHealthcheck: has(stream.FailedHealthCheck), NoHealthyUpstream: has(stream.NoHealthyUpstream), UpstreamRequestTimeout: has(stream.UpstreamTimeout), LocalReset: has(stream.LocalReset),
 		UpstreamRemoteReset: has(stream.UpstreamReset), UpstreamConnectionFailure: has(stream.UpstreamFailure), UpstreamConnectionTermination: has(stream.UpstreamTermination), UpstreamOverflow: has(stream.UpstreamOverflow),
 		NoRouteFound: has(stream.NoRoute), DelayInjected: has(stream.Delayed), FaultInjected: has(stream.FaultInjected), RateLimited: has(stream.RateLimited), RateLimitServiceError: has(stream.RateLimitServiceError),
-		DownstreamConnectionTermination: has(stream.DownstreamTermination), UpstreamRetryLimitExceeded: has(stream.RetryLimit), StreamIdleTimeout: has(stream.StreamIdleTimeout),
+		DownstreamConnectionTermination: has(stream.DownstreamTermination), DownstreamRemoteReset: has(stream.DownstreamReset), UpstreamRetryLimitExceeded: has(stream.RetryLimit), StreamIdleTimeout: has(stream.StreamIdleTimeout),
 		InvalidEnvoyRequestHeaders: has(stream.InvalidEnvoyHeaders), DownstreamProtocolError: has(stream.DownstreamProtocol), UpstreamMaxStreamDurationReached: has(stream.UpstreamMaxDuration),
 		DurationTimeout: has(stream.DurationTimeout), UpstreamProtocolError: has(stream.UpstreamProtocol), NoClusterFound: has(stream.NoCluster), NoFilterConfigFound: has(stream.NoFilterConfig), OverloadManager: has(stream.OverloadManager), DnsResolutionFailure: has(stream.DNSFailure),
 	}

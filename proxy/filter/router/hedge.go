@@ -43,7 +43,7 @@ func (a *attempt) hedges(req *stream.Request) (body []byte, may bool, err error)
 	if req.Length == stream.Unknown {
 		body, may = stream.PeekArrived(req, replayLimit)
 	} else if body, may, err = stream.Peek(req, replayLimit); err != nil {
-		if why := req.Waiting.Abandoned(); why != 0 && why != stream.DownstreamTermination {
+		if why := req.Waiting.Abandoned(); why != 0 && !why.Gone() {
 			return nil, false, a.refuse(req, failedSlow, err)
 		}
 		return nil, false, a.refuse(req, failedDownstream, err)
@@ -129,7 +129,7 @@ func (h *hedge) begin() bool {
 // beginning is why a try did not begin.
 func (h *hedge) beginning() failure {
 	switch why := h.req.Waiting.Abandoned(); {
-	case why == stream.DownstreamTermination:
+	case why.Gone():
 		return failedDownstream
 	case why != 0:
 		return failedSlow

@@ -158,7 +158,7 @@ func (a *attempt) pause(req *stream.Request, wait time.Duration) failure {
 			return failedTimeout
 		}
 		return 0
-	case req.Waiting.Abandoned() == stream.DownstreamTermination:
+	case req.Waiting.Abandoned().Gone():
 		return failedDownstream
 	}
 	return failedSlow

@@ -338,7 +338,7 @@ func (a *attempt) refuse(req *stream.Request, why failure, cause error) error {
 		if stream.IsSyntax(cause) {
 			return &stream.Refusal{Status: 400, Flags: stream.DownstreamProtocol, Details: "http1.codec_error", Body: "malformed request body", Cause: cause, Close: true}
 		}
-		return stream.Abandoned(stream.DownstreamTermination, true)
+		return req.GivenUp()
 	case failedSlow:
 		return req.GivenUp()
 	}
