@@ -9,7 +9,7 @@ import (
 type upstreams struct {
 	v1, v2   *backend
 	services services
-	// proxied is the port of a backend that expects PROXY headers.
+	// proxied is the address of a backend that expects PROXY headers.
 	proxied string
 	// loggers are further access loggers, as YAML.
 	loggers string
@@ -73,7 +73,7 @@ func (up upstreams) clusters() string {
 	for _, version := range []string{"1", "2"} {
 		out += upstream("pp"+version, up.proxied, fmt.Sprintf(`transport_socket: {name: pp, typed_config: {"@type": %sproxy_protocol.v3.ProxyProtocolUpstreamTransport, config: {version: V%s}, transport_socket: {name: raw, typed_config: {"@type": %sraw_buffer.v3.RawBuffer}}}}`, sockets, version, sockets))
 	}
-	return out + upstream("services", up.services.port, speakHTTP2) + indent(subsetClusters(up)+againClusters(up), "  ") + "\n"
+	return out + upstream("services", up.services.address, speakHTTP2) + indent(subsetClusters(up)+againClusters(up), "  ") + "\n"
 }
 
 func indent(text, by string) string {

@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -54,6 +53,18 @@ func socket(address string, port uint32) *corev3.Address {
 		Address: address, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port}}}}
 }
 
+// endpointAt is an endpoint of this machine, at the port of an address.
+func endpointAt(address string) *endpointv3.LbEndpoint {
+	return &endpointv3.LbEndpoint{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socket("127.0.0.1", portOf(address))}}}
+}
+
+func portOf(address string) uint32 {
+	_, port, _ := net.SplitHostPort(address)
+	var n uint32
+	fmt.Sscan(port, &n)
+	return n
+}
+
 var overADS = &corev3.ConfigSource{ResourceApiVersion: corev3.ApiVersion_V3, ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}
 
 func (w told) snapshot(t *testing.T) *cache.Snapshot {
@@ -84,10 +95,7 @@ func (w told) snapshot(t *testing.T) *cache.Snapshot {
 	}
 	cla := &endpointv3.ClusterLoadAssignment{ClusterName: w.cluster, Endpoints: []*endpointv3.LocalityLbEndpoints{{}}}
 	for _, port := range w.web {
-		var number uint32
-		fmt.Sscan(port, &number)
-		cla.Endpoints[0].LbEndpoints = append(cla.Endpoints[0].LbEndpoints, &endpointv3.LbEndpoint{
-			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socket("127.0.0.1", number)}}})
+		cla.Endpoints[0].LbEndpoints = append(cla.Endpoints[0].LbEndpoints, endpointAt(":"+port))
 	}
 	s, err := cache.NewSnapshot(w.version, map[resource.Type][]types.Resource{
 		resource.ClusterType: {c}, resource.EndpointType: {cla}, resource.ListenerType: {l}, resource.RouteType: {route},
@@ -109,29 +117,23 @@ func TestForeignControlPlane(t *testing.T) {
 
 func followControlPlane(t *testing.T, variant string) {
 	snapshots := cache.NewSnapshotCache(true, cache.IDHash{}, nil)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
 	g := grpc.NewServer()
-	discovery.RegisterAggregatedDiscoveryServiceServer(g, server.NewServer(ctx, snapshots, nil))
-	go g.Serve(l)
-	t.Cleanup(func() { cancel(); g.Stop() })
+	discovery.RegisterAggregatedDiscoveryServiceServer(g, server.NewServer(t.Context(), snapshots, nil))
+	control := serveGRPC(t, g)
 
 	v1, v2 := newBackend(t, "v1"), newBackend(t, "v2")
 	address := freeAddress(t)
 	var w told
-	fmt.Sscan(address[strings.LastIndexByte(address, ':')+1:], &w.port)
+	w.port = portOf(address)
 	w.cluster, w.web, w.version = "one", []string{v1.port}, "1"
 	tell := func() {
 		t.Helper()
-		if err := snapshots.SetSnapshot(ctx, "node", w.snapshot(t)); err != nil {
+		if err := snapshots.SetSnapshot(t.Context(), "node", w.snapshot(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	tell()
-	p := runWith(t, following(variant, l.Addr().String()), proxy.Config{})
+	p := runWith(t, following(variant, control), proxy.Config{})
 	waitFor(t, address)
 	expect(t, address, "v1")
 

@@ -1,13 +1,8 @@
 package interop
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // What resources say of themselves is told as Envoy tells it, in text and in JSON.
@@ -23,18 +18,14 @@ func TestMetadataAsEnvoy(t *testing.T) {
 			}
 		}
 	}
-	fields, err := json.Marshal(formats)
-	if err != nil {
-		t.Fatal(err)
-	}
 	of := func(whose string) string {
 		return fmt.Sprintf("metadata: {filter_metadata: {own: {a: %s and so on, in: {f: 1, g: true}, list: [1, x, {it: z}]}}}", whose)
 	}
-	lines := func(name string, run runner) (out []map[string]any) {
+	agree(t, func(name string, run runner) (out []map[string]any) {
 		p := start(t, name, run, func(p *peer) string {
 			return static(web{
 				name: "web", address: p.address, listener: of("listener"), chain: of("chain"),
-				manager: fmt.Sprintf(`access_log: [{name: file, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: %s, log_format: {json_format: %s}}}]`, p.log.file, fields),
+				manager: accessLog(p.log.file, inJSON(t, formats)),
 				filters: `- {name: envoy.filters.http.set_metadata, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config, metadata: [{metadata_namespace: own, value: {a: dynamic, in: {f: 25, g: true}}}]}}`,
 				hosts: `
 - name: all
@@ -52,24 +43,10 @@ func TestMetadataAsEnvoy(t *testing.T) {
 `, socketAddress(up.port), of("endpoint"), of("cluster")))
 		})
 		for _, path := range []string{"/", "/direct", "/none"} {
-			resp, err := http.Get("http://" + p.address + path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, _ = io.Copy(io.Discard, resp.Body)
-			resp.Body.Close()
-			line := map[string]any{}
-			if err := json.Unmarshal([]byte(p.log.next(t)), &line); err != nil {
-				t.Fatal(err)
-			}
-			out = append(out, line)
+			out = append(out, p.logged(t, path))
 		}
 		return out
-	}
-	theirs, ours := lines("envoy", runEnvoy), lines("lateen", runOurs)
-	if diff := cmp.Diff(ours, theirs); diff != "" {
-		t.Errorf("(-ours +Envoy):\n%s", diff)
-	}
+	})
 }
 
 // What filters share with upstream connections is what the request left that opened them.
@@ -82,11 +59,7 @@ func TestSharedStateAsEnvoy(t *testing.T) {
 			formats[kind+key+" in text"] = "<%" + kind + key + ")%>"
 		}
 	}
-	fields, err := json.Marshal(formats)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := func(name string, run runner) (out []map[string]any) {
+	agree(t, func(name string, run runner) (out []map[string]any) {
 		p := start(t, name, run, func(p *peer) string {
 			return static(web{
 				name: "web", address: p.address,
@@ -98,7 +71,7 @@ func TestSharedStateAsEnvoy(t *testing.T) {
 				filters: `
 - name: state
   typed_config: {"@type": ` + httpFilters + `set_filter_state.v3.Config, on_request_headers: [{object_key: shared, factory_key: envoy.string, shared_with_upstream: ONCE, format_string: {text_format: "%REQ(:PATH)%"}}, {object_key: own, factory_key: envoy.string, format_string: {text_format: own}}]}`,
-				manager: fmt.Sprintf(`access_log: [{name: file, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: %s, log_format: {json_format: %s}}}]`, p.log.file, fields),
+				manager: accessLog(p.log.file, inJSON(t, formats)),
 				routes: `
 - {match: {prefix: /direct}, direct_response: {status: 200}}
 - {match: {prefix: /none}, route: {cluster: none}}
@@ -106,22 +79,8 @@ func TestSharedStateAsEnvoy(t *testing.T) {
 			}.String(), upstream("up", up.port)+upstream("none", "1"))
 		})
 		for _, path := range []string{"/first", "/second", "/direct", "/none"} {
-			resp, err := http.Get("http://" + p.address + path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, _ = io.Copy(io.Discard, resp.Body)
-			resp.Body.Close()
-			line := map[string]any{}
-			if err := json.Unmarshal([]byte(p.log.next(t)), &line); err != nil {
-				t.Fatal(err)
-			}
-			out = append(out, line)
+			out = append(out, p.logged(t, path))
 		}
 		return out
-	}
-	theirs, ours := lines("envoy", runEnvoy), lines("lateen", runOurs)
-	if diff := cmp.Diff(ours, theirs); diff != "" {
-		t.Errorf("(-ours +Envoy):\n%s", diff)
-	}
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"slices"
@@ -76,21 +75,14 @@ func newPlane(t *testing.T, way string) *plane {
 		p.caches[url] = cache.NewLinearCache(url)
 		mux.Caches[url] = p.caches[url]
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.address = l.Addr().String()
-	ctx, cancel := context.WithCancel(context.Background())
 	g := grpc.NewServer()
-	s := server.NewServer(ctx, mux, nil)
+	s := server.NewServer(t.Context(), mux, nil)
 	discovery.RegisterAggregatedDiscoveryServiceServer(g, s)
 	routeservice.RegisterRouteDiscoveryServiceServer(g, s)
 	routeservice.RegisterVirtualHostDiscoveryServiceServer(g, s)
 	routeservice.RegisterScopedRoutesDiscoveryServiceServer(g, s)
 	extensionservice.RegisterExtensionConfigDiscoveryServiceServer(g, s)
-	go func() { _ = g.Serve(l) }() // ends with Stop
-	t.Cleanup(func() { cancel(); g.Stop() })
+	p.address = serveGRPC(t, g)
 	return p
 }
 
@@ -231,11 +223,7 @@ func followFilter(t *testing.T, p *plane, run runner) {
 - {match: {prefix: /}, direct_response: {status: 200}}`, httpFilters),
 	}.String(), ""))
 	if p.files == nil {
-		time.Sleep(300 * time.Millisecond) // as long as nothing is told nobody listens
-		if conn, err := net.Dial("tcp", address); err == nil {
-			conn.Close()
-			t.Error("listens before the filter has its configuration")
-		}
+		nobodyListens(t, address)
 		mutation("one")
 	}
 	waitFor(t, address)
@@ -322,11 +310,7 @@ scoped_routes:
   scoped_rds: {scoped_rds_config_source: %s}`, p.source(resource.RouteType), p.source(resource.ScopedRouteType)),
 	}.String(), ""))
 	if p.files == nil {
-		time.Sleep(300 * time.Millisecond) // as long as nothing is told nobody listens
-		if conn, err := net.Dial("tcp", address); err == nil {
-			conn.Close()
-			t.Error("listens before the scopes are there")
-		}
+		nobodyListens(t, address)
 		tell()
 	}
 	waitFor(t, address)

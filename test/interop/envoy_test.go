@@ -11,13 +11,11 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/google/go-cmp/cmp"
@@ -67,12 +65,8 @@ var ignoredDownstream = map[string]bool{"Date": true, "X-Envoy-Upstream-Service-
 
 func (p *peer) ask(t *testing.T, host string, a ask) answer {
 	t.Helper()
-	conn, err := dial(p.address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := p.dial(t)
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
 	if a.method == "" {
 		a.method = "GET"
 	}
@@ -168,23 +162,4 @@ func sortFlags(line string) string {
 		words[1] = strings.Join(flags, ",")
 	}
 	return strings.Join(words, " ")
-}
-
-// logFile reads an access log line by line.
-type logFile struct {
-	file string
-	seen int
-}
-
-func (l *logFile) next(t *testing.T) string {
-	t.Helper()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		text, _ := os.ReadFile(l.file)
-		if i := bytes.IndexByte(text[min(l.seen, len(text)):], '\n'); i >= 0 {
-			line := string(text[l.seen : l.seen+i])
-			l.seen += i + 1
-			return line
-		}
-	}
-	return "NO LINE"
 }

@@ -3,7 +3,6 @@ package interop
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -147,19 +146,14 @@ func demandHosts(t *testing.T, run runner) {
 		hosts: map[string]string{"web/a.test": host("a.test", "a"), "web/b.test": host("b.test", "b"), "web/port.test:81": host("port.test:81", "port"), "web/silent.test": ""},
 		named: map[string]string{"web/b.test": "web/b"},
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	g := grpc.NewServer()
 	discovery.RegisterAggregatedDiscoveryServiceServer(g, c)
-	go func() { _ = g.Serve(l) }() // ends with Stop
-	t.Cleanup(g.Stop)
+	control := serveGRPC(t, g)
 	bootstrap := func(address, filters string) string {
 		return "node: {id: me, cluster: us}\ndynamic_resources: {ads_config: {api_type: DELTA_GRPC, transport_api_version: V3, grpc_services: [{envoy_grpc: {cluster_name: xds}}]}}\n" + static(web{
 			name: "web", address: address, filters: filters, manager: "stream_idle_timeout: 1s",
 			routing: "rds: {route_config_name: web, config_source: {resource_api_version: V3, ads: {}}}",
-		}.String(), upstream("xds", l.Addr().String(), speakHTTP2))
+		}.String(), upstream("xds", control, speakHTTP2))
 	}
 	answer := func(address, name, want string, body io.Reader) {
 		t.Helper()

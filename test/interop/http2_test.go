@@ -203,15 +203,9 @@ func (h *hop) exchange(t *testing.T, c client, content []byte, announced bool, p
 
 // The interop tests of gRPC, with its own client and server, through the proxy.
 func TestGRPCInterop(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	server := grpc.NewServer()
 	testgrpc.RegisterTestServiceServer(server, interop.NewTestServer())
-	go func() { _ = server.Serve(l) }() // ends with Stop
-	t.Cleanup(server.Stop)
-	h := newHop(t, l.Addr().String(), "AUTO", speakHTTP2)
+	h := newHop(t, serveGRPC(t, server), "AUTO", speakHTTP2)
 	for name, c := range map[string]struct {
 		address string
 		creds   credentials.TransportCredentials

@@ -1,10 +1,8 @@
 package interop
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -35,12 +33,9 @@ func demandClusters(t *testing.T, run runner, first ...bool) {
 	clusters := cache.NewLinearCache(resource.ClusterType)
 	tell := func(name string, b *backend) {
 		t.Helper()
-		var port uint32
-		fmt.Sscan(b.port, &port)
 		err := clusters.UpdateResource(name, &clusterv3.Cluster{
 			Name: name, ConnectTimeout: durationpb.New(time.Second), ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-			LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
-				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socket("127.0.0.1", port)}}}}}}},
+			LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{endpointAt(":" + b.port)}}}},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -48,15 +43,9 @@ func demandClusters(t *testing.T, run runner, first ...bool) {
 	}
 	tell("one", one)
 	tell("fixed", two)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
 	g := grpc.NewServer()
-	clusterservice.RegisterClusterDiscoveryServiceServer(g, server.NewServer(ctx, clusters, nil))
-	go func() { _ = g.Serve(l) }() // ends with Stop
-	t.Cleanup(func() { cancel(); g.Stop() })
+	clusterservice.RegisterClusterDiscoveryServiceServer(g, server.NewServer(t.Context(), clusters, nil))
+	control := serveGRPC(t, g)
 
 	address := freeAddress(t)
 	run(t, "node: {id: me, cluster: us}"+static(web{
@@ -72,7 +61,7 @@ func demandClusters(t *testing.T, run runner, first ...bool) {
 - {match: {prefix: /fixed}, route: {cluster: fixed}}
 - {match: {prefix: /never}, route: {cluster: one, prefix_rewrite: /}, typed_per_filter_config: {on_demand: {"@type": type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.PerRouteConfig}}}
 - {match: {prefix: /}, route: {cluster_header: x-cluster}}`,
-	}.String(), upstream("xds", l.Addr().String(), speakHTTP2)))
+	}.String(), upstream("xds", control, speakHTTP2)))
 	waitFor(t, address)
 	asked := func(path, cluster, want string) {
 		t.Helper()

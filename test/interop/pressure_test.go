@@ -9,19 +9,12 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/lateenmesh/lateen/internal/accept"
 )
 
 // Under pressure timeouts are as short as with Envoy, also those that run already.
 func TestTimeoutsUnderPressureAsEnvoy(t *testing.T) {
 	t.Parallel() // it mostly waits
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { silent.Close() })
-	accept.Each(silent, func(conn net.Conn) {
+	silent := serve(t, func(conn net.Conn) {
 		defer conn.Close()
 		if req, err := http.ReadRequest(bufio.NewReader(conn)); err == nil && req.URL.Path == "/" {
 			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -46,7 +39,7 @@ overload_manager:
 ` + static(web{
 			name: "web", address: address, manager: "stream_idle_timeout: 200s\ncommon_http_protocol_options: {idle_timeout: 600s, max_connection_duration: 6000s}",
 			routes: "\n- {match: {prefix: /}, route: {cluster: silent, timeout: 0s}}",
-		}.String(), upstream("silent", silent.Addr().String()))
+		}.String(), upstream("silent", silent))
 	}
 	for _, tc := range []struct{ name, say, want string }{
 		{"idle from the start", "", ""},

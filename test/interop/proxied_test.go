@@ -8,21 +8,12 @@ import (
 	"testing"
 
 	"github.com/pires/go-proxyproto"
-
-	"github.com/lateenmesh/lateen/internal/accept"
 )
 
-// newProxied serves HTTP behind PROXY headers, which it tells, and gives its port.
+// newProxied serves HTTP behind PROXY headers, which it tells, and gives its address.
 func newProxied(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	accept.Each(l, tellProxied)
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	return serve(t, tellProxied)
 }
 
 func tellProxied(conn net.Conn) {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/lateenmesh/lateen/proxy"
 	"github.com/lateenmesh/lateen/proxy/bootstrap"
 )
@@ -104,6 +106,17 @@ type peer struct {
 	log           *logFile
 }
 
+// dial opens a connection, which fails when nothing comes for long.
+func (p *peer) dial(t *testing.T) net.Conn {
+	t.Helper()
+	conn, err := dial(p.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	return conn
+}
+
 // start runs a bootstrap that is made for the peer.
 func start(t *testing.T, name string, run runner, text func(*peer) string) *peer {
 	t.Helper()
@@ -117,6 +130,15 @@ func start(t *testing.T, name string, run runner, text func(*peer) string) *peer
 func both(t *testing.T, text func(*peer) string) (theirs, ours *peer) {
 	t.Helper()
 	return start(t, "envoy", runEnvoy, text), start(t, "lateen", runOurs, text)
+}
+
+// agree compares what is told of Envoy with what is told of our proxy.
+func agree[T any](t *testing.T, tell func(name string, run runner) T) {
+	t.Helper()
+	theirs, ours := tell("envoy", runEnvoy), tell("lateen", runOurs)
+	if diff := cmp.Diff(ours, theirs); diff != "" {
+		t.Errorf("(-ours +Envoy):\n%s", diff)
+	}
 }
 
 type testWriter struct{ t *testing.T }
@@ -145,6 +167,17 @@ func waitFor(t *testing.T, address string) {
 		}
 	}
 	t.Fatalf("nobody listens on %s", address)
+}
+
+// nobodyListens checks that an address stays closed, as long as a proxy takes to open it
+// that does not wait for what is told.
+func nobodyListens(t *testing.T, address string) {
+	t.Helper()
+	time.Sleep(300 * time.Millisecond)
+	if conn, err := dial(address); err == nil {
+		conn.Close()
+		t.Error("listens before it has all its configuration")
+	}
 }
 
 // static is a bootstrap of listeners and clusters, each an entry of its list. Further

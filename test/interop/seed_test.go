@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -84,30 +83,20 @@ func TestOldBootstraps(t *testing.T) {
 	})
 	t.Run("EDS from a gRPC server", func(t *testing.T) {
 		snapshots := cache.NewSnapshotCache(false, everybody{}, nil)
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
 		g := grpc.NewServer()
-		endpointservice.RegisterEndpointDiscoveryServiceServer(g, server.NewServer(ctx, snapshots, nil))
-		go func() { _ = g.Serve(l) }() // ends with Stop
-		t.Cleanup(func() { cancel(); g.Stop() })
+		endpointservice.RegisterEndpointDiscoveryServiceServer(g, server.NewServer(t.Context(), snapshots, nil))
+		control := serveGRPC(t, g)
 		tell := func(version string, b *backend) {
-			var port uint32
-			fmt.Sscan(b.port, &port)
-			cla := &endpointv3.ClusterLoadAssignment{ClusterName: "docker-project-service", Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
-				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socket("127.0.0.1", port)}}}}}}}
+			cla := &endpointv3.ClusterLoadAssignment{ClusterName: "docker-project-service", Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{endpointAt(":" + b.port)}}}}
 			s, err := cache.NewSnapshot(version, map[resource.Type][]types.Resource{resource.EndpointType: {cla}})
 			if err == nil {
-				err = snapshots.SetSnapshot(ctx, "all", s)
+				err = snapshots.SetSnapshot(t.Context(), "all", s)
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
 		tell("1", one)
-		_, port, _ := net.SplitHostPort(l.Addr().String())
 		address := freeAddress(t)
 		runOld(t, oldFile(address, fmt.Sprintf(`
   - name: docker-project-service
@@ -124,7 +113,7 @@ func TestOldBootstraps(t *testing.T) {
     type: STATIC
     lb_policy: ROUND_ROBIN
     http2_protocol_options: {}
-    hosts: [{ socket_address: { address: 127.0.0.1, port_value: %s }}]`, port)))
+    hosts: [{ socket_address: { address: 127.0.0.1, port_value: %d }}]`, portOf(control))))
 		waitFor(t, address)
 		answered := func(by string) func() error {
 			return func() error {

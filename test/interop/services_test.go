@@ -3,7 +3,6 @@ package interop
 import (
 	"context"
 	"encoding/json"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -23,27 +22,20 @@ import (
 
 // services are the gRPC services that proxies ask.
 type services struct {
-	port string
-	logs *logService
+	address string
+	logs    *logService
 }
 
 // newServices serves them.
 func newServices(t *testing.T) services {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := grpc.NewServer(grpc.UnknownServiceHandler(echoCall))
 	authv3.RegisterAuthorizationServer(s, authorization{})
 	rlsv3.RegisterRateLimitServiceServer(s, limiting{})
 	logs := &logService{http: make(chan *alsv3.StreamAccessLogsMessage, 100), otlp: make(chan *logsv1.ExportLogsServiceRequest, 100)}
 	alsv3.RegisterAccessLogServiceServer(s, logs)
 	logsv1.RegisterLogsServiceServer(s, otlpService{logs: logs})
-	go func() { _ = s.Serve(l) }() // ends with Stop
-	t.Cleanup(s.Stop)
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return services{port, logs}
+	return services{serveGRPC(t, s), logs}
 }
 
 // echoCall answers a message with itself, and fails then if its method says so.

@@ -48,8 +48,8 @@ var soak = flag.Duration("soak", 2*time.Second, "how long TestNoRequestIsLost ch
 
 // world is what the control plane of the soak tells: everything in it changes.
 type world struct {
-	plain, secure uint32 // ports
-	ports         []uint32
+	plain, secure uint32       // ports
+	ups           []string     // addresses
 	certs         [2][2]string // files of two certificates and their keys
 	step          int
 }
@@ -82,9 +82,9 @@ func (w *world) snapshot(t *testing.T) *cache.Snapshot {
 			TypedExtensionProtocolOptions: map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": packed(t, options)},
 		})
 		cla := &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{{}}}
-		for i, port := range w.ports {
+		for i, up := range w.ups {
 			if (w.step+i)%3 != 0 {
-				cla.Endpoints[0].LbEndpoints = append(cla.Endpoints[0].LbEndpoints, &endpointv3.LbEndpoint{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socket("127.0.0.1", port)}}})
+				cla.Endpoints[0].LbEndpoints = append(cla.Endpoints[0].LbEndpoints, endpointAt(up))
 			}
 		}
 		assignments = append(assignments, cla)
@@ -130,7 +130,7 @@ func TestNoRequestIsLost(t *testing.T) {
 			_, _ = rw.Write(body)
 		}), &http2.Server{}))
 		t.Cleanup(up.Close)
-		w.ports = append(w.ports, portOf(up.Listener.Addr().String()))
+		w.ups = append(w.ups, up.Listener.Addr().String())
 	}
 	var h hop
 	for i := range w.certs {
@@ -139,24 +139,18 @@ func TestNoRequestIsLost(t *testing.T) {
 	plain, secure := freeAddress(t), freeAddress(t)
 	w.plain, w.secure = portOf(plain), portOf(secure)
 
-	ctx, cancel := context.WithCancel(context.Background())
 	snapshots := cache.NewSnapshotCache(true, cache.IDHash{}, nil)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	control := grpc.NewServer()
-	discovery.RegisterAggregatedDiscoveryServiceServer(control, server.NewServer(ctx, snapshots, nil))
-	go func() { _ = control.Serve(l) }() // ends with Stop
-	t.Cleanup(func() { cancel(); control.Stop() })
+	discovery.RegisterAggregatedDiscoveryServiceServer(control, server.NewServer(t.Context(), snapshots, nil))
+	address := serveGRPC(t, control)
 	tell := func() {
-		if err := snapshots.SetSnapshot(ctx, "node", w.snapshot(t)); err != nil {
+		if err := snapshots.SetSnapshot(t.Context(), "node", w.snapshot(t)); err != nil {
 			t.Fatal(err)
 		}
 		w.step++
 	}
 	tell()
-	runWith(t, following("DELTA_GRPC", l.Addr().String()), proxy.Config{Log: slog.New(slog.DiscardHandler)})
+	runWith(t, following("DELTA_GRPC", address), proxy.Config{Log: slog.New(slog.DiscardHandler)})
 	waitFor(t, plain)
 	waitFor(t, secure)
 	expectOK(t, "http://"+plain)
@@ -178,13 +172,6 @@ func TestNoRequestIsLost(t *testing.T) {
 		}
 	}
 	t.Logf("%d changes", w.step)
-}
-
-func portOf(address string) uint32 {
-	_, port, _ := net.SplitHostPort(address)
-	var n uint32
-	fmt.Sscan(port, &n)
-	return n
 }
 
 func expectOK(t *testing.T, url string) {

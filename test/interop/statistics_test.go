@@ -40,7 +40,7 @@ func TestStatisticsAsEnvoy(t *testing.T) {
 	count := func(run runner) map[string]string {
 		up := newBackend(t, "up")
 		address, admin := freeAddress(t), freeAddress(t)
-		run(t, statisticsBootstrap(address, admin, up.port, newServices(t).port))
+		run(t, statisticsBootstrap(address, admin, up.port, newServices(t).address))
 		waitFor(t, admin)
 		waitFor(t, address)
 		for _, path := range []string{"/", "/deny", "/gone", "/none", "/direct", "/moved", "/fault", "/token", "/", "/", "/limited", "/limited", "/status/404", "/ask/allow", "/ask/deny", "/unasked", "/page", "/page?evil", "POST /page", "POST /form", "POST /form?evil", "/much", "/little", "/unknown"} {

@@ -9,23 +9,15 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pires/go-proxyproto"
-
-	"github.com/lateenmesh/lateen/internal/accept"
 )
 
-// newValued answers HTTP behind a PROXY header with the values of the header.
+// newValued is the address of a server that answers HTTP behind a PROXY header with the values of the header.
 func newValued(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	accept.Each(l, func(conn net.Conn) {
+	return serve(t, func(conn net.Conn) {
 		defer conn.Close()
 		r := bufio.NewReader(conn)
 		h, err := proxyproto.Read(r)
@@ -38,8 +30,6 @@ func newValued(t *testing.T) string {
 			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text)
 		}
 	})
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // valued serves what comes behind PROXY headers, as requests or as a byte stream.
@@ -48,13 +38,7 @@ func valued(p *peer, next, location string, requests bool) string {
   m: {permissions: [{any: true}], principals: [{metadata: {filter: aws, path: [{key: vpc}], value: {string_match: {exact: bad}}}}]},
   s: {permissions: [{sourced_metadata: {metadata_matcher: {filter: aws, path: [{key: vpc}], value: {string_match: {exact: worse}}}}}], principals: [{any: true}]},
   f: {permissions: [{any: true}], principals: [{filter_state: {key: envoy.network.proxy_protocol.tlv, string_match: {contains: worst}}}]}}}`
-	access := `
-access_log:
-- name: file
-  typed_config:
-    "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
-    path: ` + p.log.file + `
-    log_format: {text_format_source: {inline_string: "%DOWNSTREAM_DIRECT_REMOTE_PORT% %DYNAMIC_METADATA(envoy.filters.listener.proxy_protocol:host)% %DYNAMIC_METADATA(aws)% %FILTER_STATE(envoy.network.proxy_protocol.tlv:FIELD:host)% %FILTER_STATE(envoy.network.proxy_protocol.tlv:FIELD:vpc)% %FILTER_STATE(envoy.network.proxy_protocol.tlv:FIELD:raw)%\n"}}`
+	access := accessLog(p.log.file, text("%DOWNSTREAM_DIRECT_REMOTE_PORT% %DYNAMIC_METADATA(envoy.filters.listener.proxy_protocol:host)% %DYNAMIC_METADATA(aws)% %FILTER_STATE(envoy.network.proxy_protocol.tlv:FIELD:host)% %FILTER_STATE(envoy.network.proxy_protocol.tlv:FIELD:vpc)% %FILTER_STATE(envoy.network.proxy_protocol.tlv:FIELD:raw)%"))
 	header := fmt.Sprintf(`
 listener_filters:
 - name: envoy.filters.listener.proxy_protocol
@@ -130,12 +114,8 @@ func TestValuesOfPROXYHeadersAsEnvoy(t *testing.T) {
 // the log's line.
 func saysAndHears(t *testing.T, p *peer, say string) []string {
 	t.Helper()
-	conn, err := dial(p.address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := p.dial(t)
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
 	io.WriteString(conn, say+"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
@@ -144,10 +124,5 @@ func saysAndHears(t *testing.T, p *peer, say string) []string {
 	}
 	content, _ := io.ReadAll(resp.Body)
 	conn.Close()
-	_, port, _ := net.SplitHostPort(conn.LocalAddr().String())
-	for { // there may be lines of connections that were refused
-		if its, line, _ := strings.Cut(p.log.next(t), " "); its == port || line == "LINE" {
-			return []string{resp.Status, string(content), line}
-		}
-	}
+	return []string{resp.Status, string(content), p.log.of(t, conn)}
 }

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/lateenmesh/lateen/internal/accept"
 )
 
 // entrance carries what comes to an address behind a CONNECT, or as more fields of it
@@ -52,12 +50,7 @@ func exit(address, next, codec string) string {
 // Bytes go through tunnels of which either end is ours, over either version of
 // HTTP, and of which the other one is Envoy's.
 func TestTunnels(t *testing.T) {
-	echo, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer echo.Close()
-	accept.Each(echo, func(conn net.Conn) {
+	echo := serve(t, func(conn net.Conn) {
 		io.Copy(conn, conn)
 		io.WriteString(conn, "bye")
 		conn.Close()
@@ -68,7 +61,7 @@ func TestTunnels(t *testing.T) {
 			for method, more := range map[string]string{"CONNECT": "", "POST": ", use_post: true, post_path: /bytes"} {
 				t.Run(tc.in+" to "+tc.out+" over "+codec+" by "+method, func(t *testing.T) {
 					in, out := freeAddress(t), freeAddress(t)
-					runners[tc.out](t, exit(out, echo.Addr().String(), codec))
+					runners[tc.out](t, exit(out, echo, codec))
 					waitFor(t, out)
 					runners[tc.in](t, entrance(in, out, options, more))
 					waitFor(t, in)
@@ -102,12 +95,7 @@ func TestTunnels(t *testing.T) {
 // they were asked with.
 func newExit(t *testing.T, status *atomic.Int64) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	accept.Each(l, func(conn net.Conn) {
+	return serve(t, func(conn net.Conn) {
 		defer conn.Close()
 		r := bufio.NewReader(conn)
 		req, err := http.ReadRequest(r)
@@ -130,7 +118,6 @@ func newExit(t *testing.T, status *atomic.Int64) string {
 			io.Copy(io.Discard, r)
 		}
 	})
-	return l.Addr().String()
 }
 
 var anID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)
@@ -146,12 +133,7 @@ func TestTunnelsAskAndTellAsEnvoy(t *testing.T) {
 	} {
 		theirs, ours := both(t, func(p *peer) string {
 			return strings.Replace(entrance(p.address, next, "", more), "cluster: out", `cluster: out
-          access_log:
-          - name: file
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
-              path: `+p.log.file+`
-              log_format: {text_format_source: {inline_string: "%DOWNSTREAM_REMOTE_PORT% %RESPONSE_FLAGS% %UPSTREAM_TRANSPORT_FAILURE_REASON% %FILTER_STATE(envoy.tcp_proxy.propagate_response_headers)% %DYNAMIC_METADATA(envoy.filters.network.tcp_proxy)% %BYTES_SENT%\n"}}`, 1)
+          `+accessLog(p.log.file, text("%DOWNSTREAM_REMOTE_PORT% %RESPONSE_FLAGS% %UPSTREAM_TRANSPORT_FAILURE_REASON% %FILTER_STATE(envoy.tcp_proxy.propagate_response_headers)% %DYNAMIC_METADATA(envoy.filters.network.tcp_proxy)% %BYTES_SENT%")), 1)
 		})
 		for _, s := range []int64{200, 201, 404, 503} {
 			status.Store(s)
@@ -165,25 +147,15 @@ func TestTunnelsAskAndTellAsEnvoy(t *testing.T) {
 // through says something by a tunnel, and gives what came and the log's line.
 func through(t *testing.T, p *peer) []string {
 	t.Helper()
-	conn, err := dial(p.address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := p.dial(t)
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
 	io.WriteString(conn, "hello")
 	first := make([]byte, 4096)
 	n, _ := conn.Read(first)
 	conn.(*net.TCPConn).CloseWrite()
 	rest, _ := io.ReadAll(conn)
-	_, port, _ := net.SplitHostPort(conn.LocalAddr().String())
-	for {
-		its, line, _ := strings.Cut(p.log.next(t), " ")
-		if its == port || line == "LINE" {
-			chunked := strings.ReplaceAll(line, `,{"key":"transfer-encoding","value":"chunked"}`, "") // which says nothing of the answer
-			return []string{anID.ReplaceAllString(string(first[:n])+string(rest), "ID"), anID.ReplaceAllString(chunked, "ID")}
-		}
-	}
+	line := strings.ReplaceAll(p.log.of(t, conn), `,{"key":"transfer-encoding","value":"chunked"}`, "") // which says nothing of the answer
+	return []string{anID.ReplaceAllString(string(first[:n])+string(rest), "ID"), anID.ReplaceAllString(line, "ID")}
 }
 
 // An endpoint behind a tunnel is told of the tunnel's client as by Envoy.
@@ -197,18 +169,12 @@ func TestTunnelsIntroduceAsEnvoy(t *testing.T) {
 			}.String(), upstream("db", next))
 		})
 		told := func(p *peer) string {
-			conn, err := dial(p.address)
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn := p.dial(t)
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(10 * time.Second))
 			io.WriteString(conn, "CONNECT db:1 HTTP/1.1\r\nHost: db:1\r\n\r\n")
 			r := bufio.NewReader(conn)
-			for line := "-"; line != "\r\n"; {
-				if line, err = r.ReadString('\n'); err != nil {
-					t.Fatal(err)
-				}
+			if _, err := http.ReadResponse(r, nil); err != nil { // whose content is the tunnel's
+				t.Fatal(err)
 			}
 			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 			resp, err := http.ReadResponse(r, nil)

@@ -27,12 +27,7 @@ listener_filters:
 use_remote_address: %v
 append_x_forwarded_port: true
 internal_address_config: {unix_sockets: %v}
-access_log:
-- name: file
-  typed_config:
-    "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
-    path: %s
-    log_format: {text_format_source: {inline_string: "%s\n"}}`, remote, inside, p.log.file, endsOfConnections),
+%s`, remote, inside, accessLog(p.log.file, text(endsOfConnections))),
 					routes: `
 - {match: {prefix: /}, route: {cluster: v1, hash_policy: [{connection_properties: {source_ip: true}}]}}`,
 				}.String(), upstream("v1", backend.port, "lb_policy: RING_HASH"))
