@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/lateenmesh/lateen/control/mesh"
+	"github.com/lateenmesh/lateen/internal/protoerr"
 )
 
 // Validate finds what is wrong with one object by itself: what it refers to may
@@ -93,7 +94,7 @@ func checkSpec[M proto.Message](c *check, obj *unstructured.Unstructured, spec M
 		err = protojson.Unmarshal(text, spec)
 	}
 	if err != nil {
-		c.errorf("spec", "%s", position.ReplaceAllString(strings.ReplaceAll(err.Error(), "\u00a0", " "), ""))
+		c.errorf("spec", "%s", position.ReplaceAllString(protoerr.Text(err), ""))
 		return
 	}
 	rules(spec)
@@ -109,7 +110,7 @@ func metaOf(obj *unstructured.Unstructured) mesh.Meta {
 }
 
 // position is where in the JSON text a mistake is, which its author never saw.
-var position = regexp.MustCompile(`^proto:\s*(\(line \d+:\d+\): )?`)
+var position = regexp.MustCompile(`^\(line \d+:\d+\): `)
 
 var label = regexp.MustCompile(`^[a-zA-Z0-9]([-a-zA-Z0-9_]{0,61}[a-zA-Z0-9])?$`)
 

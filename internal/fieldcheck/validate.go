@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/lateenmesh/lateen/internal/protoerr"
 )
 
 // invalid is the error of a generated Validate method.
@@ -32,7 +34,7 @@ func validate(m proto.Message) error {
 	for err != nil {
 		e, ok := err.(invalid)
 		if !ok {
-			out.Reason += ": " + err.Error()
+			out.Reason += ": " + protoerr.Text(err)
 			break
 		}
 		var name string

@@ -14,7 +14,7 @@ func TestValidate(t *testing.T) {
 	for want, m := range map[string]proto.Message{
 		"address: value length must be at least 1 runes": &core.SocketAddress{PortSpecifier: &core.SocketAddress_PortValue{PortValue: 1}},
 		"port_specifier: value is required":              &core.SocketAddress{Address: "a"},
-		"timeout: value is not a valid duration: proto: duration (seconds:-1 nanos:1) has seconds and nanos with different signs": &core.HttpUri{
+		"timeout: value is not a valid duration: duration (seconds:-1 nanos:1) has seconds and nanos with different signs": &core.HttpUri{
 			Uri: "u", HttpUpstreamType: &core.HttpUri_Cluster{Cluster: "c"}, Timeout: &durationpb.Duration{Seconds: -1, Nanos: 1},
 		},
 		`policies["a.b"].permissions: value must contain at least 1 item(s)`: &rbac.RBAC{Policies: map[string]*rbac.Policy{"a.b": {Principals: []*rbac.Principal{{Identifier: &rbac.Principal_Any{Any: true}}}}}},

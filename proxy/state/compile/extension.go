@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
+	"github.com/lateenmesh/lateen/internal/protoerr"
 )
 
 // unpack gives the message within a typed configuration, looking into both
@@ -71,7 +72,7 @@ func fromStruct(url string, value *structpb.Struct) (proto.Message, error) {
 	}
 	m := t.New().Interface()
 	if err := protojson.Unmarshal(text, m); err != nil {
-		return nil, fieldcheck.Refuse("", "read as %s: %s", short(url), strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: "))
+		return nil, fieldcheck.Refuse("", "read as %s: %s", short(url), protoerr.Text(err))
 	}
 	return m, nil
 }
