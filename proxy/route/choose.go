@@ -10,6 +10,8 @@ import (
 type Current struct {
 	table  atomic.Pointer[Table]  // nil before the first
 	scopes atomic.Pointer[Scopes] // nil where there are none
+
+	replaced atomic.Bool
 }
 
 // Load is the table in force, nil before the first.
@@ -20,6 +22,13 @@ func (c *Current) Store(t *Table) { c.table.Store(t) }
 
 // SetScopes replaces the tables of scopes.
 func (c *Current) SetScopes(s *Scopes) { c.scopes.Store(s) }
+
+// Replace notes that the requests to come look elsewhere: nothing changes here any
+// more.
+func (c *Current) Replace() { c.replaced.Store(true) }
+
+// Replaced reports whether that is so.
+func (c *Current) Replaced() bool { return c.replaced.Load() }
 
 // For is the table in force for a request, nil when there is none.
 func (c *Current) For(req *stream.Request) *Table {

@@ -13,11 +13,10 @@ import (
 
 // Config is a route table before it is compiled by [New].
 type Config struct {
-	Name  string
-	Hosts []VirtualHost
-	// More are further virtual hosts. They may be those of a table before this one,
-	// with equal settings around them: then they are as they were.
-	More []*VirtualHost
+	Name string
+	// Hosts may be those of a table before this one, with equal settings around them:
+	// then they are as they were.
+	Hosts []*VirtualHost
 	// IgnorePort matches hosts without their port.
 	IgnorePort bool
 	// IgnoreParameters compares paths without what stands behind ";" in their segments.

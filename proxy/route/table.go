@@ -39,11 +39,7 @@ type host struct {
 func New(cfg Config) (*Table, error) {
 	t := &Table{Name: cfg.Name, Ask: cfg.Ask, ignorePort: cfg.IgnorePort, ignoreParameters: cfg.IgnoreParameters, exact: map[string]*host{}}
 	claimed := map[string]string{}
-	hosts := make([]*VirtualHost, 0, len(cfg.Hosts)+len(cfg.More))
-	for i := range cfg.Hosts {
-		hosts = append(hosts, &cfg.Hosts[i])
-	}
-	for _, vh := range append(hosts, cfg.More...) {
+	for _, vh := range cfg.Hosts {
 		for _, r := range vh.Routes {
 			if r.Host != nil {
 				continue // it may be in use

@@ -20,7 +20,7 @@ func asked(authority, path string, fields ...string) *stream.Request {
 	return r
 }
 
-func table(t testing.TB, hosts ...VirtualHost) *Table {
+func table(t testing.TB, hosts ...*VirtualHost) *Table {
 	tab, err := New(Config{Name: "t", Hosts: hosts})
 	if err != nil {
 		t.Fatal(err)
@@ -36,8 +36,8 @@ func named(r *Route) string {
 }
 
 func TestMostSpecificHostWins(t *testing.T) {
-	host := func(name string, domains ...string) VirtualHost {
-		return VirtualHost{Name: name, Domains: domains, Routes: []*Route{{Name: name, Match: Match{Value: "/"}}}}
+	host := func(name string, domains ...string) *VirtualHost {
+		return &VirtualHost{Name: name, Domains: domains, Routes: []*Route{{Name: name, Match: Match{Value: "/"}}}}
 	}
 	tab := table(t, host("any", "*"), host("exact", "a.example.com", "A.org:80"), host("suffix", "*.example.com"), host("long", "*.b.example.com"),
 		host("dash", "*-x.org"), host("prefix", "www.*"))
@@ -49,7 +49,7 @@ func TestMostSpecificHostWins(t *testing.T) {
 			t.Errorf("%s: got %q; want %q", authority, got, want)
 		}
 	}
-	if _, err := New(Config{Name: "r", Hosts: []VirtualHost{host("one", "a"), host("two", "A")}}); err == nil || err.Error() != `route r: domain "a" belongs to virtual hosts one and two` {
+	if _, err := New(Config{Name: "r", Hosts: []*VirtualHost{host("one", "a"), host("two", "A")}}); err == nil || err.Error() != `route r: domain "a" belongs to virtual hosts one and two` {
 		t.Errorf("got %v", err)
 	}
 }
@@ -64,14 +64,14 @@ func TestParametersAreIgnored(t *testing.T) {
 	}
 	routes := []*Route{{Name: "exact", Match: Match{Path: Exact, Value: "/a/b"}}}
 	for range 2 * small { // a list, then a tree
-		tab, err := New(Config{Hosts: []VirtualHost{{Domains: []string{"*"}, Routes: routes}}, IgnoreParameters: true})
+		tab, err := New(Config{Hosts: []*VirtualHost{{Domains: []string{"*"}, Routes: routes}}, IgnoreParameters: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := named(tab.Match(asked("h", "/a;x/b;y?q;z"))); got != "exact" {
 			t.Errorf("%d routes: got %q", len(routes), got)
 		}
-		if got := named(table(t, VirtualHost{Domains: []string{"*"}, Routes: routes}).Match(asked("h", "/a;x/b"))); got != "" {
+		if got := named(table(t, &VirtualHost{Domains: []string{"*"}, Routes: routes}).Match(asked("h", "/a;x/b"))); got != "" {
 			t.Errorf("%d routes: got %q where parameters count", len(routes), got)
 		}
 		routes = append(routes, &Route{Name: "other", Match: Match{Path: Exact, Value: "/other"}})
@@ -105,7 +105,7 @@ func TestIndexKeepsTheOrder(t *testing.T) {
 		for i := range 9 + r.IntN(40) {
 			routes = append(routes, randomRoute(r, i))
 		}
-		tab := table(t, VirtualHost{Domains: []string{"*"}, Routes: routes})
+		tab := table(t, &VirtualHost{Domains: []string{"*"}, Routes: routes})
 		for range 60 {
 			req := asked("h", randomRoute(r, 0).Match.Value+[]string{"", "?q", "/", "B"}[r.IntN(4)], "x", fmt.Sprint(r.IntN(3)))
 			want := ""
@@ -162,7 +162,7 @@ func TestMatchers(t *testing.T) {
 		"always":                        {Match{Value: "/", Share: &runtime.All}, true},
 		"connect":                       {Match{Path: AnyConnect}, false},
 	} {
-		tab := table(t, VirtualHost{Domains: []string{"*"}, Routes: []*Route{{Name: "r", Match: tc.match}}})
+		tab := table(t, &VirtualHost{Domains: []string{"*"}, Routes: []*Route{{Name: "r", Match: tc.match}}})
 		if got := tab.Match(req) != nil; got != tc.want {
 			t.Errorf("%s: got %v", name, got)
 		}
@@ -204,7 +204,7 @@ func TestMutations(t *testing.T) {
 			{Name: "x-path", Value: Value{Format: func(r *stream.Request, _ *stream.Response) string { return r.Path }}},
 		},
 	}}
-	tab := table(t, VirtualHost{Domains: []string{"*"}, Routes: []*Route{r}, Mutations: Mutations{Request: []HeaderOp{{Name: "x-add", Value: Value{Literal: "3"}}}}})
+	tab := table(t, &VirtualHost{Domains: []string{"*"}, Routes: []*Route{r}, Mutations: Mutations{Request: []HeaderOp{{Name: "x-add", Value: Value{Literal: "3"}}}}})
 	req := asked("a", "/p", "x-gone", "1", "X-Gone", "2", "X-Add", "1", "x-absent", "old", "X-Over", "old")
 	tab.Match(req).MutateRequest(req)
 	for name, want := range map[string]string{"x-gone": "", "x-add": "1,2,3", "x-absent": "old", "x-over": "new", "x-exists": "", "x-path": "/p"} {
@@ -217,7 +217,7 @@ func TestMutations(t *testing.T) {
 // "EXTERNAL_ONLY: External requests must use TLS."
 func TestWhoNeedsTLS(t *testing.T) {
 	for need, want := range map[TLSNeed]string{NoTLS: "", ExternalTLS: "external", AllTLS: "external internal"} {
-		tab := table(t, VirtualHost{Domains: []string{"*"}, RequireTLS: need, Routes: []*Route{{Match: Match{Value: "/"}}}})
+		tab := table(t, &VirtualHost{Domains: []string{"*"}, RequireTLS: need, Routes: []*Route{{Match: Match{Value: "/"}}}})
 		var redirected []string
 		for name, req := range map[string]*stream.Request{"external": asked("a", "/"), "internal": asked("a", "/", "x-envoy-internal", "true")} {
 			req.Info = &stream.Info{}
@@ -235,15 +235,15 @@ func TestWhoNeedsTLS(t *testing.T) {
 func BenchmarkMatch(b *testing.B) {
 	for _, n := range []int{10, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			var hosts []VirtualHost
+			var hosts []*VirtualHost
 			for i := range n / 10 {
-				vh := VirtualHost{Name: fmt.Sprint(i), Domains: []string{fmt.Sprintf("s%d.example.com", i)}}
+				vh := &VirtualHost{Name: fmt.Sprint(i), Domains: []string{fmt.Sprintf("s%d.example.com", i)}}
 				for k := range 10 {
 					vh.Routes = append(vh.Routes, &Route{Match: Match{Value: fmt.Sprintf("/api/v%d/", k)}})
 				}
 				hosts = append(hosts, vh)
 			}
-			one := VirtualHost{Name: "one", Domains: []string{"one"}}
+			one := &VirtualHost{Name: "one", Domains: []string{"one"}}
 			for k := range n {
 				one.Routes = append(one.Routes, &Route{Match: Match{Value: fmt.Sprintf("/api/%d/", k)}})
 			}
@@ -263,23 +263,23 @@ func BenchmarkMatch(b *testing.B) {
 
 // Virtual hosts may go over from one table to the next while requests go by them.
 func TestHostsGoOver(t *testing.T) {
-	fixed := func(name string) VirtualHost {
-		return VirtualHost{Name: name, Domains: []string{name}, Routes: []*Route{{Name: name, Match: Match{Value: "/"}}}}
+	fixed := func(name string) *VirtualHost {
+		return &VirtualHost{Name: name, Domains: []string{name}, Routes: []*Route{{Name: name, Match: Match{Value: "/"}}}}
 	}
 	a := fixed("a")
 	mutations := Mutations{RemoveRequest: []string{"x-gone"}}
-	first, err := New(Config{Hosts: []VirtualHost{fixed("own")}, More: []*VirtualHost{&a}, Mutations: mutations})
+	first, err := New(Config{Hosts: []*VirtualHost{fixed("own"), a}, Mutations: mutations})
 	if err != nil {
 		t.Fatal(err)
 	}
 	going := make(chan *Route)
 	go func() { going <- first.Match(asked("a", "/", "x-gone", "1")) }()
 	b := fixed("b")
-	second, err := New(Config{Hosts: []VirtualHost{fixed("own")}, More: []*VirtualHost{&a, &b}, Mutations: mutations})
+	second, err := New(Config{Hosts: []*VirtualHost{fixed("own"), a, b}, Mutations: mutations})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := <-going; r == nil || r != second.Match(asked("a", "/")) || r.Host != &a {
+	if r := <-going; r == nil || r != second.Match(asked("a", "/")) || r.Host != a {
 		t.Errorf("got %v, want the same route by both", r)
 	}
 	for _, name := range []string{"a", "b"} {
@@ -289,7 +289,7 @@ func TestHostsGoOver(t *testing.T) {
 		}
 	}
 	c := fixed("own")
-	if _, err := New(Config{Name: "r", Hosts: []VirtualHost{fixed("own")}, More: []*VirtualHost{&c}}); err == nil {
+	if _, err := New(Config{Name: "r", Hosts: []*VirtualHost{fixed("own"), c}}); err == nil {
 		t.Error("a domain belongs to two")
 	}
 }

@@ -2,14 +2,70 @@ package state
 
 import (
 	"slices"
+	"time"
 
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 )
 
-// mostDemanded bounds the clusters and virtual hosts that requests may ask for: their names may come
-// from requests.
+// mostDemanded bounds the clusters, and the virtual hosts, that requests may ask for:
+// their names may come from requests.
 const mostDemanded = 10_000
+
+// demands are the names that requests have asked sources for, of one type.
+type demands struct {
+	most    int                 // that there may be of them
+	by      map[string][]string // by source, sorted
+	total   int
+	cleared time.Time // when room was made last
+	warned  bool
+}
+
+func newDemands() demands { return demands{most: mostDemanded, by: map[string][]string{}} }
+
+// has reports whether a source is asked for a name.
+func (d *demands) has(source, name string) bool {
+	_, asked := slices.BinarySearch(d.by[source], name)
+	return asked
+}
+
+// add has a source asked for a name, which must not lie in a connection's buffer.
+func (d *demands) add(source, name string) {
+	if at, asked := slices.BinarySearch(d.by[source], name); !asked {
+		d.by[source] = slices.Insert(d.by[source], at, name)
+		d.total++
+	}
+}
+
+// drop has a source not asked for names any more, and gives those that it was asked
+// for.
+func (d *demands) drop(source string, names ...string) (dropped []string) {
+	for _, name := range names {
+		if at, asked := slices.BinarySearch(d.by[source], name); asked {
+			d.by[source] = slices.Delete(d.by[source], at, at+1)
+			dropped = append(dropped, name)
+			d.total--
+		}
+	}
+	return dropped
+}
+
+// room reports whether one more may be asked for. When there are too many it calls
+// clear, at most once a second, to drop those that nothing has been heard of.
+func (s *State) room(d *demands, what string, clear func()) bool {
+	if d.total < d.most {
+		return true
+	}
+	if now := time.Now(); now.Sub(d.cleared) >= time.Second {
+		d.cleared = now
+		clear()
+	}
+	if d.total >= d.most && !d.warned {
+		s.config.Log.Warn("requests ask for too many "+what+", others are not asked for", "most", d.most)
+		d.warned = true
+	}
+	return d.total < d.most
+}
 
 // demand asks a source for a cluster that a request goes to; nil when too many have
 // been asked for, or when the name means all of them.
@@ -20,49 +76,30 @@ func (s *State) demand(source, name string) *cluster.Handle {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at, asked := slices.BinarySearch(s.demanded[source], name)
-	if asked {
+	if s.demanded.has(source, name) {
 		return s.reference(name, false)
 	}
-	if !s.mayDemand() {
+	if !s.room(&s.demanded, "clusters", s.dropUnheard) {
 		return nil
 	}
 	h := s.reference(name, false)
-	s.demanded[source] = slices.Insert(s.demanded[source], at, h.Name()) // name may lie in a connection's buffer
-	s.config.Want(source, ads.ClusterType, s.demanded[source])
+	s.demanded.add(source, h.Name())
+	s.config.Want(source, ads.ClusterType, s.demanded.by[source])
 	return h
 }
 
-// mayDemand reports whether one more cluster or virtual host may be asked for.
-func (s *State) mayDemand() bool {
-	all := 0
-	for _, names := range s.demanded {
-		all += len(names)
+// dropUnheard gives up the clusters that requests have asked for and that are not
+// there.
+func (s *State) dropUnheard() {
+	for source, names := range s.demanded.by {
+		s.refused(source, slices.DeleteFunc(slices.Clone(names), func(name string) bool { return s.Cluster(name) != nil }))
 	}
-	for _, set := range s.hosts {
-		all += len(set.asked)
-	}
-	if all >= mostDemanded && !s.full {
-		s.config.Log.Warn("requests ask for too many clusters and virtual hosts, others are not asked for", "most", mostDemanded)
-		s.full = true
-	}
-	return all < mostDemanded
 }
 
 // refused lets whoever waits for clusters know that a source does not have them. The
 // next request asks again.
 func (s *State) refused(source string, names []string) {
-	gone := map[string]bool{}
-	for _, name := range names {
-		gone[name] = true
-	}
-	var decided []string
-	s.demanded[source] = slices.DeleteFunc(s.demanded[source], func(name string) bool {
-		if gone[name] {
-			decided = append(decided, name)
-		}
-		return gone[name]
-	})
+	decided := s.demanded.drop(source, names...)
 	if len(decided) == 0 {
 		return
 	}
@@ -71,14 +108,14 @@ func (s *State) refused(source string, names []string) {
 		s.release(h)
 		h.Decide()
 	}
-	s.config.Want(source, ads.ClusterType, s.demanded[source])
+	s.config.Want(source, ads.ClusterType, s.demanded.by[source])
 }
 
 // release forgets the reference to a cluster that only requests have named, which
 // nobody asks for any more and which is not there.
 func (s *State) release(h *cluster.Handle) {
-	for _, names := range s.demanded {
-		if _, asked := slices.BinarySearch(names, h.Name()); asked {
+	for source := range s.demanded.by {
+		if s.demanded.has(source, h.Name()) {
 			return
 		}
 	}

@@ -3,8 +3,11 @@ package state
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	"github.com/google/go-cmp/cmp"
@@ -60,20 +63,56 @@ func TestDemandIsBounded(t *testing.T) {
 			t.Fatalf("%s is not asked for", names[i])
 		}
 	}
-	if s.demand("there", "one more") != nil || s.demand("", "one more") != nil || s.lookup("one more") != nil {
-		t.Error("one too many is asked for, or remembered")
-	}
-	if got := strings.Count(log.String(), "too many"); got != 1 {
-		t.Errorf("said %d times, want once", got)
-	}
 	used := s.handle(names[0])
 	noError(t, s.Update(ads.Update{Source: "there", Type: ads.ClusterType, Removed: names}))
 	if s.lookup(names[0]) != used || len(s.handles) != 1 || len(s.passing) != 0 {
 		t.Errorf("%d handles of refused clusters are kept", len(s.handles)-1)
 	}
-	if s.demand("there", "one more") == nil {
-		t.Error("nothing is asked for after all others were refused")
+	s.demanded.most = 2
+	for _, name := range []string{"a", "b"} {
+		s.demand("", name)
+		noError(t, update(t, s, ads.ClusterType, parse(t, &clusterv3.Cluster{}, `{"name":"`+name+`","type":"STATIC"}`)))
 	}
+	for range 2 {
+		if s.demand("there", "c") != nil || s.demand("", "c") != nil || s.lookup("c") != nil {
+			t.Error("one too many is asked for, or remembered")
+		}
+	}
+	if got := strings.Count(log.String(), "too many"); got != 1 {
+		t.Errorf("said %d times, want once", got)
+	}
+	if s.demand("", "a") == nil {
+		t.Error("one that there is is refused")
+	}
+}
+
+// Names of which nobody says anything make room for others, once a second at most:
+// whoever waits for them goes on.
+func TestUnheardDemandsMakeRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newState(t)
+		noError(t, update(t, s, ads.ListenerType, rdsListener(t, "web", "80")))
+		noError(t, update(t, s, ads.RouteType, growing(t, "80", "")))
+		noError(t, tellHosts(t, s, ""))
+		ask := s.listeners["web"].active.Managers[0].Current().Load().Ask
+		s.demanded.most, s.demandedHosts.most = 1, 1
+		waiting, host := s.demand("", "a").Decided(), ask("a")
+		for _, name := range []string{"b", "c"} {
+			if s.demand("", name) == nil || ask(name) == nil {
+				t.Errorf("%s is not asked for", name)
+			}
+			if s.demand("", "more") != nil || ask("more") != nil {
+				t.Error("room is made twice within a second")
+			}
+			time.Sleep(time.Second)
+		}
+		if !closed(waiting) || !closed(host) {
+			t.Error("those before still wait")
+		}
+		if got := r.wanted[ads.HostType]; !slices.Equal(got, []string{"*", "80/c"}) || !slices.Equal(r.wanted[ads.ClusterType], []string{"c"}) {
+			t.Errorf("asked for %v and %v", got, r.wanted[ads.ClusterType])
+		}
+	})
 }
 
 // A cluster that came and is refused later is forgotten, too; one that another source

@@ -10,10 +10,12 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
+	"github.com/lateenmesh/lateen/proxy/stream"
 	"github.com/lateenmesh/lateen/proxy/telemetry"
 )
 
@@ -57,14 +59,14 @@ func TestFilterConfigurationWarms(t *testing.T) {
 		t.Fatal("the listener does not serve")
 	}
 	config, manager := r.listeners[0], s.listeners["web"].active.Managers[0]
-	table := manager.Current()
+	table := manager.Current().Load()
 	noError(t, update(t, s, ads.ExtensionType, configuration(t, "limit", bufferOf+"2")))
-	second := manager.Current()
+	second := manager.Current().Load()
 	if r.listeners[0] != config || second == table {
 		t.Error("a filter's configuration must change the table and not the listener")
 	}
 	noError(t, update(t, s, ads.ExtensionType, configuration(t, "limit", bufferOf+"2")))
-	if manager.Current() != second {
+	if manager.Current().Load() != second {
 		t.Error("what came again as it was changes something")
 	}
 	// A listener that comes later has the configuration that is there.
@@ -87,7 +89,7 @@ func TestRefusedFilterConfiguration(t *testing.T) {
 	s, _ := newState(t)
 	noError(t, update(t, s, ads.ListenerType, discovering(t, "web", "limit", "}")))
 	noError(t, update(t, s, ads.ExtensionType, configuration(t, "limit", bufferOf+"1")))
-	table := s.listeners["web"].active.Managers[0].Current()
+	table := s.listeners["web"].active.Managers[0].Current().Load()
 	for typed, want := range map[string]string{
 		`csrf.v3.CsrfPolicy"`: `filter configuration "limit": typed_config: is a envoy.extensions.filters.http.csrf.v3.CsrfPolicy, and type_urls has envoy.extensions.filters.http.buffer.v3.Buffer, `,
 		bufferOf + "0":        `filter configuration "limit": typed_config.max_request_bytes`,
@@ -100,7 +102,7 @@ func TestRefusedFilterConfiguration(t *testing.T) {
 	if err := update(t, s, ads.ExtensionType, &corev3.TypedExtensionConfig{Name: "limit"}); err == nil || !strings.Contains(err.Error(), "typed_config: is missing") {
 		t.Errorf("got %v", err)
 	}
-	if s.listeners["web"].active.Managers[0].Current() != table {
+	if s.listeners["web"].active.Managers[0].Current().Load() != table {
 		t.Error("what was refused changes something")
 	}
 }
@@ -111,9 +113,9 @@ func TestFilterConfigurationGoes(t *testing.T) {
 	s, r := newState(t)
 	noError(t, update(t, s, ads.ListenerType, discovering(t, "web", "limit", "}")))
 	noError(t, update(t, s, ads.ExtensionType, configuration(t, "limit", bufferOf+"1")))
-	table := s.listeners["web"].active.Managers[0].Current()
+	table := s.listeners["web"].active.Managers[0].Current().Load()
 	noError(t, s.Update(ads.Update{Type: ads.ExtensionType, Removed: []string{"limit"}}))
-	if s.listeners["web"].active.Managers[0].Current() == table || len(s.extensions) != 0 {
+	if s.listeners["web"].active.Managers[0].Current().Load() == table || len(s.extensions) != 0 {
 		t.Error("it is still there")
 	}
 	noError(t, update(t, s, ads.ListenerType, discovering(t, "other", "limit", "}")))
@@ -159,6 +161,8 @@ func TestDefaultFilterConfiguration(t *testing.T) {
 		took       time.Duration
 	}{
 		{"nothing is heard", "}" + instead, nil, 15 * time.Second},
+		{"nothing is heard, and there is nothing instead", "}", nil, 15 * time.Second},
+		{"nothing is heard, and it is waited for for ever", `,"initialFetchTimeout":"0s"}`, nil, -1},
 		{"nothing is heard in time", `,"initialFetchTimeout":"3s"}` + instead, nil, 3 * time.Second},
 		{"it is refused", "}" + instead, func(s *State) {
 			_ = update(t, s, ads.ExtensionType, configuration(t, "limit", bufferOf+"0"))
@@ -183,11 +187,69 @@ func TestDefaultFilterConfiguration(t *testing.T) {
 				time.Sleep(time.Minute)
 				cancel()
 				<-done
-				if served.after != tc.took || !served.ever {
+				if served.ever != (tc.took >= 0) || served.ever && served.after != tc.took {
 					t.Errorf("serves after %v, %v; want %v", served.after, served.ever, tc.took)
 				}
 			})
 		})
+	}
+}
+
+// The configuration of a filter changes what is in force, whatever else is on its way:
+// routes that wait for their virtual hosts replace the ones there are only with them.
+func TestConfigurationWhileHostsAreMissing(t *testing.T) {
+	s, _ := newState(t)
+	l := discovering(t, "web", "limit", "}")
+	hcm := &hcmv3.HttpConnectionManager{}
+	noError(t, l.FilterChains[0].Filters[0].GetTypedConfig().UnmarshalTo(hcm))
+	hcm.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: "80", ConfigSource: hcm.HttpFilters[0].GetConfigDiscovery().ConfigSource}}
+	l.FilterChains[0].Filters[0].ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: staticRaw(hcm).body}
+	noError(t, update(t, s, ads.ListenerType, l))
+	noError(t, update(t, s, ads.RouteType, routes(t, "80", "a")))
+	noError(t, update(t, s, ads.ExtensionType, configuration(t, "limit", bufferOf+"1")))
+	manager := s.listeners["web"].active.Managers[0]
+	before := manager.Current().Load()
+	noError(t, update(t, s, ads.RouteType, growing(t, "80", "")))
+	if manager.Current().Load() != before {
+		t.Error("the routes are in force without their hosts")
+	}
+	noError(t, update(t, s, ads.ExtensionType, configuration(t, "limit", bufferOf+"2")))
+	if now := manager.Current().Load(); now == nil || now == before || now.Ask != nil {
+		t.Error("want the routes of before, with the new filter")
+	}
+	noError(t, tellHosts(t, s, "", "a.test"))
+	if !manager.Current().Load().Knows(&stream.Request{Authority: "a.test"}) || manager.Current().Load().Ask == nil {
+		t.Error("the routes do not come into force")
+	}
+	noError(t, update(t, s, ads.ExtensionType, configuration(t, "limit", bufferOf+"3")))
+	if !manager.Current().Load().Knows(&stream.Request{Authority: "a.test"}) {
+		t.Error("the new filter loses the hosts")
+	}
+}
+
+// A listener may change what its filter may be: it waits for the configuration that
+// follows, and what it replaces goes on with what it has.
+func TestOtherFilterOfName(t *testing.T) {
+	other := func(t *testing.T) *listenerv3.Listener {
+		l := discovering(t, "web", "limit", "}")
+		hcm := &hcmv3.HttpConnectionManager{}
+		noError(t, l.FilterChains[0].Filters[0].GetTypedConfig().UnmarshalTo(hcm))
+		hcm.HttpFilters[0].GetConfigDiscovery().TypeUrls = []string{filterTypes + "csrf.v3.CsrfPolicy"}
+		l.FilterChains[0].Filters[0].ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: staticRaw(hcm).body}
+		return l
+	}
+	const csrf = `csrf.v3.CsrfPolicy","filterEnabled":{"defaultValue":{"numerator":100}}`
+	s, _ := newState(t)
+	noError(t, update(t, s, ads.ListenerType, discovering(t, "web", "limit", "}")))
+	noError(t, update(t, s, ads.ExtensionType, configuration(t, "limit", bufferOf+"1")))
+	before := s.listeners["web"].active
+	noError(t, update(t, s, ads.ListenerType, other(t)))
+	if s.listeners["web"].active != before {
+		t.Error("what is in force does not stay until there is a configuration")
+	}
+	noError(t, update(t, s, ads.ExtensionType, configuration(t, "limit", csrf)))
+	if e := s.listeners["web"]; e.active == before || e.pending != nil {
+		t.Error("the new listener does not come into force")
 	}
 }
 

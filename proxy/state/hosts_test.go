@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func TestVirtualHosts(t *testing.T) {
 		t.Helper()
 		var got []string
 		for _, host := range []string{"own.test", "a.test", "b.test"} {
-			if manager.Current().Knows(&stream.Request{Authority: host}) {
+			if manager.Current().Load().Knows(&stream.Request{Authority: host}) {
 				got = append(got, host)
 			}
 		}
@@ -74,10 +75,10 @@ func TestVirtualHosts(t *testing.T) {
 	knows("own.test", "a.test")
 	noError(t, tellHosts(t, s, "", "b.test"))
 	knows("own.test", "a.test", "b.test")
-	table := manager.Current()
+	table := manager.Current().Load()
 	noError(t, tellHosts(t, s, "", "b.test"))
 	noError(t, s.Update(ads.Update{Type: ads.HostType, Removed: []string{"81/a.test", "80/c.test", "none"}}))
-	if manager.Current() != table {
+	if manager.Current().Load() != table {
 		t.Error("what came again as it was changes something")
 	}
 	for more, want := range map[string]string{
@@ -97,7 +98,7 @@ func TestVirtualHosts(t *testing.T) {
 		t.Errorf("got %+v in the dump", all)
 	}
 	noError(t, update(t, s, ads.RouteType, routes(t, "80", "a")))
-	if len(r.wanted[ads.HostType]) != 0 || len(s.hosts) != 0 || manager.Current().Ask != nil {
+	if len(r.wanted[ads.HostType]) != 0 || len(s.hosts) != 0 || manager.Current().Load().Ask != nil {
 		t.Errorf("still asked for %v", r.wanted[ads.HostType])
 	}
 	noError(t, update(t, s, ads.RouteType, growing(t, "80", "")))
@@ -114,7 +115,7 @@ func TestHostsOnDemand(t *testing.T) {
 	noError(t, update(t, s, ads.ListenerType, rdsListener(t, "web", "80")))
 	noError(t, update(t, s, ads.RouteType, growing(t, "80", "")))
 	noError(t, tellHosts(t, s, ""))
-	ask := s.listeners["web"].active.Managers[0].Current().Ask
+	ask := s.listeners["web"].active.Managers[0].Current().Load().Ask
 	first, again, other, wrong := ask("A.test"), ask("a.test"), ask("b.test"), ask("c.test")
 	if first != again || ask("") != nil || ask("a/b") != nil {
 		t.Error("want one thing to wait for of each host, and none of what is no host")
@@ -144,6 +145,108 @@ func TestHostsOnDemand(t *testing.T) {
 	noError(t, s.Update(ads.Update{Type: ads.ListenerType, Full: true}))
 	if !closed(last) || ask("e.test") != nil {
 		t.Error("waits for what nobody is asked for any more")
+	}
+}
+
+// Virtual hosts may come before their routes, and are told once: neither those that are
+// there before, nor those of routes that are away for a while, are lost. Routes of which
+// nothing was said wait on.
+func TestHostsBeforeRoutes(t *testing.T) {
+	s, r := newState(t)
+	noError(t, update(t, s, ads.ListenerType, rdsListener(t, "web", "80"), rdsListener(t, "web1", "81"), rdsListener(t, "web2", "82")))
+	noError(t, update(t, s, ads.RouteType, growing(t, "80", "")))
+	host := func(name string) ads.Resource {
+		return ads.Resource{Name: name, Body: staticRaw(parse(t, &routev3.VirtualHost{}, `{"name":"a","domains":["a.test"]}`)).body}
+	}
+	noError(t, s.Update(ads.Update{Type: ads.HostType, Set: []ads.Resource{host("80/a"), host("81/a")}}))
+	noError(t, update(t, s, ads.RouteType, growing(t, "81", ""), growing(t, "82", "")))
+	if len(r.listeners) != 2 {
+		t.Errorf("%d listeners serve, want 2: nothing was said of 82", len(r.listeners))
+	}
+	knows := func(name string) bool {
+		e := s.listeners[name]
+		return e.active != nil && e.active.Managers[0].Current().Load().Knows(&stream.Request{Authority: "a.test"})
+	}
+	if !knows("web") || !knows("web1") {
+		t.Error("what came before its routes is lost")
+	}
+	noError(t, s.Update(ads.Update{Type: ads.ListenerType, Removed: []string{"web1"}}))
+	noError(t, update(t, s, ads.ListenerType, rdsListener(t, "web1", "81")))
+	noError(t, update(t, s, ads.RouteType, growing(t, "81", "")))
+	if !knows("web1") {
+		t.Error("what was there before is lost")
+	}
+	noError(t, s.Update(ads.Update{Type: ads.HostType}))
+	if len(r.listeners) != 3 {
+		t.Error("waits for hosts though there are none")
+	}
+	noError(t, s.Update(ads.Update{Type: ads.ListenerType, Full: true}))
+	if len(s.tables) != 0 {
+		t.Errorf("%d tables are kept of whom nobody asks", len(s.tables))
+	}
+}
+
+// The virtual hosts of a route configuration are taken all or not at all; what is in
+// force stays asked for, and those of others do not suffer.
+func TestRefusedHosts(t *testing.T) {
+	s, r := newState(t)
+	noError(t, update(t, s, ads.ListenerType, rdsListener(t, "web", "80"), rdsListener(t, "web1", "81")))
+	noError(t, update(t, s, ads.RouteType, growing(t, "80", ""), growing(t, "81", "")))
+	noError(t, tellHosts(t, s, ""))
+	ask := s.listeners["web"].active.Managers[0].Current().Load().Ask
+	for _, host := range []string{"a.test", "b.test", "c.test"} {
+		ask(host)
+	}
+	noError(t, tellHosts(t, s, "", "a.test"))
+	other := ads.Resource{Name: "81/a.test", Body: staticRaw(parse(t, &routev3.VirtualHost{}, `{"name":"a","domains":["a.test"]}`)).body}
+	bad := ads.Resource{Name: "80/c.test", Body: staticRaw(parse(t, &routev3.VirtualHost{}, `{"name":"c","domains":["c.test"],"cors":{}}`)).body}
+	good := ads.Resource{Name: "80/b.test", Body: staticRaw(parse(t, &routev3.VirtualHost{}, `{"name":"b","domains":["b.test"]}`)).body}
+	if err := s.Update(ads.Update{Type: ads.HostType, Set: []ads.Resource{good, bad, other}, Removed: []string{"80/a.test"}}); err == nil {
+		t.Error("not refused")
+	}
+	first, second := s.listeners["web"].active.Managers[0].Current().Load(), s.listeners["web1"].active.Managers[0].Current().Load()
+	a, b := &stream.Request{Authority: "a.test"}, &stream.Request{Authority: "b.test"}
+	if !first.Knows(a) || first.Knows(b) || !second.Knows(a) {
+		t.Error("want the update for 80 refused, and the one for 81 taken")
+	}
+	if got := r.wanted[ads.HostType]; !slices.Equal(got, []string{"*", "80/a.test"}) {
+		t.Errorf("asked for %v, want what is in force", got)
+	}
+}
+
+// A host that came by another name and is taken away by its own is asked for anew.
+func TestHostsByOtherNames(t *testing.T) {
+	s, r := newState(t)
+	noError(t, update(t, s, ads.ListenerType, rdsListener(t, "web", "80")))
+	noError(t, update(t, s, ads.RouteType, growing(t, "80", "")))
+	noError(t, tellHosts(t, s, ""))
+	ask := s.listeners["web"].active.Managers[0].Current().Load().Ask
+	ask("a.test")
+	noError(t, s.Update(ads.Update{Type: ads.HostType, Set: []ads.Resource{{Name: "80/alpha", Aliases: []string{"80/a.test"}, Body: staticRaw(&routev3.VirtualHost{Name: "alpha", Domains: []string{"a.test"}}).body}}}))
+	noError(t, s.Update(ads.Update{Type: ads.HostType, Removed: []string{"80/alpha"}}))
+	if got := r.wanted[ads.HostType]; !slices.Equal(got, []string{"*"}) {
+		t.Errorf("asked for %v", got)
+	}
+	if again := ask("a.test"); again == nil || closed(again) {
+		t.Error("not asked for anew")
+	}
+}
+
+// What requests ask for by name is no longer asked for when its routes are gone, nor
+// kept: its changes would not come.
+func TestHostsOfRoutesThatGo(t *testing.T) {
+	s, r := newState(t)
+	noError(t, update(t, s, ads.ListenerType, rdsListener(t, "web", "80"), rdsListener(t, "web1", "81")))
+	noError(t, update(t, s, ads.RouteType, growing(t, "80", ""), growing(t, "81", "")))
+	noError(t, tellHosts(t, s, "", "always.test"))
+	s.listeners["web"].active.Managers[0].Current().Load().Ask("a.test")
+	noError(t, tellHosts(t, s, "", "a.test"))
+	noError(t, s.Update(ads.Update{Type: ads.ListenerType, Removed: []string{"web"}}))
+	if got := r.wanted[ads.HostType]; !slices.Equal(got, []string{"*"}) {
+		t.Errorf("asked for %v", got)
+	}
+	if got := slices.Collect(maps.Keys(s.tables[ads.Ref{Name: "80"}].hosts)); !slices.Equal(got, []string{"80/always.test"}) {
+		t.Errorf("keeps %v", got)
 	}
 }
 

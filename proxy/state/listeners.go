@@ -141,18 +141,15 @@ func (s *State) serveKnown(l *compile.Listener) error {
 	return nil
 }
 
-// nothing is a [compile.Known] for what is told later.
-func nothing(ads.Ref) (*compile.Routes, error) { return nil, nil }
-
 // knownRoutes are the routes of a name, nil while they or their virtual hosts are not
 // there.
 func (s *State) knownRoutes(name ads.Ref) (*compile.Routes, error) {
 	r, set := s.routes[name], s.hosts[name]
-	if r == nil || set != nil && !set.settled {
+	if r == nil || set != nil && !set.of.told {
 		return nil, nil
 	}
 	if set != nil {
-		return s.routesWith(name, set.config, set), nil
+		return s.routesWith(set.config, set), nil
 	}
 	rc := &routev3.RouteConfiguration{}
 	if err := r.body.UnmarshalTo(rc); err != nil {
@@ -234,19 +231,16 @@ func (s *State) setRoute(name ads.Ref, r *raw, m *routev3.RouteConfiguration) er
 	if err != nil {
 		return err
 	}
-	known := s.routesWith(name, m, set)
+	known := s.routesWith(m, set)
 	err = s.change(func(manager *compile.Manager) bool { return manager.Asks(name) }, func(manager *compile.Manager) (func(), error) {
 		put, err := manager.SetRoutes(name, known)
-		if set != nil && !set.settled {
+		if set != nil && !set.of.told {
 			put = func() {} // with its virtual hosts
 		}
 		return put, err
 	})
 	if err != nil {
 		return err
-	}
-	if set != nil {
-		set.config = m
 	}
 	s.keepHosts(name, set)
 	s.routes[name] = r

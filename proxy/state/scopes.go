@@ -85,7 +85,7 @@ func (s *State) scopeKnown(m *compile.Manager) error {
 	if m.Scoping == nil || !m.Scoping.Discovered || s.scopes[m.Scoping.Source] == nil {
 		return nil
 	}
-	put, err := m.SetScopes(s.scopes[m.Scoping.Source].configs(nil), nothing)
+	put, err := m.SetScopes(s.scopes[m.Scoping.Source].configs(nil), compile.Nothing)
 	if err == nil {
 		put()
 	}

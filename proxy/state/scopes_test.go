@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/lateenmesh/lateen/proxy/state/ads"
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // scoping is a listener whose requests go by scopes, with a filter whose configuration
@@ -141,5 +142,40 @@ func TestFiltersBeforeScopes(t *testing.T) {
 	err = update(t, s, ads.ListenerType, scoping(t, "wrong", wrong, ""))
 	if err == nil || !strings.HasSuffix(err.Error(), `scope "own": key: belongs to scope "one", too`) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Routes of a scope may have further virtual hosts; the configuration of a filter keeps
+// them.
+func TestHostsOfScopes(t *testing.T) {
+	s, r := newState(t)
+	filter := `{"name":"limit","configDiscovery":{"configSource":{"ads":{}},"typeUrls":["` + filterTypes + `buffer.v3.Buffer"]}},`
+	noError(t, update(t, s, ads.ExtensionType, configuration(t, "limit", bufferOf+"1")))
+	noError(t, update(t, s, ads.ListenerType, scoping(t, "web", overSRDS, filter)))
+	noError(t, world(t, s, scope(t, "one", "a", `"routeConfigurationName":"80"`)))
+	noError(t, update(t, s, ads.RouteType, growing(t, "80", "")))
+	noError(t, tellHosts(t, s, "", "a.test"))
+	if len(r.listeners) != 0 {
+		t.Error("serves without its filter")
+	}
+	noError(t, update(t, s, ads.ExtensionType, configuration(t, "limit", bufferOf+"2")))
+	if len(r.listeners) != 1 {
+		t.Fatal("the listener does not serve")
+	}
+	m := s.listeners["web"].active.Managers[0]
+	knows := func(host string) bool {
+		req := &stream.Request{Authority: host}
+		req.Header.Add("x-tenant", "a")
+		return m.Current().For(req).Knows(req)
+	}
+	for _, limit := range []string{"3", "4"} {
+		if !knows("a.test") || knows("b.test") {
+			t.Errorf("before %s: the virtual hosts are not there", limit)
+		}
+		noError(t, update(t, s, ads.ExtensionType, configuration(t, "limit", bufferOf+limit)))
+	}
+	noError(t, tellHosts(t, s, "", "b.test"))
+	if !knows("b.test") {
+		t.Error("a virtual host that comes later is not there")
 	}
 }

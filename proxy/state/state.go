@@ -103,27 +103,28 @@ type State struct {
 	handles   map[string]*cluster.Handle
 	passing   map[string]bool // of the handles, those that only requests have named
 
-	mu         sync.Mutex // guards what follows
-	clusters   map[string]*clusterEntry
-	services   map[ads.Ref]map[*clusterEntry]bool // clusters by the service whose endpoints they use
-	endpoints  map[ads.Ref]*raw                   // by service
-	listeners  map[string]*listenerEntry
-	scopes     map[string]*scopeSet // by source
-	routes     map[ads.Ref]*raw
-	hosts      map[ads.Ref]*hostSet       // by route configuration
-	extensions map[ads.Ref]*raw           // configurations of filters
-	lacking    map[ads.Ref]bool           // those that whoever was asked does not have
-	bodies     map[ads.Ref]*raw           // secrets
-	files      map[ads.Ref]*tlsv3.Secret  // secrets that name files
-	watch      *watch.Watch               // of these files; nil before the first one
-	absent     map[ads.Ref]bool           // secrets that whoever was asked does not have
-	demanded   map[string][]string        // clusters that requests have asked for, by source and sorted
-	full       bool                       // these were too many once
-	asked      map[string]map[string]bool // sources that have been asked, by type URL
-	stale      bool                       // what is of interest may have changed since it was asked for
-	serving    bool                       // listeners may be put in force
-	background context.Context            // Run's; nil before
-	running    sync.WaitGroup             // resolving clusters
+	mu            sync.Mutex // guards what follows
+	clusters      map[string]*clusterEntry
+	services      map[ads.Ref]map[*clusterEntry]bool // clusters by the service whose endpoints they use
+	endpoints     map[ads.Ref]*raw                   // by service
+	listeners     map[string]*listenerEntry
+	scopes        map[string]*scopeSet // by source
+	routes        map[ads.Ref]*raw
+	hosts         map[ads.Ref]*hostSet      // by route configuration
+	tables        map[ads.Ref]*hostTable    // by their name and source
+	extensions    map[ads.Ref]*raw          // configurations of filters
+	lacking       map[ads.Ref]bool          // those that whoever was asked does not have
+	bodies        map[ads.Ref]*raw          // secrets
+	files         map[ads.Ref]*tlsv3.Secret // secrets that name files
+	watch         *watch.Watch              // of these files; nil before the first one
+	absent        map[ads.Ref]bool          // secrets that whoever was asked does not have
+	demanded      demands                   // clusters
+	demandedHosts demands
+	asked         map[string]map[string]bool // sources that have been asked, by type URL
+	stale         bool                       // what is of interest may have changed since it was asked for
+	serving       bool                       // listeners may be put in force
+	background    context.Context            // Run's; nil before
+	running       sync.WaitGroup             // resolving clusters
 }
 
 // New makes an empty state.
@@ -137,7 +138,7 @@ func New(c Config) *State {
 	s := &State{
 		config: c, secrets: credential.NewStore(),
 		handles: map[string]*cluster.Handle{}, passing: map[string]bool{}, clusters: map[string]*clusterEntry{}, services: map[ads.Ref]map[*clusterEntry]bool{}, endpoints: map[ads.Ref]*raw{},
-		listeners: map[string]*listenerEntry{}, scopes: map[string]*scopeSet{}, routes: map[ads.Ref]*raw{}, hosts: map[ads.Ref]*hostSet{}, extensions: map[ads.Ref]*raw{}, lacking: map[ads.Ref]bool{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{}, demanded: map[string][]string{}, asked: map[string]map[string]bool{},
+		listeners: map[string]*listenerEntry{}, scopes: map[string]*scopeSet{}, routes: map[ads.Ref]*raw{}, hosts: map[ads.Ref]*hostSet{}, tables: map[ads.Ref]*hostTable{}, extensions: map[ads.Ref]*raw{}, lacking: map[ads.Ref]bool{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{}, demanded: newDemands(), demandedHosts: newDemands(), asked: map[string]map[string]bool{},
 	}
 	if c.Locate != nil {
 		s.secrets.Locate = func(name string, at *corev3.ConfigSource) (string, error) {
@@ -296,7 +297,7 @@ func (s *State) want() {
 	})
 	forget(s.routes, rds)
 	s.forgetHosts(rds)
-	s.askHosts()
+	s.ask(ads.HostType, s.hostRefs())
 	forget(s.extensions, ecds)
 	maps.DeleteFunc(s.lacking, func(ref ads.Ref, _ bool) bool { return !among(ecds, ref) })
 	s.forgetSecrets(sds)

@@ -168,9 +168,9 @@ func TestListenerWarms(t *testing.T) {
 	if len(r.listeners) != 1 {
 		t.Fatalf("got %d listeners in force, want 1", len(r.listeners))
 	}
-	config, table := r.listeners[0], s.listeners["web"].active.Managers[0].Current()
+	config, table := r.listeners[0], s.listeners["web"].active.Managers[0].Current().Load()
 	noError(t, update(t, s, ads.RouteType, routes(t, "80", "b")))
-	if r.listeners[0] != config || s.listeners["web"].active.Managers[0].Current() == table {
+	if r.listeners[0] != config || s.listeners["web"].active.Managers[0].Current().Load() == table {
 		t.Error("a route update must change the table and not the listener")
 	}
 	changed := rdsListener(t, "web", "81")

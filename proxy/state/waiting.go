@@ -41,7 +41,7 @@ func (s *State) Waiting() []Waiting {
 		for _, m := range e.pending.Managers {
 			missing = append(append(missing, s.missing(m.Secrets())...), m.Missing()...)
 			for _, name := range m.Routes() {
-				if set := s.hosts[name]; set != nil && !set.settled {
+				if set := s.hosts[name]; set != nil && !set.of.told {
 					missing = append(missing, "virtual hosts of "+name.Name)
 				}
 			}

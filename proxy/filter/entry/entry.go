@@ -77,17 +77,16 @@ type Config struct {
 	// Followed is told of a request whose redirect was followed here, before it begins
 	// anew; it may be nil.
 	Followed stream.Observer
-	Routing  // at the start; [New] makes what is nil
 }
 
 // Routing is where requests go: the route tables and the filters before them, which
 // change together.
 type Routing struct {
 	// NotFound answers what no route takes: the filters that see every request,
-	// then [route.NotFound].
+	// then [route.NotFound]; nil is the latter alone.
 	NotFound stream.Handler
-	// Table is where the table in force is. One whose filters are replaced changes no
-	// more: requests that are among these go on there.
+	// Table is where the table in force is; nil is a place without one. One whose
+	// filters are replaced changes no more: requests that are among these go on there.
 	Table *route.Current
 }
 
@@ -98,26 +97,25 @@ type Handler struct {
 }
 
 // New makes a handler; it answers 404 until it has a table.
-func New(c Config) *Handler {
+func New(c Config, r Routing) *Handler {
 	if c.ServerName == "" {
 		c.ServerName = "envoy"
 	}
-	if c.NotFound == nil {
-		c.NotFound = route.NotFound{}
-	}
-	if c.Table == nil {
-		c.Table = &route.Current{}
-	}
 	h := &Handler{config: c}
-	h.SetRouting(c.Routing)
+	h.SetRouting(r)
 	return h
 }
 
-// SetTable replaces the route table for the requests to come.
-func (h *Handler) SetTable(t *route.Table) { h.routing.Load().Table.Store(t) }
-
 // SetRouting replaces the filters and the route table for the requests to come.
-func (h *Handler) SetRouting(r Routing) { h.routing.Store(&r) }
+func (h *Handler) SetRouting(r Routing) {
+	if r.NotFound == nil {
+		r.NotFound = route.NotFound{}
+	}
+	if r.Table == nil {
+		r.Table = &route.Current{}
+	}
+	h.routing.Store(&r)
+}
 
 // A Tracer makes the spans of a listener's requests.
 type Tracer interface {
@@ -126,9 +124,6 @@ type Tracer interface {
 	// Reply sees the head of the answer.
 	Reply(*stream.Request, *stream.Header)
 }
-
-// Table is the route table in force, nil before the first.
-func (h *Handler) Table() *route.Table { return h.routing.Load().Table.Load() }
 
 // Handle implements [stream.Handler].
 func (h *Handler) Handle(req *stream.Request) (*stream.Response, error) {

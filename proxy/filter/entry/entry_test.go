@@ -52,7 +52,7 @@ func (s *silent) Handle(*stream.Request) (*stream.Response, error) { return &s.r
 // What happens to every request costs no memory once the connection's is there.
 func TestNoAllocations(t *testing.T) {
 	last := &silent{}
-	h := New(Config{UseRemoteAddress: true, Routing: Routing{NotFound: last}})
+	h := New(Config{UseRemoteAddress: true}, Routing{NotFound: last})
 	req := &stream.Request{Method: "GET", Path: "/a", Authority: "shop", Conn: &stream.Conn{Remote: netip.MustParseAddrPort("10.0.0.1:80")}, Info: &stream.Info{}}
 	if n := testing.AllocsPerRun(100, func() {
 		req.Header.Reset()
@@ -112,7 +112,7 @@ func (r *records) Request(req *stream.Request, _ *stream.Response) {
 // A request whose redirect is followed begins anew, with a record of its own.
 func TestFollowed(t *testing.T) {
 	last, seen := &again{left: 2}, &records{}
-	h := New(Config{Scheme: "https", Routing: Routing{NotFound: last}, Followed: seen})
+	h := New(Config{Scheme: "https", Followed: seen}, Routing{NotFound: last})
 	req := &stream.Request{Method: "GET", Path: "/a", Authority: "shop", Conn: &stream.Conn{Remote: netip.MustParseAddrPort("10.0.0.1:80")}, Info: &stream.Info{HeadReceived: 7}}
 	resp, err := h.Handle(req)
 	if err != nil || resp.Status != 200 || len(last.seen) != 3 || last.seen[2] != "/a/more/more" {
@@ -133,7 +133,7 @@ func TestFollowed(t *testing.T) {
 func TestFollowedPaths(t *testing.T) {
 	last := &leading{to: "/public/../admin"}
 	req := &stream.Request{Method: "GET", Path: "/a", Authority: "shop", Conn: &stream.Conn{}, Info: &stream.Info{}}
-	if _, err := New(Config{Path: PathRules{Normalize: true}, Routing: Routing{NotFound: last}}).Handle(req); err != nil || last.seen != "/admin" {
+	if _, err := New(Config{Path: PathRules{Normalize: true}}, Routing{NotFound: last}).Handle(req); err != nil || last.seen != "/admin" {
 		t.Errorf("came to %s, %v", last.seen, err)
 	}
 }
@@ -174,7 +174,7 @@ func TestInside(t *testing.T) {
 		{false, 0, "10.0.0.1:80", "10.0.0.2, 10.0.0.3", false, true, "", false},
 		{false, 1, "10.0.0.1:80", "10.0.0.2", false, true, "", false},
 	} {
-		h := New(Config{UseRemoteAddress: tc.useRemote, TrustedHops: tc.hops, Internal: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Routing: Routing{NotFound: &silent{}}})
+		h := New(Config{UseRemoteAddress: tc.useRemote, TrustedHops: tc.hops, Internal: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, Routing{NotFound: &silent{}})
 		req := &stream.Request{Method: "GET", Path: "/", Authority: "shop", Conn: &stream.Conn{Remote: netip.MustParseAddrPort(tc.peer)}, Info: &stream.Info{}}
 		for name, value := range map[string]string{"x-request-id": "mine", steer: "3", "x-envoy-original-path": "/b", "x-forwarded-for": tc.forwarded} {
 			if value != "" {
@@ -194,7 +194,7 @@ func TestInside(t *testing.T) {
 // A request whose route has come meanwhile begins anew, with the record that it has.
 func TestRouteThatComes(t *testing.T) {
 	last, seen, spans := &coming{}, &records{}, spans(0)
-	h := New(Config{Routing: Routing{NotFound: last}, Followed: seen, Tracer: &spans})
+	h := New(Config{Followed: seen, Tracer: &spans}, Routing{NotFound: last})
 	last.h = h
 	req := &stream.Request{Method: "GET", Path: "/a", Authority: "shop", Conn: &stream.Conn{Remote: netip.MustParseAddrPort("10.0.0.1:80")}, Info: &stream.Info{}}
 	resp, err := h.Handle(req)
@@ -214,10 +214,10 @@ type coming struct{ h *Handler }
 
 func (c *coming) Handle(*stream.Request) (*stream.Response, error) {
 	answer := &silent{stream.Response{Status: 204}}
-	table, err := route.New(route.Config{Hosts: []route.VirtualHost{{Domains: []string{"shop"}, Routes: []*route.Route{{Match: route.Match{Value: "/"}, Handler: answer}}}}})
+	table, err := route.New(route.Config{Hosts: []*route.VirtualHost{{Domains: []string{"shop"}, Routes: []*route.Route{{Match: route.Match{Value: "/"}, Handler: answer}}}}})
 	if err != nil {
 		return nil, err
 	}
-	c.h.SetTable(table)
+	c.h.routing.Load().Table.Store(table)
 	return nil, &stream.Redirected{}
 }

@@ -49,7 +49,7 @@ func TestRequestTimeout(t *testing.T) {
 			req := &stream.Request{Method: "POST", Path: "/", Authority: "shop", Body: body, Length: stream.Unknown, Conn: &stream.Conn{}, Info: &stream.Info{Start: time.Now()}}
 			req.Upload.Interrupt = func() { close(body.stopped) }
 			start, status := time.Now(), 200
-			if _, err := New(Config{RequestTimeout: time.Second, Routing: Routing{NotFound: reading{}}}).Handle(req); err != nil {
+			if _, err := New(Config{RequestTimeout: time.Second}, Routing{NotFound: reading{}}).Handle(req); err != nil {
 				status = stream.AsRefusal(err).Status
 			}
 			if took := time.Since(start); status != want || want == 408 && took != time.Second {

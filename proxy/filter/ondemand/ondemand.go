@@ -52,9 +52,10 @@ var _ stream.Filter = (*Filter)(nil)
 // Hosts asks for the virtual hosts of requests that no route takes.
 type Hosts struct{ Table *route.Current }
 
-// Handle implements [stream.Filter]. A request whose virtual host has come begins anew;
-// one that has none is left to what answers it. How long a request waits is bounded by
-// what bounds it anyhow.
+// Handle implements [stream.Filter]. A request whose virtual host has come begins anew,
+// as does one whose filters were replaced meanwhile, which look for it elsewhere; one
+// that has none is left to what answers it. How long a request waits is bounded by what
+// bounds it anyhow.
 func (h *Hosts) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
 	t := h.Table.For(req)
 	if t == nil || t.Ask == nil || t.Knows(req) {
@@ -63,7 +64,7 @@ func (h *Hosts) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 	if come := t.Ask(req.Authority); come != nil && !req.Waiting.Until(come, forever) {
 		return nil, req.GivenUp()
 	}
-	if t = h.Table.For(req); t != nil && t.Knows(req) {
+	if t = h.Table.For(req); t != nil && t.Knows(req) || h.Table.Replaced() {
 		return nil, &stream.Redirected{}
 	}
 	return next.Handle(req)

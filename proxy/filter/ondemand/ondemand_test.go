@@ -91,7 +91,7 @@ func TestWeights(t *testing.T) {
 // when there is none or when it is given up.
 func TestHosts(t *testing.T) {
 	known := func(ask func(string) <-chan struct{}, domains ...string) *route.Table {
-		table, err := route.New(route.Config{Hosts: []route.VirtualHost{{Domains: domains}}, Ask: ask})
+		table, err := route.New(route.Config{Hosts: []*route.VirtualHost{{Domains: domains}}, Ask: ask})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,6 +109,10 @@ func TestHosts(t *testing.T) {
 			close(come)
 		}, true, false, time.Second},
 		{"there is none", func(_ *route.Current, come chan struct{}, _ *stream.Request) { close(come) }, false, true, time.Second},
+		{"the filters are replaced", func(tables *route.Current, come chan struct{}, _ *stream.Request) {
+			tables.Replace()
+			close(come)
+		}, true, false, time.Second},
 		{"it has come before it was asked for", nil, true, false, 0},
 		{"the request is given up", func(_ *route.Current, _ chan struct{}, req *stream.Request) {
 			req.Waiting.Abandon(stream.StreamIdleTimeout)

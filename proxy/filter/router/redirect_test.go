@@ -34,7 +34,7 @@ func TestAbsolute(t *testing.T) {
 
 // A redirect that is not followed leaves the request as it was.
 func TestRedirected(t *testing.T) {
-	table, err := route.New(route.Config{Hosts: []route.VirtualHost{{Name: "h", Domains: []string{"a"}, Routes: []*route.Route{{Name: "end", Match: route.Match{Value: "/end"}}}}}})
+	table, err := route.New(route.Config{Hosts: []*route.VirtualHost{{Name: "h", Domains: []string{"a"}, Routes: []*route.Route{{Name: "end", Match: route.Match{Value: "/end"}}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func proxyToCluster(t testing.TB, f route.Forward, observer stream.Observer, lim
 	c := cluster.New(&cluster.Config{Name: "up", Endpoints: eps, Limits: limits}, cluster.Deps{})
 	handle.Store(c)
 	f.Clusters = []route.Weighted{{Cluster: handle}}
-	table, err := route.New(route.Config{Hosts: []route.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: []*route.Route{{Match: route.Match{Value: "/"}, Handler: New(f, Options{})}}}}})
+	table, err := route.New(route.Config{Hosts: []*route.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: []*route.Route{{Match: route.Match{Value: "/"}, Handler: New(f, Options{})}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

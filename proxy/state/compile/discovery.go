@@ -26,24 +26,25 @@ type discovery struct {
 	inbound bool
 	// instead is the configuration where none is discovered; nil is none.
 	instead *anypb.Any
-	// patience is how long that waits for another one; 0 is for ever.
+	// patience is how long one is waited for; 0 is for ever.
 	patience time.Duration
 	// settled is true when it is known what the filter is to do.
 	settled bool
 	secrets []ads.Ref // that it uses
 }
 
-// fetchTime is how long a configuration is waited for where there is another one
-// instead and nothing is written.
-const fetchTime = 15 * time.Second
+// FetchTimeout is how long the first answer of a source is waited for; 0 is for ever.
+func FetchTimeout(m *corev3.ConfigSource) time.Duration {
+	if t := m.GetInitialFetchTimeout(); t != nil {
+		return t.AsDuration()
+	}
+	return 15 * time.Second
+}
 
 // discover adds a filter to the list whose configuration is discovered.
 func (c *Compiler) discover(out *Filters, f *hcmv3.HttpFilter, inbound bool) error {
 	m := f.GetConfigDiscovery()
-	d := &discovery{inbound: inbound, instead: m.GetDefaultConfig(), patience: fetchTime}
-	if t := m.GetConfigSource().GetInitialFetchTimeout(); t != nil {
-		d.patience = t.AsDuration()
-	}
+	d := &discovery{inbound: inbound, instead: m.GetDefaultConfig(), patience: FetchTimeout(m.GetConfigSource())}
 	if m.GetConfigSource() == nil {
 		return fieldcheck.Refuse("config_source", "is missing")
 	}
@@ -59,7 +60,7 @@ func (c *Compiler) discover(out *Filters, f *hcmv3.HttpFilter, inbound bool) err
 		d.types = append(d.types, name)
 	}
 	hf := httpFilter{name: f.GetName(), discovery: d}
-	if err := c.fill(out, &hf, nil); err != nil {
+	if err := c.fill(&hf, nil); err != nil {
 		return fieldcheck.At("default_config", err)
 	}
 	if d.settled = m.GetApplyDefaultConfigWithoutWarming(); d.settled && d.instead == nil {
@@ -81,7 +82,7 @@ func discoverable(name protoreflect.FullName) bool {
 
 // fill makes a discovered filter do what a configuration says; with nil it does what
 // it is to do instead.
-func (c *Compiler) fill(f *Filters, hf *httpFilter, config *anypb.Any) error {
+func (c *Compiler) fill(hf *httpFilter, config *anypb.Any) error {
 	d := hf.discovery
 	if config == nil {
 		config = d.instead
@@ -101,7 +102,7 @@ func (c *Compiler) fill(f *Filters, hf *httpFilter, config *anypb.Any) error {
 	if err := Fields.Check(m); err != nil {
 		return err
 	}
-	one := Filters{stats: f.stats}
+	one := Filters{}
 	if err := c.filter(&one, hf.name, m, d.inbound); err != nil {
 		return err
 	}
@@ -117,22 +118,26 @@ func listed(list []protoreflect.FullName) string {
 	return strings.Join(out, ", ")
 }
 
-// configured is a list of filters in which the configuration of one is known, nil for
+// configured is a list of filters in which the configurations of some are known, nil for
 // that it is known that there is none. The list has a place for route tables of its
 // own.
-func (c *Compiler) configured(f *Filters, filter ads.Ref, config *anypb.Any) (*Filters, error) {
+func (c *Compiler) configured(f *Filters, configs map[ads.Ref]*anypb.Any) (*Filters, error) {
 	out := *f
 	out.table = &route.Current{}
 	out.list = slices.Clone(f.list)
 	for i := range out.list {
 		hf := &out.list[i]
-		if hf.discovery == nil || hf.discovery.ref != filter {
+		if hf.discovery == nil {
+			continue
+		}
+		config, known := configs[hf.discovery.ref]
+		if !known {
 			continue
 		}
 		d := *hf.discovery
 		d.settled = true
 		hf.discovery = &d
-		if err := c.fill(&out, hf, config); err != nil {
+		if err := c.fill(hf, config); err != nil {
 			return nil, fieldcheck.At("typed_config", err)
 		}
 	}
@@ -158,19 +163,19 @@ func (unconfigured) Handle(*stream.Request, stream.Handler) (*stream.Response, e
 	return nil, &stream.Refusal{Status: 500, Flags: stream.NoFilterConfig}
 }
 
-// A Fallback is a filter whose default configuration waits for another one.
+// A Fallback is a filter that waits for its configuration for a limited time.
 type Fallback struct {
 	Filter ads.Ref
 	After  time.Duration
 }
 
-// Fallbacks are the filters for which there is something to do when nothing has been
-// heard of their configuration for a time.
+// Fallbacks are the filters that do without their configuration when nothing has been
+// heard of it for a time.
 func (l *Listener) Fallbacks() []Fallback {
 	var all []Fallback
 	for _, m := range l.Managers {
 		for _, d := range m.filters.discovered() {
-			if !d.settled && d.instead != nil && d.patience > 0 {
+			if !d.settled && d.patience > 0 {
 				all = append(all, Fallback{d.ref, d.patience})
 			}
 		}

@@ -3,10 +3,14 @@ package compile
 import (
 	"testing"
 
+	statsv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/istio_stats/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	grpcstatsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -38,5 +42,29 @@ func TestUnconfigured(t *testing.T) {
 	_, err := unconfigured{}.Handle(nil, nil)
 	if r := stream.AsRefusal(err); r.Status != 500 || r.Flags.String() != "NFCF" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Messages are counted by a filter whose configuration is discovered as by any other,
+// wherever the metrics stand.
+func TestDiscoveredCounts(t *testing.T) {
+	counts := packed(t, &grpcstatsv3.FilterConfig{})
+	d := &hcmv3.HttpFilter{Name: "grpc", ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
+		ConfigSource: &corev3.ConfigSource{}, TypeUrls: []string{counts.GetTypeUrl()}, DefaultConfig: counts, ApplyDefaultConfigWithoutWarming: true,
+	}}}
+	for _, stats := range []bool{false, true} {
+		list := []*hcmv3.HttpFilter{d}
+		if stats {
+			list = append(list, filter("stats", packed(t, &statsv3.PluginConfig{})))
+		}
+		f, err := compiler().filters(append(list, filter("router", packed(t, &routerv3.Router{}))), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := route.NotFound{}
+		whole, _, err := f.chain(last, nil, &spot{})
+		if err != nil || (whole != last) != stats {
+			t.Errorf("with metrics %v: got %T, %v", stats, whole, err)
+		}
 	}
 }

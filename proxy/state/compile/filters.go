@@ -19,6 +19,7 @@ import (
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/filter/compress"
+	"github.com/lateenmesh/lateen/proxy/filter/entry"
 	"github.com/lateenmesh/lateen/proxy/filter/grpcstats"
 	"github.com/lateenmesh/lateen/proxy/filter/mutation"
 	"github.com/lateenmesh/lateen/proxy/filter/router"
@@ -71,6 +72,8 @@ type spot struct {
 	unrouted *route.Current
 	// limits are its rate limits.
 	limits limits
+	// metered is true where metrics filters watch.
+	metered bool
 	// counter gives a filter's counters.
 	counter func(name string) *stream.Counter
 	// levels are all settings of the filter that is built, the innermost first.
@@ -168,8 +171,8 @@ func (c *Compiler) filters(list []*hcmv3.HttpFilter, inbound bool) (*Filters, er
 func (c *Compiler) filter(out *Filters, name string, m proto.Message, inbound bool) error {
 	switch t := m.(type) {
 	case *grpcstatsv3.FilterConfig:
-		out.list = append(out.list, httpFilter{name: name, build: func(override proto.Message, _ *spot) (stream.Filter, error) {
-			if override != nil || len(out.stats) == 0 {
+		out.list = append(out.list, httpFilter{name: name, build: func(override proto.Message, on *spot) (stream.Filter, error) {
+			if override != nil || !on.metered {
 				return nil, notForRoutes(override) // or nobody asks
 			}
 			return grpcstats.Filter{}, nil
@@ -256,7 +259,7 @@ func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole strea
 			continue
 		}
 		var message proto.Message
-		on.counter = f.counter
+		on.counter, on.metered = f.counter, len(f.stats) > 0
 		if on.levels = own.levels(); len(on.levels) > 0 {
 			message = on.levels[0]
 		}
@@ -278,10 +281,10 @@ func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole strea
 	return whole, behind, nil
 }
 
-// notFound answers what no route takes.
-func (f *Filters) notFound() (stream.Handler, error) {
+// routing is where requests go that meet these filters.
+func (f *Filters) routing() (entry.Routing, error) {
 	whole, _, err := f.chain(route.NotFound{}, nil, &spot{unrouted: f.table})
-	return whole, err
+	return entry.Routing{NotFound: whole, Table: f.table}, err
 }
 
 func (f *Filters) router(forward route.Forward) stream.Handler {

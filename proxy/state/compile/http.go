@@ -33,8 +33,8 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	filters.counter = func(name string) *stream.Counter {
 		return c.Telemetry.Counter("http."+m.GetStatPrefix()+"."+name, "http."+name, telemetry.ManagerLabel(m.GetStatPrefix()))
 	}
-	config.Table = filters.table
-	if config.NotFound, err = filters.notFound(); err != nil {
+	routing, err := filters.routing()
+	if err != nil {
 		return nil, err
 	}
 	observer, err := c.observers(m.GetAccessLog(), filters.stats, direction)
@@ -63,20 +63,15 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	}
 	config.Followed = observer
 	config.Overloaded = asks(overload.StopRequests)
-	manager := &Manager{entry: entry.New(config), compiler: c, filters: filters}
+	manager := &Manager{entry: entry.New(config, routing), compiler: c, filters: filters, main: &slot{at: filters.table}}
 	switch r := m.GetRouteSpecifier().(type) {
 	case *hcmv3.HttpConnectionManager_Rds:
 		if manager.rds, err = c.locate(r.Rds.GetConfigSource(), ads.RouteType, r.Rds.GetRouteConfigName()); err != nil {
 			return nil, fieldcheck.At("rds.config_source", err)
 		}
 	case *hcmv3.HttpConnectionManager_RouteConfig:
-		table, err := c.Table(r.RouteConfig, filters)
-		if err != nil {
+		if err := manager.serve(r.RouteConfig); err != nil {
 			return nil, fieldcheck.At("route_config", err)
-		}
-		manager.entry.SetTable(table)
-		if len(manager.Extensions()) > 0 {
-			manager.own = r.RouteConfig
 		}
 	case *hcmv3.HttpConnectionManager_ScopedRoutes:
 		if err := c.scoped(manager, r.ScopedRoutes); err != nil {

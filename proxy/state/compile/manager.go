@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -15,18 +14,58 @@ import (
 
 // Manager is a compiled connection manager: the listener's state gives it route
 // tables, scopes, and the configuration of filters that is discovered. What a method
-// gives as put is put in force by whoever has checked that all managers can serve it.
+// gives as put is put in force by whoever has checked that all managers can serve it;
+// the method itself changes nothing.
 type Manager struct {
 	// Scoping is how requests find their scope; nil where there is one table for all.
 	Scoping *Scoping
 
 	compiler *Compiler
 	entry    *entry.Handler
-	filters  *Filters                    // in force
-	rds      ads.Ref                     // its route configuration; empty when it has its own or scopes
-	own      *routev3.RouteConfiguration // kept where the filters may change; nil otherwise
-	scopes   *scopes                     // in force; nil before the first
-	hosts    map[ads.Ref]*hosts          // by route configuration
+	filters  *Filters // in force
+	rds      ads.Ref  // its route configuration; empty when it has its own or scopes
+	main     *slot    // the table where there is one for all
+	scopes   *scopes  // in force; nil before the first
+}
+
+// slot is where a route table is, and what is in force there.
+type slot struct {
+	at *route.Current
+	// routes are what the table was made of. They are only kept where the filters may
+	// change, as are hosts where more of them come one by one.
+	routes *Routes
+	hosts  hosts
+}
+
+// set compiles routes for the slot.
+func (s *slot) set(c *Compiler, r *Routes, filters *Filters) (put func(), err error) {
+	table, compiled, err := c.table(r, filters, s.hosts)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		s.routes, s.hosts = nil, hosts{}
+		if len(filters.discovered()) > 0 {
+			s.routes = r
+		}
+		if r.Ask != nil {
+			s.hosts = compiled
+		}
+		s.at.Store(table)
+	}, nil
+}
+
+// fill puts routes into a slot that nobody uses yet; nil leaves it empty.
+func (s *slot) fill(c *Compiler, r *Routes, filters *Filters) error {
+	if r == nil {
+		return nil
+	}
+	put, err := s.set(c, r, filters)
+	if err != nil {
+		return fmt.Errorf("route %q: %w", r.Config.GetName(), err)
+	}
+	put()
+	return nil
 }
 
 // Routes is a route configuration that has been discovered.
@@ -41,6 +80,9 @@ type Routes struct {
 
 // Known gives a route configuration that has been discovered, nil while there is none.
 type Known func(ads.Ref) (*Routes, error)
+
+// Nothing is a [Known] for routes that are given later.
+func Nothing(ads.Ref) (*Routes, error) { return nil, nil }
 
 // Routes are the route configurations that the manager asks for.
 func (m *Manager) Routes() []ads.Ref {
@@ -57,42 +99,27 @@ func (m *Manager) Asks(name ads.Ref) bool {
 
 // SetRoutes compiles a route configuration that the manager asks for.
 func (m *Manager) SetRoutes(name ads.Ref, r *Routes) (put func(), err error) {
-	before := &hosts{}
-	if r.Ask != nil {
-		if m.hosts == nil {
-			m.hosts = map[ads.Ref]*hosts{}
-		}
-		before = cmp.Or(m.hosts[name], before)
-		m.hosts[name] = before
-	} else {
-		delete(m.hosts, name)
-	}
-	table, err := m.compiler.discovered(r, m.filters, before)
-	if err != nil {
-		return nil, err
-	}
-	at := m.filters.table
+	at := m.main
 	if m.scopes != nil {
 		at = m.scopes.named[name]
 	}
-	return func() { at.Store(table) }, nil
+	return at.set(m.compiler, r, m.filters)
 }
 
-// table compiles what is known of a route configuration, nil for nothing.
-func (m *Manager) table(name ads.Ref, filters *Filters, known Known) (*route.Table, error) {
-	r, err := known(name)
-	if r == nil || err != nil {
-		return nil, err
+// serve puts the manager's own route configuration in force.
+func (m *Manager) serve(own *routev3.RouteConfiguration) error {
+	if err := inPlace(own); err != nil {
+		return err
 	}
-	table, err := m.compiler.discovered(r, filters, &hosts{})
-	if err != nil {
-		err = fmt.Errorf("route %q: %w", name.Name, err)
+	put, err := m.main.set(m.compiler, &Routes{Config: own}, m.filters)
+	if err == nil {
+		put()
 	}
-	return table, err
+	return err
 }
 
-// Current is the route table in force for all requests, nil before the first.
-func (m *Manager) Current() *route.Table { return m.entry.Table() }
+// Current is where the tables in force are.
+func (m *Manager) Current() *route.Current { return m.main.at }
 
 // Extensions are the filters whose configuration is discovered.
 func (m *Manager) Extensions() []ads.Ref {
@@ -125,60 +152,51 @@ func (m *Manager) Missing() []string {
 			names = append(names, "filter configuration "+d.ref.Name)
 		}
 	}
-	if m.rds.Name != "" && m.Current() == nil {
+	if m.rds.Name != "" && m.main.at.Load() == nil {
 		names = append(names, "routes "+m.rds.Name)
 	}
 	if m.Scoping != nil && m.scopes == nil {
 		names = append(names, "scopes of "+m.Scoping.Name)
 	}
 	for _, ref := range m.scopes.refs() {
-		if m.scopes.named[ref].Load() == nil {
+		if m.scopes.named[ref].at.Load() == nil {
 			names = append(names, "routes "+ref.Name)
 		}
 	}
 	return names
 }
 
-// Configure compiles the manager with the configuration of a filter, nil for that
-// there is none.
-func (m *Manager) Configure(filter ads.Ref, config *anypb.Any, known Known) (put func(), err error) {
-	filters, err := m.compiler.configured(m.filters, filter, config)
+// Configure compiles the manager, with the routes that are in force, with the
+// configurations of filters; nil is for that there is none.
+func (m *Manager) Configure(configs map[ads.Ref]*anypb.Any) (put func(), err error) {
+	filters, err := m.compiler.configured(m.filters, configs)
 	if err != nil {
 		return nil, err
 	}
-	routing := entry.Routing{Table: filters.table}
-	if routing.NotFound, err = filters.notFound(); err != nil {
+	routing, err := filters.routing()
+	if err != nil {
+		return nil, err
+	}
+	main := &slot{at: filters.table}
+	if err := main.fill(m.compiler, m.main.routes, filters); err != nil {
 		return nil, err
 	}
 	var next *scopes
 	if m.scopes != nil {
-		if next, err = m.compile(m.scopes.configs, filters, nil, known); err != nil {
+		if next, err = m.compile(m.scopes.configs, filters, nil, m.scopes.inForce); err != nil {
 			return nil, err
 		}
 		filters.table.SetScopes(next.tables)
 	}
-	if m.own != nil {
-		table, err := m.compiler.Table(m.own, filters)
-		if err != nil {
-			return nil, fmt.Errorf("route %q: %w", m.own.GetName(), err)
-		}
-		filters.table.Store(table)
-	}
-	if m.rds.Name != "" {
-		table, err := m.table(m.rds, filters, known)
-		if err != nil {
-			return nil, err
-		}
-		filters.table.Store(table)
-	}
 	return func() {
-		m.filters, m.scopes = filters, next
+		before := m.filters.table
+		m.filters, m.main, m.scopes = filters, main, next
 		m.entry.SetRouting(routing)
+		before.Replace()
 	}, nil
 }
 
-// Unsettled reports whether it is not known yet what a filter is to do, for which
-// there is something to do instead.
+// Unsettled reports whether it is not known yet what a filter is to do.
 func (m *Manager) Unsettled(filter ads.Ref) bool {
-	return slices.ContainsFunc(m.filters.discovered(), func(d *discovery) bool { return d.ref == filter && !d.settled && d.instead != nil })
+	return slices.ContainsFunc(m.filters.discovered(), func(d *discovery) bool { return d.ref == filter && !d.settled })
 }

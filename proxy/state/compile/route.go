@@ -15,14 +15,23 @@ import (
 // Table compiles a route configuration for a connection manager with these
 // filters: the chain of filters is part of each route.
 func (c *Compiler) Table(m *routev3.RouteConfiguration, filters *Filters) (*route.Table, error) {
-	if m.GetVhds() != nil {
-		return nil, fieldcheck.Refuse("vhds", "is only possible for routes that are discovered themselves: write rds")
+	if err := inPlace(m); err != nil {
+		return nil, err
 	}
-	return c.discovered(&Routes{Config: m}, filters, &hosts{})
+	table, _, err := c.table(&Routes{Config: m}, filters, hosts{})
+	return table, err
 }
 
-// hosts are further virtual hosts that have been compiled, for those that there are
-// many of and that come one by one.
+// inPlace refuses a route configuration that is written in place and has virtual hosts
+// elsewhere.
+func inPlace(m *routev3.RouteConfiguration) error {
+	if m.GetVhds() != nil {
+		return fieldcheck.Refuse("vhds", "is only possible for routes that are discovered themselves: write rds")
+	}
+	return nil
+}
+
+// hosts are virtual hosts that have been compiled.
 type hosts struct {
 	// config and filters are what they have been compiled with.
 	config  *routev3.RouteConfiguration
@@ -30,47 +39,46 @@ type hosts struct {
 	by      map[*routev3.VirtualHost]*route.VirtualHost
 }
 
-// discovered compiles a route configuration and its further virtual hosts, except those
-// that have been compiled before.
-func (c *Compiler) discovered(r *Routes, filters *Filters, before *hosts) (*route.Table, error) {
+// table compiles a route configuration and its further virtual hosts, except those that
+// have been compiled before. It gives them for the next time.
+func (c *Compiler) table(r *Routes, filters *Filters, before hosts) (*route.Table, hosts, error) {
 	m := r.Config
 	if before.config != m || before.filters != filters {
-		*before = hosts{config: m, filters: filters}
+		if err := Fields.Check(m); err != nil {
+			return nil, hosts{}, err
+		}
+		before = hosts{}
 	}
-	if err := Fields.Check(m); err != nil {
-		return nil, err
-	}
-	config := route.Config{Name: m.GetName(), IgnorePort: m.GetIgnorePortInHostMatching(), IgnoreParameters: m.GetIgnorePathParametersInPathMatching(), SpecificLast: m.GetMostSpecificHeaderMutationsWins()}
+	config := route.Config{Name: m.GetName(), IgnorePort: m.GetIgnorePortInHostMatching(), IgnoreParameters: m.GetIgnorePathParametersInPathMatching(), SpecificLast: m.GetMostSpecificHeaderMutationsWins(), Ask: r.Ask}
 	var err error
 	if config.Mutations, err = c.mutations(m); err != nil {
-		return nil, err
+		return nil, hosts{}, err
 	}
 	outer, err := c.overrides(m.GetTypedPerFilterConfig(), nil)
 	if err != nil {
-		return nil, err
+		return nil, hosts{}, err
+	}
+	after := hosts{m, filters, make(map[*routev3.VirtualHost]*route.VirtualHost, len(m.GetVirtualHosts())+len(r.Hosts))}
+	add := func(vh *routev3.VirtualHost) (err error) {
+		host := before.by[vh]
+		if host == nil {
+			host, err = c.virtualHost(vh, filters, maxDirectBody(m), outer)
+		}
+		after.by[vh], config.Hosts = host, append(config.Hosts, host)
+		return err
 	}
 	for i, vh := range m.GetVirtualHosts() {
-		host, err := c.virtualHost(vh, filters, maxDirectBody(m), outer)
-		if err != nil {
-			return nil, fieldcheck.At(fmt.Sprintf("virtual_hosts[%d]", i), fieldcheck.At(strconv.Quote(vh.GetName()), err))
+		if err := add(vh); err != nil {
+			return nil, hosts{}, fieldcheck.At(fmt.Sprintf("virtual_hosts[%d]", i), fieldcheck.At(strconv.Quote(vh.GetName()), err))
 		}
-		config.Hosts = append(config.Hosts, host)
 	}
-	by := make(map[*routev3.VirtualHost]*route.VirtualHost, len(r.Hosts))
 	for _, vh := range r.Hosts {
-		by[vh] = before.by[vh]
-		if by[vh] == nil {
-			host, err := c.virtualHost(vh, filters, maxDirectBody(m), outer)
-			if err != nil {
-				return nil, fmt.Errorf("virtual host %q: %w", vh.GetName(), err)
-			}
-			by[vh] = &host
+		if err := add(vh); err != nil {
+			return nil, hosts{}, fmt.Errorf("virtual host %q: %w", vh.GetName(), err)
 		}
-		config.More = append(config.More, by[vh])
 	}
-	before.by = by
-	config.Ask = r.Ask
-	return route.New(config)
+	table, err := route.New(config)
+	return table, after, err
 }
 
 // maxDirectBody is how long the body of a direct response may be; 0 is without end.
@@ -81,8 +89,8 @@ func maxDirectBody(m *routev3.RouteConfiguration) int {
 	return 4096
 }
 
-func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters, maxBody int, outer overrides) (route.VirtualHost, error) {
-	host := route.VirtualHost{
+func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters, maxBody int, outer overrides) (*route.VirtualHost, error) {
+	host := &route.VirtualHost{
 		Name: m.GetName(), Domains: m.GetDomains(), AttemptCount: m.GetIncludeRequestAttemptCount(),
 		RequireTLS: tlsNeeds[m.GetRequireTls()], Metadata: told(m.GetMetadata()),
 	}

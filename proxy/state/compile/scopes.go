@@ -31,7 +31,7 @@ type Scoping struct {
 type scopes struct {
 	configs []*routev3.ScopedRouteConfiguration
 	tables  *route.Scopes
-	named   map[ads.Ref]*route.Current
+	named   map[ads.Ref]*slot
 	own     map[*routev3.ScopedRouteConfiguration]*route.Current // of those that have their routes themselves
 }
 
@@ -42,6 +42,9 @@ func (s *scopes) refs() []ads.Ref {
 	}
 	return slices.SortedFunc(maps.Keys(s.named), ads.Ref.Compare)
 }
+
+// inForce are the routes of a name that scopes serve, nil for none.
+func (s *scopes) inForce(name ads.Ref) (*Routes, error) { return s.named[name].routes, nil }
 
 // Scopes are the manager's, by their configurations.
 func (m *Manager) Scopes() []*routev3.ScopedRouteConfiguration {
@@ -60,7 +63,6 @@ func (m *Manager) SetScopes(all []*routev3.ScopedRouteConfiguration, known Known
 	}
 	return func() {
 		m.scopes = next
-		maps.DeleteFunc(m.hosts, func(name ads.Ref, _ *hosts) bool { return next.named[name] == nil })
 		m.filters.table.SetScopes(next.tables)
 	}, nil
 }
@@ -72,7 +74,7 @@ func (m *Manager) compile(all []*routev3.ScopedRouteConfiguration, filters *Filt
 	}
 	next := &scopes{
 		configs: all, tables: &route.Scopes{Key: m.Scoping.key, Tables: make(map[string]*route.Current, len(all))},
-		named: map[ads.Ref]*route.Current{}, own: map[*routev3.ScopedRouteConfiguration]*route.Current{},
+		named: map[ads.Ref]*slot{}, own: map[*routev3.ScopedRouteConfiguration]*route.Current{},
 	}
 	claimed := map[string]string{}
 	for _, config := range all {
@@ -109,17 +111,19 @@ func (m *Manager) scope(config *routev3.ScopedRouteConfiguration, filters *Filte
 		return nil, fieldcheck.Refuse("route_configuration_name", "names routes, and scoped_routes has no rds_config_source")
 	}
 	ref := ads.Ref{Name: config.GetRouteConfigurationName(), Source: m.Scoping.routes.Source}
-	at := cmp.Or(next.named[ref], before.named[ref])
-	if at == nil {
-		at = &route.Current{}
-		table, err := m.table(ref, filters, known)
+	named := cmp.Or(next.named[ref], before.named[ref])
+	if named == nil {
+		named = &slot{at: &route.Current{}}
+		r, err := known(ref)
+		if err == nil {
+			err = named.fill(m.compiler, r, filters)
+		}
 		if err != nil {
 			return nil, err
 		}
-		at.Store(table)
 	}
-	next.named[ref] = at
-	return at, nil
+	next.named[ref] = named
+	return named.at, nil
 }
 
 func scopeKey(config *routev3.ScopedRouteConfiguration) string {
@@ -175,7 +179,7 @@ func (c *Compiler) scoped(manager *Manager, m *hcmv3.ScopedRoutes) error {
 			return fieldcheck.At(fmt.Sprintf("scoped_route_configurations_list.scoped_route_configurations[%d]", i), err)
 		}
 	}
-	put, err := manager.SetScopes(list, func(ads.Ref) (*Routes, error) { return nil, nil })
+	put, err := manager.SetScopes(list, Nothing)
 	if err != nil {
 		return fieldcheck.At("scoped_route_configurations_list", err)
 	}
