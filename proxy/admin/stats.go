@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -25,12 +24,9 @@ var kinds = map[string]string{
 	ads.ExtensionType: "extension_config_discovery.http_filter",
 }
 
-// samples lists the statistics that are kept, counters since their last reset.
+// samples lists the statistics that are kept, by name, counters since their last reset.
 func (s *Server) samples() []stream.Statistic {
 	all := s.everything()
-	if s.config.Include != nil {
-		all = slices.DeleteFunc(all, func(x stream.Statistic) bool { return !s.config.Include(x.Name) })
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range all {
@@ -56,7 +52,17 @@ func (s *Server) reset(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "OK")
 }
 
+// everything lists the statistics that are kept, by name, each name once.
 func (s *Server) everything() []stream.Statistic {
+	all := s.gathered()
+	if s.config.Include != nil {
+		all = slices.DeleteFunc(all, func(x stream.Statistic) bool { return !s.config.Include(x.Name) })
+	}
+	return merge(all, byName)
+}
+
+// gathered lists all statistics, whoever counts them.
+func (s *Server) gathered() []stream.Statistic {
 	var out []stream.Statistic
 	plain := func(name string, gauge bool, v int64) {
 		out = append(out, stream.Statistic{Name: name, Family: name, Gauge: gauge, Value: v})
@@ -224,12 +230,6 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	all := slices.DeleteFunc(s.samples(), func(x stream.Statistic) bool { return !keep(x) })
-	slices.SortFunc(all, func(a, b stream.Statistic) int { // histograms are last
-		if (a.Spread == nil) != (b.Spread == nil) {
-			return cmp.Compare(weight(a.Spread), weight(b.Spread))
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
 	if q.Get("format") == "json" {
 		writeJSON(w, map[string]any{"stats": statsJSON(all)})
 		return
@@ -288,18 +288,10 @@ func writeFamilies(w io.Writer, all []stream.Statistic) {
 		}
 		x.Labels += m.labels
 	}
-	slices.SortStableFunc(all, func(a, b stream.Statistic) int { return strings.Compare(a.Family, b.Family) })
 	last := ""
-	for _, x := range all {
+	for _, x := range merge(all, bySeries) {
 		if x.Family != last {
-			kind := "counter"
-			switch {
-			case x.Gauge:
-				kind = "gauge"
-			case x.Spread != nil:
-				kind = "histogram"
-			}
-			fmt.Fprintf(w, "# TYPE %s %s\n", x.Family, kind)
+			fmt.Fprintf(w, "# TYPE %s %s\n", x.Family, kindOf(x))
 			last = x.Family
 		}
 		if x.Spread != nil {
