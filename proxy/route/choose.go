@@ -47,11 +47,17 @@ type NotFound struct{}
 func (NotFound) Handle(*stream.Request) (*stream.Response, error) { return nil, notFound }
 
 // Choose finds the request's route, nil when there is none, and notes it. An error
-// is the route's own answer.
+// is the route's own answer. What an endpoint has left of itself stays: it may be the one
+// whose redirect is not followed to the route.
 func Choose(table *Table, req *stream.Request) (*Route, error) {
+	var host *VirtualHost
 	var r *Route
 	if table != nil {
-		r = table.Match(req)
+		host, r = table.match(req)
+	}
+	told := &req.Info.Described
+	if told.VirtualHost = nil; host != nil {
+		told.VirtualHost = &host.Metadata
 	}
 	if r == nil {
 		unmatched(req.Info)
@@ -59,9 +65,11 @@ func Choose(table *Table, req *stream.Request) (*Route, error) {
 	}
 	req.Info.Matched, req.Info.Route, req.Info.VirtualHost, req.Info.Cluster = r, r.Name, r.Host.Name, ""
 	req.Info.Operation, req.Info.OwnOperation, req.Info.Tracing = r.Operation, r.OwnOperation, r.Tracing
-	req.Info.Described = stream.Described{Route: &r.Metadata, VirtualHost: &r.Host.Metadata}
-	if r.Cluster != nil && r.Cluster.Load() != nil {
-		req.Info.Cluster = r.Cluster.Name()
+	told.Route, told.Cluster = &r.Metadata, nil
+	if r.Cluster != nil {
+		if c := r.Cluster.Load(); c != nil {
+			req.Info.Cluster, told.Cluster = r.Cluster.Name(), &c.Metadata
+		}
 	}
 	r.bound(req)
 	if r.Host.RequireTLS.of(req) && req.Scheme != "https" {
@@ -87,7 +95,7 @@ func (n TLSNeed) of(req *stream.Request) bool {
 // unmatched notes that no route has been chosen.
 func unmatched(info *stream.Info) {
 	info.Matched, info.Route, info.Operation, info.VirtualHost, info.Cluster = nil, "", "", "", ""
-	info.Described = stream.Described{}
+	info.Described.Route, info.Described.Cluster = nil, nil
 }
 
 // Matched is the route that was chosen for the request, nil when there is none.

@@ -88,15 +88,22 @@ func nonEmpty(all ...*Mutations) []*Mutations {
 
 // Match finds the route for a request, nil when there is none.
 func (t *Table) Match(req *stream.Request) *Route {
+	_, r := t.match(req)
+	return r
+}
+
+// match finds the virtual host for a request, and in it the route; each is nil when
+// there is none.
+func (t *Table) match(req *stream.Request) (*VirtualHost, *Route) {
 	h := t.hostOf(req.Authority)
 	if h == nil {
-		return nil
+		return nil, nil
 	}
 	path := req.PathOnly()
 	if t.ignoreParameters && strings.IndexByte(path, ';') >= 0 {
 		path = withoutParameters(path)
 	}
-	return h.paths.find(req, path)
+	return h.VirtualHost, h.paths.find(req, path)
 }
 
 // Knows reports whether there is a virtual host for a request.

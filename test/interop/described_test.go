@@ -84,3 +84,45 @@ func TestSharedStateAsEnvoy(t *testing.T) {
 		return out
 	})
 }
+
+// A request whose redirect is not followed tells of the route that was found for it, and
+// of the endpoint that asked for the redirect.
+func TestMetadataOfRedirectsAsEnvoy(t *testing.T) {
+	up := newBackend(t, "v1")
+	formats := map[string]string{"CLUSTER": "%UPSTREAM_CLUSTER%"}
+	for _, kind := range []string{"CLUSTER", "ROUTE", "UPSTREAM_HOST", "VIRTUAL_HOST"} {
+		formats[kind+" own"] = "%METADATA(" + kind + ":own:a)%"
+	}
+	of := func(whose string) string { return "metadata: {filter_metadata: {own: {a: " + whose + "}}}" }
+	cluster := func(name string) string {
+		return fmt.Sprintf(`
+  - name: %s
+    connect_timeout: 1s
+    load_assignment: {cluster_name: %s, endpoints: [{lb_endpoints: [{endpoint: {address: %s}, %s}]}]}
+    %s
+`, name, name, socketAddress(up.port), of("endpoint of "+name), of(name))
+	}
+	agree(t, func(name string, run runner) (out []map[string]any) {
+		p := start(t, name, run, func(p *peer) string {
+			return static(web{
+				name: "web", address: p.address,
+				manager: accessLog(p.log.file, inJSON(t, formats)),
+				hosts: `
+- name: all
+  domains: ["*"]
+  ` + of("host") + `
+  routes:
+  - {match: {prefix: /other}, route: {cluster: other}, ` + of("other route") + `}
+  - {match: {prefix: /direct}, direct_response: {status: 200}, ` + of("direct") + `}
+  - name: first
+    match: {prefix: /first/}
+    route: {cluster: up, prefix_rewrite: /, internal_redirect_policy: {predicates: [{name: p, typed_config: {"@type": type.googleapis.com/envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig}}]}}
+    ` + of("route"),
+			}.String(), cluster("up")+cluster("other"))
+		})
+		for _, to := range []string{"other", "direct", "nowhere", "first"} {
+			out = append(out, p.logged(t, "/first/redirect/302?to=http://"+p.address+"/"+to))
+		}
+		return append(out, p.logged(t, "/nowhere"))
+	})
+}
