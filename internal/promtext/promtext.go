@@ -9,8 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
+	"unicode/utf8"
 )
 
 // ContentType is the media type of the format.
@@ -126,13 +126,34 @@ func sample(w io.Writer, name, labels string, value float64) {
 	fmt.Fprintf(w, "%s%s %s\n", name, labels, number(value))
 }
 
-var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
-
 func pair(label, value string) string {
 	if label == "" {
 		return ""
 	}
-	return label + `="` + escape.Replace(value) + `"`
+	return Label(label, value)
+}
+
+// Label is a label with its value, as it stands between a sample's braces.
+func Label(name, value string) string {
+	return string(AppendQuoted(append([]byte(name), '='), value))
+}
+
+// AppendQuoted appends a label's value in quotes, with the three escapes that the
+// format knows. What is no UTF-8 is replaced: a page with such a value is refused as a
+// whole.
+func AppendQuoted(b []byte, value string) []byte {
+	b = append(b, '"')
+	for _, r := range value {
+		switch r {
+		case '\\', '"':
+			b = append(b, '\\', byte(r))
+		case '\n':
+			b = append(b, '\\', 'n')
+		default:
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return append(b, '"')
 }
 
 func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }

@@ -45,3 +45,14 @@ seconds_count 2
 		t.Errorf("text (-got +want):\n%s", diff)
 	}
 }
+
+// A value is quoted by the format's rules, which are not Go's.
+func TestLabel(t *testing.T) {
+	for value, want := range map[string]string{
+		"plain": `a="plain"`, "odd\u200b\t\x01": "a=\"odd\u200b\t\x01\"", "\\ \" \n": `a="\\ \" \n"`, "\xff": "a=\"\uFFFD\"",
+	} {
+		if got := Label("a", value); got != want {
+			t.Errorf("%q: got %s, want %s", value, got, want)
+		}
+	}
+}

@@ -81,6 +81,14 @@ func TestSeriesAreToldOnce(t *testing.T) {
 	noTwice(t, text)
 }
 
+// A name is quoted as Prometheus reads it, which knows fewer escapes than Go.
+func TestNamesAreQuotedForPrometheus(t *testing.T) {
+	_, ask := serving(t, nil, &clusterv3.Cluster{Name: "odd\u200b"})
+	if text := ask("GET", "/stats/prometheus"); !strings.Contains(text, "envoy_cluster_membership_total{cluster_name=\"odd\u200b\"} 0\n") {
+		t.Errorf("got\n%s", text)
+	}
+}
+
 // noTwice says which series of a Prometheus page stand there twice.
 func noTwice(t *testing.T, text string) {
 	t.Helper()

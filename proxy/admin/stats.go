@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lateenmesh/lateen/internal/promtext"
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/overload"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
@@ -125,7 +126,7 @@ func (s *Server) clusterSamples() []stream.Statistic {
 	var out []stream.Statistic
 	for _, c := range s.config.State.Clusters() {
 		name := statName(c)
-		label := fmt.Sprintf("cluster_name=%q", strings.TrimSuffix(name, ";")) // which ends the name for Istio's tags
+		label := promtext.Label("cluster_name", strings.TrimSuffix(name, ";")) // which ends the name for Istio's tags
 		statistic := func(stat string) stream.Statistic {
 			return stream.Statistic{Name: "cluster." + name + "." + stat, Family: "cluster." + stat, Labels: label}
 		}
@@ -195,7 +196,7 @@ func (s *Server) listenerSamples() []stream.Statistic {
 	stats := s.config.Listeners.StatsOf()
 	for _, name := range slices.Sorted(maps.Keys(stats)) {
 		st, at := stats[name], addresses[name]
-		label := fmt.Sprintf("listener_address=%q", at)
+		label := promtext.Label("listener_address", at)
 		statistic := func(stat string) stream.Statistic {
 			return stream.Statistic{Name: "listener." + at + "." + stat, Family: "listener." + stat, Labels: label}
 		}

@@ -2,8 +2,9 @@ package admin
 
 import (
 	"regexp"
-	"strconv"
 	"strings"
+
+	"github.com/lateenmesh/lateen/internal/promtext"
 )
 
 // tags are the parts of statistics' names that are labels of Prometheus metrics: the
@@ -31,7 +32,7 @@ func metricOf(family string) metric {
 	var labels []string
 	for _, t := range tags {
 		if at := t.part.FindStringSubmatchIndex(family); at != nil {
-			labels = append(labels, t.label+"="+strconv.Quote(family[at[4]:at[5]]))
+			labels = append(labels, promtext.Label(t.label, family[at[4]:at[5]]))
 			family = family[:at[2]] + family[at[3]:]
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 	"weak"
 
+	"github.com/lateenmesh/lateen/internal/promtext"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -81,7 +82,7 @@ func (t *Telemetry) Counter(name, family, labels string) *stream.Counter {
 // ManagerLabel is the label of a connection manager's metrics. A semicolon ends prefixes,
 // for Istio's tags.
 func ManagerLabel(prefix string) string {
-	return "http_conn_manager_prefix=" + strconv.Quote(strings.TrimSuffix(prefix, ";"))
+	return promtext.Label("http_conn_manager_prefix", strings.TrimSuffix(prefix, ";"))
 }
 
 // Manager gives the counters of a prefix.

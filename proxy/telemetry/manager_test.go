@@ -125,3 +125,10 @@ func TestNothingIsKeptOfListenersThatAreGone(t *testing.T) {
 		t.Errorf("got %q, %v; %d files are open", text, err, len(tel.sinks))
 	}
 }
+
+// A prefix is quoted as Prometheus reads it, which knows fewer escapes than Go.
+func TestManagerLabel(t *testing.T) {
+	if got, want := ManagerLabel("odd\u200b;"), "http_conn_manager_prefix=\"odd\u200b\""; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

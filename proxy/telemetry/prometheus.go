@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"github.com/lateenmesh/lateen/internal/promtext"
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
@@ -14,7 +15,7 @@ import (
 func (t *Telemetry) WritePrometheus(w io.Writer) error {
 	all := t.book.sorted()
 	p := page{b: []byte("# TYPE istio_build gauge\nistio_build{component=\"proxy\",tag=")}
-	p.b = append(quoteLabel(p.b, t.cfg.Version), "} 1\n"...)
+	p.b = append(promtext.AppendQuoted(p.b, t.cfg.Version), "} 1\n"...)
 	for i, name := range metricNames {
 		p.family(all, "istio_"+name, 1<<i)
 	}
@@ -95,23 +96,6 @@ func (p *page) histogram(s *series, h *stream.Histogram) {
 	p.b = append(strconv.AppendInt(p.b, d.Total, 10), '\n')
 }
 
-// quoteLabel appends a label's value in quotes, with the three escapes that the
-// format knows.
-func quoteLabel(b []byte, value string) []byte {
-	b = append(b, '"')
-	for i := range len(value) {
-		switch c := value[i]; c {
-		case '\\', '"':
-			b = append(b, '\\', c)
-		case '\n':
-			b = append(b, '\\', 'n')
-		default:
-			b = append(b, c)
-		}
-	}
-	return append(b, '"')
-}
-
 // text writes the labels in Istio's order. What is missing is "unknown".
 func (t *Telemetry) text(l labels) []byte {
 	const unknown = "unknown"
@@ -135,7 +119,7 @@ func (t *Telemetry) text(l labels) []byte {
 			b = append(b, ',')
 		}
 		b = append(append(b, name...), '=')
-		b = quoteLabel(b, cmp.Or(value, missing))
+		b = promtext.AppendQuoted(b, cmp.Or(value, missing))
 	})
 	add("reporter", reporter, "")
 	add("source_workload", from.Workload, unknown)
