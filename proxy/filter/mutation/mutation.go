@@ -3,6 +3,7 @@
 package mutation
 
 import (
+	"math"
 	"slices"
 
 	"github.com/lateenmesh/lateen/proxy/route"
@@ -70,19 +71,23 @@ func (f Filter) reply(req *stream.Request, resp *stream.Response) {
 
 // Behind are the filters of a chain that change replies, in its order. It stands before
 // all of the chain: a refusal passes through those, too, that stand behind the filter
-// that refused, as in Envoy.
+// that refused, as in Envoy. Where a request goes over to the chain of another route, that
+// chain's rest has its own: it is the one that counts from there on.
 type Behind []Filter
+
+// passed is more than any chain has: who is further out has nothing left to do.
+const passed = math.MaxInt32
 
 // Handle implements [stream.Filter].
 func (b Behind) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
-	before := req.Info.Reached
+	req.Info.Reached = 0
 	resp, err := next.Handle(req)
-	if err == nil {
-		return resp, nil
+	if err != nil {
+		for i := len(b) - 1; i >= req.Info.Reached; i-- {
+			resp, err = stream.OnHead(resp, err, func(resp *stream.Response) { b[i].reply(req, resp) })
+		}
 	}
-	for i := len(b) - 1; i >= req.Info.Reached-before; i-- {
-		resp, err = stream.OnHead(resp, err, func(resp *stream.Response) { b[i].reply(req, resp) })
-	}
+	req.Info.Reached = passed
 	return resp, err
 }
 

@@ -1,6 +1,8 @@
 package mutation
 
 import (
+	"maps"
+	"strings"
 	"testing"
 
 	"github.com/lateenmesh/lateen/proxy/route"
@@ -123,4 +125,36 @@ type stopping struct{}
 
 func (stopping) Handle(*stream.Request, stream.Handler) (*stream.Response, error) {
 	return nil, stream.Refuse(403, "no", "no")
+}
+
+// Behind a place where the request goes over to another chain, a refusal passes through
+// the filters of that one only.
+func TestFiltersOfTheChainThatRefused(t *testing.T) {
+	named := func(value string) Filter {
+		return Filter{{Response: []Step{{Set: &route.HeaderOp{Name: "x-by", Value: route.Value{Literal: value}}}}}}
+	}
+	first, left, reached, behind := named("first"), named("left"), named("reached"), named("behind")
+	rest := stream.Chain(&upstream{}, Behind{reached, behind}, reached, stopping{}, behind)
+	for name, rest := range map[string]stream.Handler{"reached behind": rest, "": stream.Chain(&upstream{}, Behind{}, stopping{})} {
+		whole := stream.Chain(&upstream{}, Behind{first, left}, first, over{rest}, left)
+		_, err := whole.Handle(&stream.Request{Info: &stream.Info{}})
+		got := map[string]int{}
+		for _, f := range stream.AsRefusal(err).Header {
+			got[f.Value]++
+		}
+		want := map[string]int{"first": 1}
+		for _, each := range strings.Fields(name) {
+			want[each] = 1
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+}
+
+// over lets another chain's rest answer.
+type over struct{ rest stream.Handler }
+
+func (o over) Handle(req *stream.Request, _ stream.Handler) (*stream.Response, error) {
+	return o.rest.Handle(req)
 }

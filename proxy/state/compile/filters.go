@@ -251,7 +251,7 @@ func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole strea
 		hf := &f.list[i]
 		tail := whole
 		if hf.reroutes {
-			behind = append(behind, whole)
+			behind = append(behind, stream.Chain(whole, slices.Clone(replying)))
 			tail = stream.Chain(tail, &route.Again{Table: f.table, Place: len(behind) - 1})
 		}
 		own, set := o[hf.name]
@@ -271,11 +271,11 @@ func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole strea
 			continue
 		}
 		if m, ok := filter.(mutation.Filter); ok && m.Replies() {
-			replying = append(replying, m)
+			replying = slices.Insert(replying, 0, m)
 		}
 		whole = stream.Chain(tail, filter)
 	}
-	if slices.Reverse(replying); len(replying) > 0 {
+	if len(replying) > 0 {
 		whole = stream.Chain(whole, replying)
 	}
 	return whole, behind, nil
