@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -100,7 +99,7 @@ func jsonObject(s *structpb.Struct, omitEmpty bool) (appender, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k, err)
 		}
-		members = append(members, member{append(strconv.AppendQuote(nil, k), ':'), value})
+		members = append(members, member{append(quote(nil, []byte(k)), ':'), value})
 	}
 	return func(b []byte, r *record) []byte {
 		b = append(b, '{')

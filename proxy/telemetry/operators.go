@@ -257,13 +257,16 @@ func grpcName(number string) string {
 }
 
 // grpcNumber is a gRPC status as a number; what is no status is -1.
-var grpcNumber = operator{number: true, write: text(func(r *record) string {
+var grpcNumber = operator{number: true, write: func(b []byte, r *record) ([]byte, bool) {
 	status := grpcStatus(r)
-	if _, err := strconv.ParseUint(status, 10, 32); err != nil && status != "" {
-		return "-1"
+	if status == "" {
+		return b, false
 	}
-	return status
-}).write}
+	if n, err := strconv.ParseUint(status, 10, 32); err == nil {
+		return strconv.AppendUint(b, n, 10), true
+	}
+	return append(b, "-1"...), true
+}}
 
 func grpcStatus(r *record) string { return stream.GRPCOutcome(r.resp, "grpc-status") }
 

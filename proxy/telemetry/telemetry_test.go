@@ -3,6 +3,7 @@ package telemetry
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/json"
 	"math/big"
 	"net/netip"
 	"os"
@@ -110,6 +111,30 @@ func TestNumbersInJSON(t *testing.T) {
 		if got, _ := jsonOperator(plain[operator])(nil, &record{req, resp}); string(got) != want {
 			t.Errorf("%s: got %s, want %s", operator, got, want)
 		}
+	}
+}
+
+// A status is a number of JSON, however it was written.
+func TestStatusesInJSON(t *testing.T) {
+	for status, want := range map[string]string{"7": "7", "07": "7", "00": "0", "99": "99", "-1": "-1", "x": "-1"} {
+		req, resp := sample()
+		resp.Header.Set("grpc-status", status)
+		if got, _ := jsonOperator(grpcNumber)(nil, &record{req, resp}); string(got) != want {
+			t.Errorf("%q is %s, want %s", status, got, want)
+		}
+	}
+}
+
+// A key is quoted as JSON has it, which knows fewer escapes than Go.
+func TestKeysInJSON(t *testing.T) {
+	line, err := lineOf(AccessLog{JSON: &structpb.Struct{Fields: map[string]*structpb.Value{"a\x01\"\a": structpb.NewStringValue("b")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, resp := sample()
+	var got map[string]string
+	if text := line(nil, &record{req, resp}); json.Unmarshal(text, &got) != nil || got["a\x01\"\a"] != "b" {
+		t.Errorf("got %s", text)
 	}
 }
 
