@@ -65,6 +65,23 @@ func TestSharedNamesCountTogether(t *testing.T) {
 	}
 }
 
+// A counter that begins at nothing is shown as it counts, though one of its name had
+// counted before the reset.
+func TestCountersThatAreReborn(t *testing.T) {
+	counted := []stream.Statistic{{Name: "a", Family: "a", Value: 9}}
+	_, ask := serving(t, counted)
+	ask("POST", "/reset_counters")
+	for _, each := range []struct {
+		value int64
+		want  string
+	}{{9, "a: 0\n"}, {11, "a: 2\n"}, {2, "a: 2\n"}, {10, "a: 10\n"}} {
+		counted[0].Value = each.value
+		if got := ask("GET", "/stats?filter=^a$"); got != each.want {
+			t.Errorf("%d: got %q; want %q", each.value, got, each.want)
+		}
+	}
+}
+
 // Names that Prometheus cannot tell apart are one series.
 func TestSeriesAreToldOnce(t *testing.T) {
 	label := `http_conn_manager_prefix="web"`

@@ -31,9 +31,14 @@ func (s *Server) samples() []stream.Statistic {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range all {
-		if !all[i].Gauge {
-			all[i].Value = max(0, all[i].Value-s.zero[all[i].Name])
+		x := &all[i]
+		if x.Gauge {
+			continue
 		}
+		if x.Value < s.zero[x.Name] { // it has been born again
+			delete(s.zero, x.Name)
+		}
+		x.Value -= s.zero[x.Name]
 	}
 	return all
 }
