@@ -1,15 +1,10 @@
 package telemetry
 
 import (
-	"iter"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
-	"weak"
 
 	"github.com/lateenmesh/lateen/internal/promtext"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -32,41 +27,7 @@ type Manager struct {
 	times, lengths stream.Occasional
 }
 
-// managers are those of all listeners. They and the counters are there as long as a
-// listener that may count, or a connection of it.
-type managers struct {
-	mu       sync.Mutex
-	all      map[string]weak.Pointer[Manager] // by prefix
-	counters map[string]weak.Pointer[counter] // of filters, by name
-}
-
-// shared gives what somebody has of a name, else makes one.
-func shared[T any](all *map[string]weak.Pointer[T], name string, fresh func() *T) *T {
-	if found := (*all)[name].Value(); found != nil {
-		return found
-	}
-	if *all == nil {
-		*all = map[string]weak.Pointer[T]{}
-	}
-	made := fresh()
-	(*all)[name] = weak.Make(made)
-	return made
-}
-
-// inUse gives what somebody has, in the order of the names, and forgets the rest.
-func inUse[T any](all map[string]weak.Pointer[T]) iter.Seq2[string, *T] {
-	return func(yield func(string, *T) bool) {
-		for _, name := range slices.Sorted(maps.Keys(all)) {
-			found := all[name].Value()
-			if found == nil {
-				delete(all, name)
-			} else if !yield(name, found) {
-				return
-			}
-		}
-	}
-}
-
+// counter is one of a filter.
 type counter struct {
 	stream.Counter
 	family, labels string
@@ -74,9 +35,7 @@ type counter struct {
 
 // Counter gives the counter of a name; family is the name but for what labels tell.
 func (t *Telemetry) Counter(name, family, labels string) *stream.Counter {
-	t.managers.mu.Lock()
-	defer t.managers.mu.Unlock()
-	return &shared(&t.managers.counters, name, func() *counter { return &counter{family: family, labels: labels} }).Counter
+	return &t.counters.get(name, func() *counter { return &counter{family: family, labels: labels} }).Counter
 }
 
 // ManagerLabel is the label of a connection manager's metrics. A semicolon ends prefixes,
@@ -87,9 +46,7 @@ func ManagerLabel(prefix string) string {
 
 // Manager gives the counters of a prefix.
 func (t *Telemetry) Manager(prefix string) *Manager {
-	t.managers.mu.Lock()
-	defer t.managers.mu.Unlock()
-	return shared(&t.managers.all, prefix, func() *Manager { return &Manager{} })
+	return t.managers.get(prefix, func() *Manager { return &Manager{} })
 }
 
 // Connected counts a connection.
@@ -146,12 +103,10 @@ func (m *Manager) Request(req *stream.Request, _ *stream.Response) {
 
 // Statistics calls f with what connection managers and filters have counted.
 func (t *Telemetry) Statistics(f func(stream.Statistic)) {
-	t.managers.mu.Lock()
-	defer t.managers.mu.Unlock()
-	for name, c := range inUse(t.managers.counters) {
+	for name, c := range t.counters.each() {
 		f(stream.Statistic{Name: name, Family: c.family, Labels: c.labels, Value: c.Value()})
 	}
-	for prefix, m := range inUse(t.managers.all) {
+	for prefix, m := range t.managers.each() {
 		labels := ManagerLabel(prefix)
 		tell := func(name string, gauge bool, value int64) {
 			f(stream.Statistic{Name: "http." + prefix + "." + name, Family: "http." + name, Labels: labels, Gauge: gauge, Value: value})

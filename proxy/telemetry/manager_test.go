@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -123,6 +124,23 @@ func TestNothingIsKeptOfListenersThatAreGone(t *testing.T) {
 	tel.Flush()
 	if text, err := os.ReadFile(path); string(text) != "line\nline\n" || len(tel.sinks) != 0 {
 		t.Errorf("got %q, %v; %d files are open", text, err, len(tel.sinks))
+	}
+}
+
+// Names that nobody has any more are forgotten though nobody reads what was counted.
+func TestNamesAreForgottenUnread(t *testing.T) {
+	tel := New(Config{})
+	for i := range 100 {
+		tel.Manager(strconv.Itoa(i))
+		tel.Counter(strconv.Itoa(i), "", "")
+	}
+	kept := -1
+	for end := time.Now().Add(10 * time.Second); kept != 0 && time.Now().Before(end); runtime.Gosched() {
+		runtime.GC()
+		kept = tel.managers.size() + tel.counters.size()
+	}
+	if kept != 0 {
+		t.Errorf("%d names are kept", kept)
 	}
 }
 

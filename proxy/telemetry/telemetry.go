@@ -33,7 +33,8 @@ type Telemetry struct {
 	sinks map[string]kept // guarded by mu: by path
 	book  book
 
-	managers managers
+	managers held[Manager] // by prefix
+	counters held[counter] // of filters, by name
 }
 
 // kept is a log's file and who writes to it.
