@@ -27,7 +27,8 @@ type Client struct {
 
 	nextID    uint32
 	places    int  // that are taken
-	away      bool // no more requests are begun
+	away      bool // no more places are given
+	barred    bool // nor is one that was given of use: the server takes no more streams
 	news      bool // Changed has something to learn
 	opened    time.Time
 	idleSince time.Time
@@ -209,7 +210,7 @@ func (e *Exchange) begin(req *stream.Request, whole bool) (bool, error) {
 	case e.interrupted:
 		c.mu.Unlock()
 		return false, os.ErrDeadlineExceeded
-	case c.err != nil, c.away && c.closing:
+	case c.err != nil, c.barred, c.away && c.closing, c.nextID > maxID:
 		c.mu.Unlock()
 		return false, ErrEnded
 	}
@@ -524,15 +525,17 @@ func (c *Client) reset(t *transfer, code Code) error {
 	return c.guard.nothing()
 }
 
-// goneAway implements side: what the server has not taken up may be made again.
+// goneAway implements side: what the server has not taken up may be made again, and
+// what has a place but has not begun is made elsewhere (section 6.8: "Receivers of a
+// GOAWAY frame MUST NOT open additional streams on the connection").
 func (c *Client) goneAway(last uint32, code Code) {
 	for id, t := range c.transfers {
 		if id > last {
 			t.fail(&stream.ResetError{Reason: "goaway " + strings.ToLower(code.String()), Unprocessed: true})
 		}
 	}
+	c.barred, c.news = true, true
 	c.retire()
-	c.news = true
 }
 
 // look implements side.
