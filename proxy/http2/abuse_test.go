@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -362,5 +363,36 @@ func FuzzClient(f *testing.F) {
 		}
 		far.Close()
 		<-done
+	})
+}
+
+// Responses that nobody reads do not pile up, even those without content, which no
+// window holds back: when as many streams wait as there may be, further ones are
+// refused, and that has an end.
+func TestUnreadResponsesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var served atomic.Int64
+		conn, _, _ := serve(t, Config{MaxStreams: 10}, func(*stream.Request) (*stream.Response, error) {
+			served.Add(1)
+			resp := &stream.Response{Status: 204}
+			resp.Header.Add("authorization", strings.Repeat("x", 1<<10)) // that is never compressed
+			return resp, nil
+		})
+		r := newRaw(t, conn)
+		r.settle()
+		for i := range uint32(2000) {
+			r.headers(2*i+1, true, get...)
+			if synctest.Wait(); served.Load() <= int64(i) {
+				break
+			}
+		}
+		if n := served.Load(); n < outLimit>>10 || n > 2*outLimit>>10 {
+			t.Errorf("%d responses of 1 KiB were made for a client that reads none", n)
+		}
+		go func() { _, _ = io.Copy(io.Discard, conn) }()
+		synctest.Wait()
+		if n := served.Load(); n > 2*outLimit>>10 {
+			t.Errorf("%d requests were served at last", n)
+		}
 	})
 }

@@ -319,11 +319,15 @@ func (k *call) deliver(resp *stream.Response) error {
 }
 
 // sendHead gathers the response's head and, when it is whole and there is room,
-// its content p. It reports whether it took the content.
+// its content p. It reports whether it took the content. It waits for the socket like
+// content does: a client that reads no responses must not have them pile up.
 func (k *call) sendHead(resp *stream.Response, bodyless bool, p []byte, whole bool) (bool, error) {
 	c := k.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for k.err == nil && len(c.out) >= outLimit {
+		k.block()
+	}
 	if k.err != nil {
 		return false, k.err
 	}
