@@ -313,7 +313,7 @@ func (e *Exchange) receive(req *stream.Request) (*stream.Response, error) {
 func (e *Exchange) response(req *stream.Request) *stream.Response {
 	r := &e.resp
 	req.Info.UpstreamRecv = time.Now()
-	r.Body, r.Length, r.Upgraded, r.Upgrade, r.Done = nil, e.declared, nil, "", nil
+	r.Body, r.Upgraded, r.Upgrade, r.Done = nil, nil, "", nil
 	if req.Upgrade != "" && r.Status >= 200 && r.Status < 300 {
 		r.Upgrade, r.Upgraded = req.Upgrade, tunnel{&e.transfer}
 		if req.Upgrade != stream.Connect {
@@ -322,8 +322,7 @@ func (e *Exchange) response(req *stream.Request) *stream.Response {
 		return r
 	}
 	switch {
-	case req.Method == "HEAD" || r.Status == 204 || r.Status == 304:
-		e.declared = stream.Unknown
+	case e.bodyless():
 		if e.ended && r.Length == stream.Unknown {
 			r.Length = 0
 		}
@@ -336,6 +335,11 @@ func (e *Exchange) response(req *stream.Request) *stream.Response {
 		r.Body = &e.transfer
 	}
 	return r
+}
+
+// bodyless reports whether the response has no content, whatever length it tells.
+func (e *Exchange) bodyless() bool {
+	return e.req.Method == "HEAD" || e.resp.Status == 204 || e.resp.Status == 304
 }
 
 // Progress reports whether any of the request was sent, and whether any of the
@@ -425,6 +429,9 @@ func (e *Exchange) Finish() bool {
 		if !e.gone && (!e.ended || !e.sentEnd) {
 			c.resetStream(&e.transfer, Cancel, errOver)
 		}
+		if e.err == nil {
+			c.guard.answered()
+		}
 		c.remove(&e.transfer)
 		e.tell(e.req.Info)
 	}
@@ -512,10 +519,12 @@ func (c *Client) section(id uint32, h *head, end bool) error {
 		return c.guard.nothing()
 	}
 	e.arrived = true
-	e.resp.Status = h.status
+	e.resp.Status, e.resp.Length = h.status, h.length
 	e.resp.Header.Swap(&h.fields)
 	e.text, h.text = h.text, e.text
-	t.declared, t.ended = h.length, end
+	if t.ended = end; !e.bodyless() {
+		t.declared = h.length
+	}
 	return nil
 }
 

@@ -75,3 +75,42 @@ func TestStreamsRunOut(t *testing.T) {
 		}
 	})
 }
+
+// RFC 9110 section 8.6: a HEAD's response tells the length that content would have.
+// Servers may end such a response with an empty DATA frame.
+func TestHeadTellsALength(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var framer *oracle.Framer
+		c := connected(t, Config{}, answering(&framer, func(f *oracle.Framer, id uint32) {
+			_ = f.WriteRawFrame(oracle.FrameHeaders, oracle.FlagHeadersEndHeaders, id, []byte{0x88, 0x0f, 0x0d, 1, '5'}) // content-length: 5
+			_ = f.WriteData(id, true, nil)
+		}))
+		for range 2 * maxResets {
+			resp, body, err := send(t, c, &stream.Request{Method: "HEAD", Authority: "a", Path: "/"}, time.Time{})
+			if err != nil || resp.Length != 5 || body != "" {
+				t.Fatalf("got %+v, %q, %v", resp, body, err)
+			}
+		}
+	})
+}
+
+// A server that breaks a rule now and then costs the request that meets it, not the
+// connection of all others.
+func TestRareViolationsAreForgiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var framer *oracle.Framer
+		c := connected(t, Config{}, answering(&framer, func(f *oracle.Framer, id uint32) {
+			status := []byte{0x88}
+			if id%4 == 1 {
+				status = []byte{0x88, 0x88}
+			}
+			_ = f.WriteRawFrame(oracle.FrameHeaders, oracle.FlagHeadersEndHeaders|oracle.FlagHeadersEndStream, id, status)
+		}))
+		for i := range 4 * maxResets {
+			_, _, err := send(t, c, &stream.Request{Method: "GET", Authority: "a", Path: "/"}, time.Time{})
+			if malformed := i%2 == 0; stream.IsSyntax(err) != malformed || !c.Usable() {
+				t.Fatalf("request %d: got %v; the connection is usable: %v", i, err, c.Usable())
+			}
+		}
+	})
+}
