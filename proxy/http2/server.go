@@ -164,7 +164,7 @@ func (s *serving) trailers(id uint32, h *head, end bool) error {
 		s.out = appendReset(s.out, id, ProtocolError)
 		s.signal()
 		return errors.Join(s.guard.wasted(), s.guard.owes())
-	case t == nil && s.cutOff(id), t != nil && t.gone && !t.owner.(*call).given:
+	case s.final && id > s.taken, t == nil && s.cutOff(id), t != nil && t.gone && !t.owner.(*call).given:
 		return s.guard.nothing()
 	case t == nil, t.gone:
 		return broken(StreamClosed, "HEADERS on a stream that is over")
