@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -143,13 +144,15 @@ type Exchange struct {
 	text   []byte // that the response's strings point into
 	span   time.Duration
 	timer  *time.Timer
+	// late counts the settings of timer, so that one of before does nothing, not even
+	// when it fires in the exchange's next use.
+	late atomic.Uint32
 
 	// The following are guarded by the connection's mutex.
 
 	sent     bool // the head has been gathered
 	arrived  bool // the response's head has come
 	interims []interim
-	late     uint // counts the settings of timer, so that one of before does nothing
 	sending  bool // an upload is under way
 	failed   error
 	finished bool
@@ -369,19 +372,18 @@ func (e *Exchange) SetDeadline(t time.Time) {
 // arm sets the timer. The caller holds mu.
 func (e *Exchange) arm(t time.Time) {
 	if e.timer != nil {
-		e.late++
+		e.late.Add(1)
 		e.timer.Stop()
 		e.timer = nil
 	}
 	if t.IsZero() {
 		return
 	}
-	late := e.late
+	c, late := e.client, e.late.Load()
 	e.timer = time.AfterFunc(time.Until(t), func() {
-		c := e.client
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if e.late == late {
+		if e.late.Load() == late {
 			c.resetStream(&e.transfer, Cancel, os.ErrDeadlineExceeded)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -260,6 +261,10 @@ func (c *conn) resetStream(t *transfer, code Code, err error) {
 // mu.
 func (c *conn) remove(t *transfer) {
 	delete(c.transfers, t.id)
+	if t.blocked {
+		c.blocked = slices.DeleteFunc(c.blocked, func(o *transfer) bool { return o == t })
+		t.blocked = false
+	}
 	if n := len(t.incoming) + len(t.reading); n > 0 {
 		c.credit(n)
 		t.at, t.incoming, t.reading = 0, t.incoming[:0], t.reading[:0]
