@@ -328,7 +328,7 @@ func TestConnectionsThatFail(t *testing.T) {
 				t.Error("connected to nobody")
 			}
 		}()
-		p.Wait(pool.TLSRequest{}, time.Time{})
+		p.Wait(pool.TLSRequest{}, time.Time{}, nil)
 		if got := c.Stats.CxActive.Load(); got != 0 {
 			t.Errorf("%d are counted when the next may try", got)
 		}

@@ -119,14 +119,14 @@ func TestWornConnectionsAreClosed(t *testing.T) {
 func TestWaitingIsServedInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _ := pooled(t, Config{})
-		if c, again := p.Wait(TLSRequest{}, time.Time{}); c != nil || !again {
+		if c, again := p.Wait(TLSRequest{}, time.Time{}, nil); c != nil || !again {
 			t.Errorf("waited for nothing: got %v, %v", c, again)
 		}
 		c := connect(t, p)
 		order := make(chan int, 3)
 		for i := range 2 {
 			go func() {
-				got, _ := p.Wait(TLSRequest{}, time.Time{})
+				got, _ := p.Wait(TLSRequest{}, time.Time{}, nil)
 				order <- i
 				time.Sleep(time.Second)
 				p.Put(got)
@@ -134,7 +134,7 @@ func TestWaitingIsServedInOrder(t *testing.T) {
 			synctest.Wait()
 		}
 		start := time.Now()
-		if _, inTime := p.Wait(TLSRequest{}, start.Add(3*time.Second)); inTime || time.Since(start) != 3*time.Second {
+		if _, inTime := p.Wait(TLSRequest{}, start.Add(3*time.Second), nil); inTime || time.Since(start) != 3*time.Second {
 			t.Errorf("in time %v after %v", inTime, time.Since(start))
 		}
 		p.Put(c)
@@ -148,7 +148,7 @@ func TestWaitingIsServedInOrder(t *testing.T) {
 		// A connection that fits nobody makes room.
 		done := make(chan bool)
 		go func() {
-			got, again := p.Wait(TLSRequest{SNI: "x"}, time.Time{})
+			got, again := p.Wait(TLSRequest{SNI: "x"}, time.Time{}, nil)
 			done <- got == nil && again
 		}()
 		if !<-done || p.Open() != 0 {
@@ -165,7 +165,7 @@ func TestWaitingAtAPoolThatIsShut(t *testing.T) {
 		p.Shut()
 		start := time.Now()
 		time.AfterFunc(time.Minute, func() { p.Put(c) })
-		if got, again := p.Wait(TLSRequest{}, time.Time{}); got != nil || !again || time.Since(start) != time.Minute || p.Open() != 0 {
+		if got, again := p.Wait(TLSRequest{}, time.Time{}, nil); got != nil || !again || time.Since(start) != time.Minute || p.Open() != 0 {
 			t.Errorf("got %v, %v after %v", got, again, time.Since(start))
 		}
 	})
@@ -178,9 +178,9 @@ func TestPlacesAreNotLost(t *testing.T) {
 			p, _ := pooled(t, Config{})
 			c := connect(t, p)
 			time.AfterFunc(time.Second, func() { p.Close(c) })
-			go p.Wait(TLSRequest{}, time.Now().Add(time.Second))
+			go p.Wait(TLSRequest{}, time.Now().Add(time.Second), nil)
 			synctest.Wait()
-			p.Wait(TLSRequest{}, time.Time{}) // for ever, if nobody tells
+			p.Wait(TLSRequest{}, time.Time{}, nil) // for ever, if nobody tells
 		})
 	}
 }

@@ -100,7 +100,7 @@ func (p *Pool) Join(req TLSRequest, deadline time.Time) (lead, late bool, err er
 		return true, false, nil
 	}
 	p.mu.Unlock()
-	if !wait(o.done, deadline) {
+	if !wait(o.done, deadline, nil) {
 		return false, true, nil
 	}
 	return false, false, o.err
@@ -139,21 +139,29 @@ func (p *Pool) Turn() <-chan struct{} {
 	return p.turn
 }
 
-// Await waits for a turn. It reports false when the deadline, unless it is zero,
-// came first.
-func (p *Pool) Await(turn <-chan struct{}, deadline time.Time) bool { return wait(turn, deadline) }
+// Await waits for a turn. It reports false when the deadline, unless it is zero, or
+// something from gone came first.
+func (p *Pool) Await(turn <-chan struct{}, deadline time.Time, gone <-chan struct{}) bool {
+	return wait(turn, deadline, gone)
+}
 
-func wait(done <-chan struct{}, deadline time.Time) bool {
-	if deadline.IsZero() {
-		<-done
-		return true
-	}
-	late := time.NewTimer(time.Until(deadline))
-	defer late.Stop()
+func wait(done <-chan struct{}, deadline time.Time, gone <-chan struct{}) bool {
+	late, stop := at(deadline)
+	defer stop()
 	select {
 	case <-done:
 		return true
-	case <-late.C:
-		return false
+	case <-late:
+	case <-gone:
 	}
+	return false
+}
+
+// at tells when a deadline has come: never when it is zero.
+func at(deadline time.Time) (late <-chan time.Time, stop func() bool) {
+	if deadline.IsZero() {
+		return nil, func() bool { return false }
+	}
+	t := time.NewTimer(time.Until(deadline))
+	return t.C, t.Stop
 }

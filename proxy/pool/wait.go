@@ -14,8 +14,8 @@ type waiter struct {
 // Wait gives the next connection that comes back and fits the request. It gives
 // nil and true when the caller should look again, because a connection has
 // ended, or there was none to wait for; and false when the deadline, unless it
-// is zero, came first.
-func (p *Pool) Wait(req TLSRequest, deadline time.Time) (*Conn, bool) {
+// is zero, or something from gone came first.
+func (p *Pool) Wait(req TLSRequest, deadline time.Time, gone <-chan struct{}) (*Conn, bool) {
 	w := &waiter{p.keyOf(&req), make(chan *Conn, 1)}
 	p.mu.Lock()
 	if p.open.Load() == 0 {
@@ -37,16 +37,13 @@ func (p *Pool) Wait(req TLSRequest, deadline time.Time) (*Conn, bool) {
 	}
 	p.waiters = append(p.waiters, w)
 	p.mu.Unlock()
-	var late <-chan time.Time
-	if !deadline.IsZero() {
-		t := time.NewTimer(time.Until(deadline))
-		defer t.Stop()
-		late = t.C
-	}
+	late, stop := at(deadline)
+	defer stop()
 	select {
 	case c := <-w.got:
 		return c, true
 	case <-late:
+	case <-gone:
 	}
 	p.mu.Lock()
 	p.waiters = slices.DeleteFunc(p.waiters, func(o *waiter) bool { return o == w })

@@ -31,7 +31,7 @@ func (w *Waiting) Pause(d time.Duration) bool { return w.Until(nil, d) }
 // Until waits until done is closed, for d at most. It reports false when the request is
 // abandoned before.
 func (w *Waiting) Until(done <-chan struct{}, d time.Duration) bool {
-	woken := make(sleeper, 1)
+	woken := NewAlarm()
 	if !w.On(woken) {
 		w.Off()
 		return false
@@ -49,13 +49,16 @@ func (w *Waiting) Until(done <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// sleeper is who waits for time to pass. It holds one.
-type sleeper chan struct{}
+// Alarm is an [Interrupter] for who waits for several things at once. It holds one.
+type Alarm chan struct{}
+
+// NewAlarm makes an alarm.
+func NewAlarm() Alarm { return make(Alarm, 1) }
 
 // Interrupt implements [Interrupter].
-func (s sleeper) Interrupt() {
+func (a Alarm) Interrupt() {
 	select {
-	case s <- struct{}{}:
+	case a <- struct{}{}:
 	default:
 	}
 }

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -73,16 +74,33 @@ func (a *attempt) own(req *stream.Request, ask pool.TLSRequest) (failure, error)
 		if !a.breaker.AcquirePending() {
 			return failedOverflow, nil
 		}
-		conn, inTime := a.host.Pool().Wait(ask, a.deadline)
-		a.breaker.ReleasePending()
-		if !inTime {
-			return failedTimeout, nil
+		why := a.queue(req, func(gone <-chan struct{}) (inTime bool) {
+			a.conn, inTime = a.host.Pool().Wait(ask, a.deadline, gone)
+			return inTime
+		})
+		if why != 0 {
+			return why, nil
 		}
-		if a.conn = conn; conn == nil {
+		if a.conn == nil {
 			a.conn = a.host.Pool().Idle(ask, time.Now())
 		}
 	}
 	return 0, nil
+}
+
+// queue waits for a connection, or a place on one, until the request is over. A client
+// that goes leaves the queue.
+func (a *attempt) queue(req *stream.Request, wait func(gone <-chan struct{}) (inTime bool)) failure {
+	defer a.breaker.ReleasePending()
+	gone := stream.NewAlarm()
+	if !req.Waiting.On(gone) {
+		return givenUp(req)
+	}
+	defer req.Waiting.Off()
+	if wait(gone) {
+		return 0
+	}
+	return cmp.Or(givenUp(req), failedTimeout)
 }
 
 // share gets a place on a connection that others use too. Where the handshake
@@ -124,10 +142,8 @@ func (a *attempt) share(req *stream.Request, ask pool.TLSRequest) (failure, erro
 		if !a.breaker.AcquirePending() {
 			return failedOverflow, nil
 		}
-		inTime := p.Await(turn, a.deadline)
-		a.breaker.ReleasePending()
-		if !inTime {
-			return failedTimeout, nil
+		if why := a.queue(req, func(gone <-chan struct{}) bool { return p.Await(turn, a.deadline, gone) }); why != 0 {
+			return why, nil
 		}
 	}
 }

@@ -16,7 +16,7 @@ type hedge struct {
 	body           []byte
 	untold         bool // the body's length, as the client sends it
 	ended, delayed chan *hedged
-	woken          chan struct{}    // holds one: the request was given up
+	woken          stream.Alarm     // the request was given up
 	over           chan struct{}    // closed when nobody listens to the tries any more
 	running        map[*hedged]bool // that have no answer yet
 	next           <-chan time.Time // when another try begins; nil for none
@@ -54,7 +54,7 @@ func (a *attempt) hedges(req *stream.Request) (body []byte, may bool, err error)
 
 func newHedge(a *attempt, req *stream.Request, body []byte, untold bool) *hedge {
 	return &hedge{
-		attempt: a, req: req, body: body, untold: untold, ended: make(chan *hedged), delayed: make(chan *hedged), woken: make(chan struct{}, 1),
+		attempt: a, req: req, body: body, untold: untold, ended: make(chan *hedged), delayed: make(chan *hedged), woken: stream.NewAlarm(),
 		over: make(chan struct{}), running: map[*hedged]bool{},
 	}
 }
@@ -64,7 +64,7 @@ func newHedge(a *attempt, req *stream.Request, body []byte, untold bool) *hedge 
 func (h *hedge) run() (*stream.Response, error) {
 	h.bound(h.req)
 	defer h.leave()
-	if !h.req.Waiting.On(h) || !h.begin() {
+	if !h.req.Waiting.On(h.woken) || !h.begin() {
 		return nil, h.refuse(h.req, h.beginning(), nil)
 	}
 	for {
@@ -84,14 +84,6 @@ func (h *hedge) run() (*stream.Response, error) {
 		case <-h.woken:
 			return nil, h.refuse(h.req, h.beginning(), nil)
 		}
-	}
-}
-
-// Interrupt implements [stream.Interrupter].
-func (h *hedge) Interrupt() {
-	select {
-	case h.woken <- struct{}{}:
-	default:
 	}
 }
 
@@ -128,11 +120,9 @@ func (h *hedge) begin() bool {
 
 // beginning is why a try did not begin.
 func (h *hedge) beginning() failure {
-	switch why := h.req.Waiting.Abandoned(); {
-	case why.Gone():
-		return failedDownstream
+	switch why := givenUp(h.req); {
 	case why != 0:
-		return failedSlow
+		return why
 	case !h.deadline.IsZero() && !time.Now().Before(h.deadline):
 		return failedTimeout
 	}

@@ -153,12 +153,20 @@ func (a *attempt) pause(req *stream.Request, wait time.Duration) failure {
 		left = min(wait, time.Until(a.deadline))
 	}
 	switch {
-	case req.Waiting.Pause(left):
-		if left < wait {
-			return failedTimeout
-		}
+	case !req.Waiting.Pause(left):
+		return givenUp(req)
+	case left < wait:
+		return failedTimeout
+	}
+	return 0
+}
+
+// givenUp is the failure of a request that was given up; 0 when it was not.
+func givenUp(req *stream.Request) failure {
+	switch why := req.Waiting.Abandoned(); {
+	case why == 0:
 		return 0
-	case req.Waiting.Abandoned().Gone():
+	case why.Gone():
 		return failedDownstream
 	}
 	return failedSlow

@@ -210,10 +210,10 @@ var errAbandoned = errors.New("the client has gone")
 func (a *attempt) classify(req *stream.Request, err error) failure {
 	sent, began := a.client.Progress()
 	var reset *stream.ResetError
-	switch why := req.Waiting.Abandoned(); {
-	case why == stream.StreamIdleTimeout, why == stream.DurationTimeout, why == stream.RequestTimeout:
-		return failedSlow
-	case why != 0, stream.IsSource(err):
+	switch why := givenUp(req); {
+	case why != 0:
+		return why
+	case stream.IsSource(err):
 		return failedDownstream
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		if a.idle.isOver() {
