@@ -135,6 +135,9 @@ func (a *attempt) share(req *stream.Request, ask pool.TLSRequest) (failure, erro
 		}
 		if p := a.breaker.AcquireConnectionTo(a.host); p != nil {
 			why, err := a.open(req, ask, p)
+			if why == failedTimeout {
+				err = nil // the others have time left: one of them tries again
+			}
 			p.Opened(ask, err)
 			return why, err
 		}

@@ -1,12 +1,15 @@
 package router
 
 import (
+	"context"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/lateenmesh/lateen/internal/memnet"
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/http1"
 	"github.com/lateenmesh/lateen/proxy/http2"
@@ -76,4 +79,45 @@ func TestWaitingEndsWithItsClient(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who opens a connection for several has no more time for that than its own request.
+// When that is over the others do not fail with it.
+func TestHastyRequestsSpoilNoOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		slow := func(ctx context.Context, network, address string, source net.Addr) (net.Conn, error) {
+			select {
+			case <-time.After(time.Second):
+				return n.Dial(ctx, network, address, source)
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		ending(t, n, "10.0.0.1:80", func(conn net.Conn) {
+			http2.NewServer(http2.Config{}, slowly, nil).Serve(conn, &stream.Conn{Start: time.Now()}, nil)
+		})
+		c := cluster.New(&cluster.Config{Protocol: cluster.HTTP2, Carrier: carrier(100), Endpoints: []cluster.Endpoint{{Address: netip.MustParseAddrPort("10.0.0.1:80")}}}, cluster.Deps{Dial: slow})
+		defer c.Close()
+		h := cluster.NewHandle("up")
+		h.Store(c)
+		got := make(chan int, 2)
+		for _, limit := range []time.Duration{100 * time.Millisecond, time.Minute} {
+			router := New(route.Forward{Clusters: []route.Weighted{{Cluster: h}}, Timeout: limit}, Options{})
+			go func() {
+				req := &stream.Request{Method: "GET", Authority: "a", Path: "/", Info: &stream.Info{}, Conn: &stream.Conn{}}
+				resp, err := router.Handle(req)
+				if err != nil {
+					got <- stream.AsRefusal(err).Status
+					return
+				}
+				got <- resp.Status
+				resp.Done.Release(true)
+			}()
+			synctest.Wait()
+		}
+		if first, second := <-got, <-got; first != 504 || second != 200 {
+			t.Errorf("got %d and %d; want the second one served", first, second)
+		}
+	})
 }
