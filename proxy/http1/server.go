@@ -298,6 +298,7 @@ func (c *serving) frame(f framing) {
 	switch {
 	case c.req.Method == stream.Connect:
 		c.req.Upgrade = stream.Connect
+	case f.chunked, f.length > 0: // where content ends and the other protocol begins would be a guess
 	case !stream.EqualName(f.upgrade, "h2c"): // an invitation that nobody has to take up (RFC 9113 section 3.1)
 		c.req.Upgrade = f.upgrade
 	}

@@ -229,3 +229,36 @@ func TestTunnelsAreIntroduced(t *testing.T) {
 		})
 	}
 }
+
+// A request with content does not change the protocol: a server may ignore the wish
+// (RFC 9110 section 7.8), and what follows its head would be content to one side and
+// the other protocol to the other.
+func TestContentDoesNotUpgrade(t *testing.T) {
+	for name, request := range map[string]string{
+		"length":  "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 9\r\n\r\ncon",
+		"chunked": "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ncon\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMesh(t, route.Forward{}, cluster.Config{}, 1)
+				m.upstream("10.0.0.1:80", func(_ int, req *http.Request, conn net.Conn) {
+					if req.Header.Get("Upgrade") != "" {
+						_, _ = io.WriteString(conn, "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+					}
+					answer(conn, 200, "")
+				})
+				conn := m.client()
+				_, _ = io.WriteString(conn, request)
+				synctest.Wait()
+				_, _ = io.WriteString(conn, map[string]string{"length": "tent..", "chunked": "6\r\ntent..\r\n0\r\n\r\n"}[name])
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil || resp.StatusCode != 200 {
+					t.Fatalf("got %v, %v; want an ordinary answer", resp, err)
+				}
+				if info := <-m.infos; info.BytesReceived != 9 {
+					t.Errorf("%d bytes of content", info.BytesReceived)
+				}
+			})
+		})
+	}
+}
