@@ -29,7 +29,8 @@ type Step struct {
 // Handle implements [stream.Filter].
 func (f Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
 	var sent []Step
-	if f.Replies() {
+	replies := f.Replies()
+	if replies {
 		req.Info.Reached++
 	}
 	for i := range f {
@@ -43,8 +44,10 @@ func (f Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 		req.Body = &changed{Wrapped: stream.Wrapped{Body: req.Body}, change: func(h *stream.Header) { apply(sent, h, req, nil) }}
 	}
 	resp, err := next.Handle(req)
+	if replies {
+		resp, err = stream.OnHead(resp, err, func(resp *stream.Response) { f.reply(req, resp) })
+	}
 	trailers := false
-	resp, err = stream.OnHead(resp, err, func(resp *stream.Response) { f.reply(req, resp) })
 	for i := range f {
 		trailers = trailers || len(f[i].ResponseTrailers) > 0
 	}

@@ -97,6 +97,19 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A filter that changes no replies leaves refusals as they are.
+func TestRefusalsOfOthers(t *testing.T) {
+	want := stream.Refuse(403, "no", "no")
+	_, err := Filter{{Request: []Step{set("x-a", "1")}}}.Handle(&stream.Request{Info: &stream.Info{}}, failing{want})
+	if err != want {
+		t.Errorf("got %v, want the same refusal", err)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Handle(*stream.Request) (*stream.Response, error) { return nil, f.err }
+
 // A refusal passes through the filters behind the one that refused, too, and through each
 // of them once.
 func TestFiltersBehindRefusals(t *testing.T) {
