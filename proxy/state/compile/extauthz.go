@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
-	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/filter/extauthz"
 	"github.com/lateenmesh/lateen/proxy/runtime"
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -25,9 +24,6 @@ func extAuthzFilter(c *Compiler, m *authzv3.ExtAuthz) (builder, error) {
 	base := extauthz.Filter{
 		Enabled: runtime.All, DenyOthers: c.flag(m.GetDenyAtDisable()), FailOpen: m.GetFailureModeAllow(), Mark: m.GetFailureModeAllowHeaderAdd(),
 		StatusOnError: int(m.GetStatusOnError().GetCode()),
-	}
-	if charge := m.GetChargeClusterResponseStats(); charge == nil || charge.GetValue() {
-		base.Charge = c.charge
 	}
 	authBody(&base, m.GetWithRequestBody())
 	if f := m.GetFilterEnabled(); f != nil {
@@ -52,19 +48,20 @@ func extAuthzFilter(c *Compiler, m *authzv3.ExtAuthz) (builder, error) {
 	if err != nil {
 		return nil, err
 	}
+	all := c.verdicts("ext_authz", m.GetStatPrefix(), "ok", "denied", "error", "failure_mode_allowed")
+	charged := m.GetChargeClusterResponseStats() == nil || m.GetChargeClusterResponseStats().GetValue()
 	return func(override proto.Message, on *spot) (stream.Filter, error) {
 		f := base
-		prefix := "ext_authz."
-		if m.GetStatPrefix() != "" {
-			prefix += m.GetStatPrefix() + "."
-		}
-		counters := map[string]*stream.Counter{}
-		for _, outcome := range []string{"ok", "denied", "error", "failure_mode_allowed"} {
-			counters[outcome] = on.count(prefix + outcome)
+		verdicts, counters := all.on(on), map[string]*stream.Counter{}
+		for outcome, name := range all.names {
+			counters[outcome] = on.count(name)
 		}
 		f.Count = func(name, outcome string) {
 			counters[outcome].Count()
-			c.tell(name, prefix+outcome)
+			verdicts.tell(name, outcome)
+		}
+		if charged {
+			f.Charge = verdicts.charge
 		}
 		if override == nil {
 			return &f, nil
@@ -110,31 +107,6 @@ func (c *Compiler) authzGate(m *networkauthzv3.ExtAuthz) (*extauthz.Gate, error)
 		g.When, err = metadataHolds(w)
 	}
 	return g, fieldcheck.At("filter_enabled_metadata", err)
-}
-
-// charge counts a reply among those of a cluster.
-func (c *Compiler) charge(name string, status int) {
-	if to := c.at(name); to != nil {
-		to.Stats.Count(status)
-	}
-}
-
-// tell counts what a filter has decided about a request to a cluster.
-func (c *Compiler) tell(name, statistic string) {
-	if to := c.at(name); to != nil {
-		to.Stats.Filters.Count(statistic)
-	}
-}
-
-// at is the cluster of a name, nil where there is none.
-func (c *Compiler) at(name string) *cluster.Cluster {
-	if c.Lookup == nil || name == "" {
-		return nil
-	}
-	if h := c.Lookup(name); h != nil {
-		return h.Load()
-	}
-	return nil
 }
 
 // authFacts reads what both kinds of filters may tell of a connection.

@@ -149,11 +149,7 @@ func globalLimitFilter(c *Compiler, m *globalv3.RateLimit) (builder, error) {
 		Status: status(m.GetRateLimitedStatus()), OnError: int(m.GetStatusOnError().GetCode()),
 		Tell: m.GetEnableXRatelimitHeaders() != globalv3.RateLimit_OFF, Unmarked: m.GetDisableXEnvoyRatelimitedHeader(), Exhausted: m.GetRateLimitedAsResourceExhausted(),
 	}
-	prefix := "ratelimit."
-	if m.GetStatPrefix() != "" {
-		prefix += m.GetStatPrefix() + "."
-	}
-	base.Count, base.Charge = func(name, outcome string) { c.tell(name, prefix+outcome) }, c.charge
+	all := c.verdicts("ratelimit", m.GetStatPrefix(), "ok", "over_limit", "error", "failure_mode_allowed")
 	if base.Reply, err = c.operations(m.GetResponseHeadersToAdd()); err != nil {
 		return nil, fieldcheck.At("response_headers_to_add", err)
 	}
@@ -168,8 +164,8 @@ func globalLimitFilter(c *Compiler, m *globalv3.RateLimit) (builder, error) {
 		return nil, err
 	}
 	return func(override proto.Message, on *spot) (stream.Filter, error) {
-		f := base
-		f.Rules = own
+		f, verdicts := base, all.on(on)
+		f.Rules, f.Count, f.Charge = own, verdicts.tell, verdicts.charge
 		host := commonv3.VhRateLimitsOptions_OVERRIDE
 		if override != nil {
 			per, err := as[*globalv3.RateLimitPerRoute](override)
