@@ -152,14 +152,19 @@ func jsonOperator(op operator) func([]byte, *record) ([]byte, bool) {
 			return append(b, value...), ok
 		}
 		value, ok := op.write(nil, r)
-		switch {
-		case !ok:
+		if !ok {
 			return append(b, "null"...), false
-		case op.number && len(value) > 0:
-			return append(b, value...), true
 		}
-		return quote(b, value), true
+		return op.appendJSON(b, value), true
 	}
+}
+
+// appendJSON writes as JSON what the operator has written.
+func (op *operator) appendJSON(b, value []byte) []byte {
+	if op.number && len(value) > 0 {
+		return append(b, value...)
+	}
+	return quote(b, value)
 }
 
 // quote writes a JSON string.

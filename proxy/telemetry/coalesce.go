@@ -1,9 +1,11 @@
 package telemetry
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 )
 
 // coalesce is an operator for the first value that there is and that is not empty, of
@@ -13,7 +15,7 @@ func coalesce(argument string) (operator, error) {
 	var list struct {
 		Operators []json.RawMessage `json:"operators"`
 	}
-	if err := json.Unmarshal([]byte(argument), &list); err != nil {
+	if err := strictly([]byte(argument), &list); err != nil {
 		return operator{}, fmt.Errorf(`want {"operators": [...]}: %w`, err)
 	}
 	if len(list.Operators) == 0 {
@@ -37,8 +39,13 @@ func coalesce(argument string) (operator, error) {
 		},
 		json: func(b []byte, r *record) ([]byte, bool) {
 			for i := range all {
-				if value, found := all[i].write(nil, r); found && len(value) > 0 {
-					return jsonOperator(all[i])(b, r)
+				value, found := all[i].write(nil, r)
+				switch {
+				case !found || len(value) == 0:
+				case all[i].json != nil: // which may be no text
+					return all[i].json(b, r)
+				default:
+					return all[i].appendJSON(b, value), true
 				}
 			}
 			return b, false
@@ -54,7 +61,7 @@ func listed(text json.RawMessage) (operator, error) {
 		Max     *int   `json:"max_length"`
 	}
 	if json.Unmarshal(text, &one.Command) != nil {
-		if err := json.Unmarshal(text, &one); err != nil {
+		if err := strictly(text, &one); err != nil {
 			return operator{}, fmt.Errorf(`want a name or {"command": NAME}: %w`, err)
 		}
 	}
@@ -68,4 +75,18 @@ func listed(text json.RawMessage) (operator, error) {
 		return operator{}, fmt.Errorf("%s: max_length is %d", one.Command, *one.Max)
 	}
 	return cut(op, *one.Max), nil
+}
+
+// strictly reads JSON whose keys are all known: one that is misspelt changes what is
+// logged.
+func strictly(text []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("something stands behind it")
+	}
+	return nil
 }

@@ -44,10 +44,29 @@ func TestCoalesce(t *testing.T) {
 	for argument, want := range map[string]string{
 		"": "want {", "{}": "at least one", `{"operators": [1]}`: "operators[0]: want a name", `{"operators": ["NOPE"]}`: "operators[0]: NOPE: it is not an operator",
 		`{"operators": [{"command": "REQ"}]}`: "name of a header field", `{"operators": ["UPSTREAM_TLS_SESSION_ID"]}`: "use %UPSTREAM_CONNECTION_ID%",
+		`{"operators": ["PROTOCOL"], "omit": true}`: `"omit"`, `{"operators": [{"command": "REQ", "parm": "a"}]}`: `operators[0]: want a name or {"command": NAME}: json: unknown field "parm"`, `{"operators": ["PROTOCOL"]} more`: "want {",
 	} {
 		if _, err := compileFormat("%COALESCE("+argument+")%", false); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v; want %s", argument, err, want)
 		}
+	}
+}
+
+// The operator that is taken is asked once.
+func TestCoalesceAsksOnce(t *testing.T) {
+	asked := 0
+	plain["ASKED"] = operator{write: func(b []byte, _ *record) ([]byte, bool) {
+		asked++
+		return append(b, 'x'), true
+	}}
+	defer delete(plain, "ASKED")
+	op, err := coalesce(`{"operators": ["ASKED"]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, resp := sample()
+	if got, found := jsonOperator(op)(nil, &record{req, resp}); string(got) != `"x"` || !found || asked != 1 {
+		t.Errorf("got %s, asked %d times", got, asked)
 	}
 }
 
