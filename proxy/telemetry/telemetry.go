@@ -3,6 +3,7 @@ package telemetry
 import (
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 	"weak"
@@ -105,5 +106,8 @@ func (t *Telemetry) AccessLog(cfg AccessLog) (stream.Observer, error) {
 		k.writers = weak.Make(out)
 	}
 	t.sinks[cfg.Path] = k
-	return &log{filter: cfg.Filter, entry: func(req *stream.Request, resp *stream.Response) { out.write(line, record{req, resp}) }}, nil
+	return &log{filter: cfg.Filter, entry: func(req *stream.Request, resp *stream.Response) {
+		out.write(line, record{req, resp})
+		runtime.KeepAlive(out) // or the file might be given up before the line is in it
+	}}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -235,6 +236,29 @@ func TestOperators(t *testing.T) {
 }
 
 // A log file that was moved away is made anew when the log is opened anew.
+// The last line of a log that is gone is written though the file is closed meanwhile.
+func TestLastLine(t *testing.T) {
+	tel := New(Config{})
+	plain["SLOW"] = operator{write: func(b []byte, _ *record) ([]byte, bool) {
+		runtime.GC()
+		tel.Flush()
+		return append(b, "last"...), true
+	}}
+	defer delete(plain, "SLOW")
+	path := filepath.Join(t.TempDir(), "log")
+	func() {
+		o, err := tel.AccessLog(AccessLog{Path: path, Text: "%SLOW%\n"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Request(sample())
+	}()
+	tel.Flush()
+	if text, err := os.ReadFile(path); string(text) != "last\n" {
+		t.Errorf("got %q, %v", text, err)
+	}
+}
+
 func TestReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "access.log")
 	tel := New(Config{})
