@@ -301,10 +301,10 @@ var parameterised = map[string]func(argument string) (operator, error){
 	"EMIT_TIME":        timeOperator(func(*record) time.Time { return time.Now() }),
 	"EMIT_TIME_LOCAL":  timeOperator(func(*record) time.Time { return inZone(time.Now()) }),
 	"ENVIRONMENT": func(name string) (operator, error) {
-		value := os.Getenv(name)
 		if name == "" {
 			return operator{}, errors.New("want the name of a variable")
 		}
+		value := os.Getenv(name) // no setting of ours: Envoy's operator asks for it, and it does not change
 		return text(func(*record) string { return value }), nil
 	},
 	"REQUESTED_SERVER_NAME": requestedServerName, "PATH": path,

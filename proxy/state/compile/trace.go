@@ -173,7 +173,13 @@ func (c *Compiler) tags(list []*tracingv3.CustomTag) ([]stream.Tag, error) {
 				return v.RequestHeader.GetDefaultValue()
 			}
 		case *tracingv3.CustomTag_Environment_:
-			value := cmp.Or(os.Getenv(v.Environment.GetName()), v.Environment.GetDefaultValue())
+			if v.Environment.GetName() == "" {
+				return nil, fieldcheck.Refuse(fmt.Sprintf("[%d].environment.name", i), "is missing")
+			}
+			value, set := os.LookupEnv(v.Environment.GetName()) // no setting of ours: Envoy's tag asks for it
+			if !set {
+				value = v.Environment.GetDefaultValue()
+			}
 			t.Value = func(*stream.Request, *stream.Response) string { return value }
 		case *tracingv3.CustomTag_Metadata_:
 			t.Value = metadataText(v.Metadata)
