@@ -115,6 +115,36 @@ func (h *Histogram) Write(w io.Writer, name, help string) {
 	sample(w, name+"_count", "", float64(total))
 }
 
+// Distribution is what somebody else's histogram has counted.
+type Distribution struct {
+	Bounds []float64 // ascending
+	UpTo   []int64   // how many values are within each bound, and last of all
+	Sum    float64
+	Total  int64
+}
+
+// AppendHistogram appends the samples of a histogram, numbers without exponents; labels are those of the series, as
+// they stand between braces, or empty.
+func AppendHistogram(b []byte, name, labels string, d Distribution) []byte {
+	whole, le := "", `{le="`
+	if labels != "" {
+		whole, le = "{"+labels+"}", "{"+labels+`,le="`
+	}
+	for i, n := range d.UpTo {
+		b = append(append(append(b, name...), "_bucket"...), le...)
+		if i < len(d.Bounds) {
+			b = strconv.AppendFloat(b, d.Bounds[i], 'f', -1, 64)
+		} else {
+			b = append(b, "+Inf"...)
+		}
+		b = append(strconv.AppendInt(append(b, `"} `...), n, 10), '\n')
+	}
+	b = append(append(append(append(b, name...), "_sum"...), whole...), ' ')
+	b = append(strconv.AppendFloat(b, d.Sum, 'f', -1, 64), '\n')
+	b = append(append(append(append(b, name...), "_count"...), whole...), ' ')
+	return append(strconv.AppendInt(b, d.Total, 10), '\n')
+}
+
 func header(w io.Writer, name, help, kind string) {
 	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
 }

@@ -56,3 +56,16 @@ func TestLabel(t *testing.T) {
 		}
 	}
 }
+
+// A histogram of somebody else's is written with the labels of its series.
+func TestAppendHistogram(t *testing.T) {
+	d := Distribution{Bounds: []float64{0.5, 1800000}, UpTo: []int64{1, 3, 4}, Sum: 7.5, Total: 4}
+	for labels, want := range map[string]string{
+		"":      "t_bucket{le=\"0.5\"} 1\nt_bucket{le=\"1800000\"} 3\nt_bucket{le=\"+Inf\"} 4\nt_sum 7.5\nt_count 4\n",
+		`a="b"`: "t_bucket{a=\"b\",le=\"0.5\"} 1\nt_bucket{a=\"b\",le=\"1800000\"} 3\nt_bucket{a=\"b\",le=\"+Inf\"} 4\nt_sum{a=\"b\"} 7.5\nt_count{a=\"b\"} 4\n",
+	} {
+		if got := string(AppendHistogram(nil, "t", labels, d)); got != want {
+			t.Errorf("got\n%s, want\n%s", got, want)
+		}
+	}
+}

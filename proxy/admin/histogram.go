@@ -2,9 +2,7 @@ package admin
 
 import (
 	"fmt"
-	"io"
 	"math"
-	"strconv"
 	"strings"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -59,20 +57,4 @@ func statsJSON(all []stream.Statistic) []map[string]any {
 		list = append(list, map[string]any{"histograms": map[string]any{"supported_quantiles": quantiles, "computed_quantiles": computed}})
 	}
 	return list
-}
-
-// writeHistogram writes a histogram for Prometheus.
-func writeHistogram(w io.Writer, x *stream.Statistic) {
-	labels, separator := "", ""
-	if x.Labels != "" {
-		labels, separator = "{"+x.Labels+"}", x.Labels+","
-	}
-	for i, n := range x.Spread.UpTo {
-		le := "+Inf"
-		if i < len(stream.Bounds) {
-			le = strconv.FormatFloat(stream.Bounds[i], 'f', -1, 64)
-		}
-		fmt.Fprintf(w, "%s_bucket{%sle=%q} %d\n", x.Family, separator, le, n)
-	}
-	fmt.Fprintf(w, "%s_sum%s %s\n%s_count%s %d\n", x.Family, labels, strconv.FormatFloat(x.Spread.Sum, 'f', -1, 64), x.Family, labels, x.Spread.Total)
 }

@@ -127,19 +127,28 @@ func wellOf(c *cluster.Cluster) (healthy, degraded int64) {
 	return healthy, degraded
 }
 
+// owned adds statistics of one cluster or listener to a list.
+type owned struct {
+	kind, name, labels string
+	to                 *[]stream.Statistic
+}
+
+func (o *owned) add(stat string, gauge bool, v int64) {
+	*o.to = append(*o.to, stream.Statistic{Name: o.kind + "." + o.name + "." + stat, Family: o.kind + "." + stat, Labels: o.labels, Gauge: gauge, Value: v})
+}
+
+func (o *owned) spread(stat string, times *stream.Occasional) {
+	o.add(stat, false, 0)
+	d := times.Read()
+	(*o.to)[len(*o.to)-1].Spread = &d
+}
+
 func (s *Server) clusterSamples() []stream.Statistic {
 	var out []stream.Statistic
 	for _, c := range s.config.State.Clusters() {
 		name := statName(c)
-		label := promtext.Label("cluster_name", strings.TrimSuffix(name, ";")) // which ends the name for Istio's tags
-		statistic := func(stat string) stream.Statistic {
-			return stream.Statistic{Name: "cluster." + name + "." + stat, Family: "cluster." + stat, Labels: label}
-		}
-		add := func(stat string, gauge bool, v int64) {
-			x := statistic(stat)
-			x.Gauge, x.Value = gauge, v
-			out = append(out, x)
-		}
+		all := owned{"cluster", name, promtext.Label("cluster_name", strings.TrimSuffix(name, ";")), &out} // the semicolon ends the name for Istio's tags
+		add := all.add
 		st := &c.Stats
 		healthy, degraded := wellOf(c)
 		for _, each := range []struct {
@@ -169,9 +178,7 @@ func (s *Server) clusterSamples() []stream.Statistic {
 		st.Codes.Each(func(status int, n int64) { add("upstream_rq_"+strconv.Itoa(status), false, n) })
 		st.Filters.Each(func(stat string, n int64) { add(stat, false, n) })
 		for stat, times := range map[string]*stream.Occasional{"upstream_rq_time": &st.RqTime, "upstream_cx_connect_ms": &st.CxConnect, "upstream_cx_length_ms": &st.CxLength} {
-			x, spread := statistic(stat), times.Read()
-			x.Spread = &spread
-			out = append(out, x)
+			all.spread(stat, times)
 		}
 		for _, b := range []struct {
 			name    string
@@ -201,15 +208,8 @@ func (s *Server) listenerSamples() []stream.Statistic {
 	stats := s.config.Listeners.StatsOf()
 	for _, name := range slices.Sorted(maps.Keys(stats)) {
 		st, at := stats[name], addresses[name]
-		label := promtext.Label("listener_address", at)
-		statistic := func(stat string) stream.Statistic {
-			return stream.Statistic{Name: "listener." + at + "." + stat, Family: "listener." + stat, Labels: label}
-		}
-		add := func(stat string, gauge bool, v int64) {
-			x := statistic(stat)
-			x.Gauge, x.Value = gauge, v
-			out = append(out, x)
-		}
+		all := owned{"listener", at, promtext.Label("listener_address", at), &out}
+		add := all.add
 		add("downstream_cx_total", false, st.Total.Load())
 		add("downstream_cx_active", true, st.Active.Load())
 		add("no_filter_chain_match", false, st.NoChain.Load())
@@ -217,9 +217,7 @@ func (s *Server) listenerSamples() []stream.Statistic {
 		add("downstream_global_cx_overflow", false, st.Overflow.Load())
 		add("downstream_proxy_proto_error", false, st.ProxyProtocolError.Load())
 		add("downstream_pre_cx_timeout", false, st.InspectTimeout.Load())
-		x, spread := statistic("downstream_cx_length_ms"), st.Length.Read()
-		x.Spread = &spread
-		out = append(out, x)
+		all.spread("downstream_cx_length_ms", &st.Length)
 	}
 	return out
 }
@@ -301,7 +299,7 @@ func writeFamilies(w io.Writer, all []stream.Statistic) {
 			last = x.Family
 		}
 		if x.Spread != nil {
-			writeHistogram(w, &x)
+			_, _ = w.Write(promtext.AppendHistogram(nil, x.Family, x.Labels, promtext.Distribution{Bounds: stream.Bounds[:], UpTo: x.Spread.UpTo[:], Sum: x.Spread.Sum, Total: x.Spread.Total}))
 			continue
 		}
 		labels := ""

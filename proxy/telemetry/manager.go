@@ -108,12 +108,18 @@ func (t *Telemetry) Statistics(f func(stream.Statistic)) {
 	}
 	for prefix, m := range t.managers.each() {
 		labels := ManagerLabel(prefix)
+		statistic := func(name string) stream.Statistic {
+			return stream.Statistic{Name: "http." + prefix + "." + name, Family: "http." + name, Labels: labels}
+		}
 		tell := func(name string, gauge bool, value int64) {
-			f(stream.Statistic{Name: "http." + prefix + "." + name, Family: "http." + name, Labels: labels, Gauge: gauge, Value: value})
+			x := statistic(name)
+			x.Gauge, x.Value = gauge, value
+			f(x)
 		}
 		for name, times := range map[string]*stream.Occasional{"downstream_rq_time": &m.times, "downstream_cx_length_ms": &m.lengths} {
-			spread := times.Read()
-			f(stream.Statistic{Name: "http." + prefix + "." + name, Family: "http." + name, Labels: labels, Spread: &spread})
+			x, spread := statistic(name), times.Read()
+			x.Spread = &spread
+			f(x)
 		}
 		begun, begun2, ended := m.begun.Load(), m.begun2.Load(), m.ended.Load()
 		tell("downstream_cx_total", false, m.connections.Load())

@@ -24,14 +24,10 @@ func (t *Telemetry) WritePrometheus(w io.Writer) error {
 }
 
 // page is Prometheus text in the making.
-type page struct {
-	b    []byte
-	name string // of the family
-}
+type page struct{ b []byte }
 
 // family writes a metric of all series that show it.
 func (p *page) family(all []*series, name string, m metrics) {
-	p.name = name
 	first := true
 	for _, s := range all {
 		if metrics(s.shown.Load())&m == 0 {
@@ -47,10 +43,11 @@ func (p *page) family(all []*series, name string, m metrics) {
 			first = false
 		}
 		if spread != nil {
-			p.histogram(s, spread)
+			d := spread.Read()
+			p.b = promtext.AppendHistogram(p.b, name, s.text, promtext.Distribution{Bounds: stream.Bounds[:], UpTo: d.UpTo[:], Sum: d.Sum, Total: d.Total})
 			continue
 		}
-		p.b = append(p.b, p.name+"{"+s.text+"} "...)
+		p.b = append(p.b, name+"{"+s.text+"} "...)
 		p.b = append(strconv.AppendInt(p.b, count.Load(), 10), '\n')
 	}
 }
@@ -78,22 +75,6 @@ func (s *series) of(m metrics) (*atomic.Int64, *stream.Histogram) {
 		return &s.sent, nil
 	}
 	return &s.requests, nil
-}
-
-func (p *page) histogram(s *series, h *stream.Histogram) {
-	d := h.Read()
-	for i, n := range d.UpTo {
-		le := "+Inf"
-		if i < len(stream.Bounds) {
-			le = strconv.FormatFloat(stream.Bounds[i], 'f', -1, 64)
-		}
-		p.b = append(p.b, p.name+"_bucket{"+s.text+",le=\""+le+"\"} "...)
-		p.b = append(strconv.AppendInt(p.b, n, 10), '\n')
-	}
-	p.b = append(p.b, p.name+"_sum{"+s.text+"} "...)
-	p.b = append(strconv.AppendFloat(p.b, d.Sum, 'f', -1, 64), '\n')
-	p.b = append(p.b, p.name+"_count{"+s.text+"} "...)
-	p.b = append(strconv.AppendInt(p.b, d.Total, 10), '\n')
 }
 
 // text writes the labels in Istio's order. What is missing is "unknown".
