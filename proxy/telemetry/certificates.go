@@ -128,6 +128,11 @@ var groups = map[tls.CurveID]string{tls.CurveP256: "P-256", tls.CurveP384: "P-38
 
 func groupName(id tls.CurveID) string { return groups[id] }
 
+// versionName is a version of TLS as Envoy has it, "TLSv1.3".
+func versionName(version uint16) string {
+	return strings.ReplaceAll(tls.VersionName(version), " ", "v")
+}
+
 // cipherNames are OpenSSL's, which differ from TLS's registry below TLS 1.3.
 var cipherNames = map[uint16]string{
 	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: "ECDHE-ECDSA-AES128-GCM-SHA256", tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384: "ECDHE-ECDSA-AES256-GCM-SHA384",

@@ -190,7 +190,7 @@ func (f *format) appendTo(b []byte, r *record) []byte {
 // fractions of a second (%3f milliseconds), as Envoy extends it.
 func timeFormat(layout string) (func([]byte, time.Time) []byte, error) {
 	if layout == "" {
-		return func(b []byte, t time.Time) []byte { return t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z") }, nil
+		return envoyTime, nil
 	}
 	letters := map[byte]string{'Y': "2006", 'm': "01", 'd': "02", 'H': "15", 'M': "04", 'S': "05", 'b': "Jan", 'B': "January", 'a': "Mon", 'A': "Monday",
 		'y': "06", 'Z': "UTC", 'z': "+0000", 'T': "15:04:05", 'F': "2006-01-02", 'e': "_2", 'I': "03", 'p': "PM"}

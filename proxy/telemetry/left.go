@@ -79,11 +79,17 @@ func appendValue(b []byte, value any) ([]byte, bool) {
 	if s, ok := value.(string); ok {
 		return append(b, s...), true
 	}
+	encoded, err := encode(value)
+	return append(b, encoded...), err == nil
+}
+
+// encode makes JSON of a value, without escapes that are only for HTML.
+func encode(value any) ([]byte, error) {
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
 	e.SetEscapeHTML(false)
 	err := e.Encode(value)
-	return append(b, bytes.TrimSuffix(out.Bytes(), []byte("\n"))...), err == nil
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
 }
 
 // filterState makes operators for a string that filters have left: KEY, or KEY:PLAIN
@@ -138,13 +144,7 @@ func upstreamState(r *record, key string) (string, bool) {
 
 // appendQuoted writes a string as protobuf's JSON has it.
 func appendQuoted(b []byte, v string) []byte {
-	var out bytes.Buffer
-	e := json.NewEncoder(&out)
-	e.SetEscapeHTML(false)
-	if e.Encode(v) != nil {
-		return b // no string is refused
-	}
-	quoted := bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+	quoted, _ := encode(v) // no string is refused
 	quoted = bytes.ReplaceAll(quoted, []byte("<"), []byte(`\u003c`))
 	return append(b, bytes.ReplaceAll(quoted, []byte(">"), []byte(`\u003e`))...)
 }

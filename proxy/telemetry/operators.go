@@ -182,7 +182,7 @@ var plain = withTries(withMeters(withCertificates(map[string]operator{
 	"TLS_JA3_FINGERPRINT":                           text(func(r *record) string { return r.req.Conn.JA3 }),
 	"TLS_JA4_FINGERPRINT":                           text(func(r *record) string { return r.req.Conn.JA4 }),
 	"ROUTE_NAME":                                    text(func(r *record) string { return r.req.Info.Route }),
-	"VIRTUAL_CLUSTER_NAME":                          text(func(*record) string { return "" }),
+	"VIRTUAL_CLUSTER_NAME":                          missing,
 	"VIRTUAL_HOST_NAME":                             text(func(r *record) string { return r.req.Info.VirtualHost }),
 	"FILTER_CHAIN_NAME":                             text(func(r *record) string { return r.req.Conn.Chain }),
 	"GRPC_STATUS":                                   text(func(r *record) string { return grpcName(grpcStatus(r)) }),
@@ -197,8 +197,8 @@ var plain = withTries(withMeters(withCertificates(map[string]operator{
 	"DOWNSTREAM_PEER_DNS_SAN":                peer(func(t *stream.TLS) string { return strings.Join(t.DNSSANs, ",") }),
 	"DOWNSTREAM_TLS_GROUP":                   peer(func(t *stream.TLS) string { return groupName(t.Group) }),
 	"DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256": chain(fingerprint256), "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1": chain(fingerprint1), "DOWNSTREAM_PEER_CHAIN_SERIALS": chain(serial),
-	"DOWNSTREAM_TRANSPORT_FAILURE_REASON": text(func(*record) string { return "" }), // a request comes by a transport that works
-	"UPSTREAM_TLS_VERSION":                upstreamTLS(func(t *tls.ConnectionState) string { return strings.ReplaceAll(tls.VersionName(t.Version), " ", "v") }),
+	"DOWNSTREAM_TRANSPORT_FAILURE_REASON": missing, // a request comes by a transport that works
+	"UPSTREAM_TLS_VERSION":                upstreamTLS(func(t *tls.ConnectionState) string { return versionName(t.Version) }),
 	"UPSTREAM_TLS_CIPHER":                 upstreamTLS(func(t *tls.ConnectionState) string { return cipherName(t.CipherSuite) }),
 	"UPSTREAM_TLS_GROUP":                  upstreamTLS(func(t *tls.ConnectionState) string { return groupName(t.CurveID) }),
 	"UPSTREAM_SERVER_NAME":                upstreamTLS(func(t *tls.ConnectionState) string { return t.ServerName }),
@@ -211,7 +211,7 @@ var plain = withTries(withMeters(withCertificates(map[string]operator{
 		_, query, _ := strings.Cut(r.req.Path, "?")
 		return query
 	}),
-	"DOWNSTREAM_TLS_VERSION": peer(func(t *stream.TLS) string { return strings.ReplaceAll(tls.VersionName(t.Version), " ", "v") }),
+	"DOWNSTREAM_TLS_VERSION": peer(func(t *stream.TLS) string { return versionName(t.Version) }),
 	"DOWNSTREAM_TLS_CIPHER":  peer(func(t *stream.TLS) string { return cipherName(t.Cipher) }),
 	"START_TIME":             {write: startTime},
 	"UPSTREAM_PROTOCOL":      text(func(r *record) string { return r.req.Info.UpstreamProtocol }),
@@ -227,11 +227,12 @@ func responseCode(r *record) int64 {
 	return int64(r.req.Info.Status)
 }
 
-// startTime writes Envoy's default form of a time.
+// startTime writes when the request began.
 func startTime(b []byte, r *record) ([]byte, bool) {
 	return envoyTime(b, r.req.Info.Start), true
 }
 
+// envoyTime writes a time in Envoy's default form.
 func envoyTime(b []byte, t time.Time) []byte {
 	return t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
 }
