@@ -34,10 +34,11 @@ const (
 // madeUp reports whether a value is one of RFC 8701's.
 func madeUp(v uint16) bool { return v&0x0f0f == 0x0a0a && v>>8 == v&0xff }
 
-// numbers are the values of a list, each of so many bytes.
-func (c *cursor) numbers(width int) (out []uint16) {
-	for len(c.p) >= width {
-		p := c.take(width)
+// list takes a list whose length is told in so many bytes: its values of width bytes each.
+func (c *cursor) list(length, width int) (out []uint16) {
+	values := c.vector(length)
+	for len(values.p) >= width {
+		p := values.take(width)
 		v := uint16(p[0])
 		if width == 2 {
 			v = binary.BigEndian.Uint16(p)
@@ -57,8 +58,7 @@ func fingerprintOf(p []byte) (f fingerprinted) {
 	}
 	c.take(32) // random
 	c.vector(1)
-	ciphers := c.vector(2)
-	f.ciphers = ciphers.numbers(2)
+	f.ciphers = c.list(2, 2)
 	c.vector(1)
 	extensions := c.vector(2)
 	for len(extensions.p) > 0 && !extensions.bad {
@@ -71,24 +71,19 @@ func fingerprintOf(p []byte) (f fingerprinted) {
 			continue
 		}
 		f.extensions = append(f.extensions, number)
-		list := cursor{}
 		switch number {
 		case extensionSNI:
 			f.named = true
 		case extensionGroups:
-			list = data.vector(2)
-			f.groups = list.numbers(2)
+			f.groups = data.list(2, 2)
 		case extensionPoints:
-			list = data.vector(1)
-			f.points = list.numbers(1)
+			f.points = data.list(1, 1)
 		case extensionVersions:
-			list = data.vector(1)
-			f.versions = list.numbers(2)
+			f.versions = data.list(1, 2)
 		case extensionSignatures:
-			list = data.vector(2)
-			f.signatures = list.numbers(2)
+			f.signatures = data.list(2, 2)
 		case extensionALPN:
-			list = data.vector(2)
+			list := data.vector(2)
 			first := list.vector(1)
 			f.alpn = first.p
 		}
