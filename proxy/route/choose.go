@@ -8,6 +8,10 @@ import (
 
 // Current is where the table in force is, or those of scopes.
 type Current struct {
+	// Unrouted are the tails of what answers requests without a route, as [Route.Behind]
+	// are of a route's handler. Set before the first request.
+	Unrouted []stream.Handler
+
 	table  atomic.Pointer[Table]  // nil before the first
 	scopes atomic.Pointer[Scopes] // nil where there are none
 
@@ -36,6 +40,14 @@ func (c *Current) For(req *stream.Request) *Table {
 		return s.find(req)
 	}
 	return c.table.Load()
+}
+
+// unrouted is what answers requests without a route from a place on.
+func (c *Current) unrouted(place int) stream.Handler {
+	if place < len(c.Unrouted) {
+		return c.Unrouted[place]
+	}
+	return NotFound{}
 }
 
 var notFound = &stream.Refusal{Status: 404, Details: "route_not_found", Flags: stream.NoRoute}
@@ -106,7 +118,7 @@ func Matched(req *stream.Request) *Route {
 
 // Again is a filter that chooses the route anew, since the one before it may have
 // changed what routes are chosen by. The request goes on through those filters of
-// the new route that stand behind this place.
+// the new route, or those that stand where there is none, that are behind this place.
 type Again struct {
 	Table *Current
 	// Place in [Route.Behind].
@@ -123,7 +135,7 @@ func (a *Again) Handle(req *stream.Request, next stream.Handler) (*stream.Respon
 	case r == before: // also none, for which there may be one behind the next filters
 		return next.Handle(req)
 	case r == nil:
-		return nil, notFound
+		return a.Table.unrouted(a.Place).Handle(req)
 	}
 	return r.Behind[a.Place].Handle(req)
 }

@@ -300,13 +300,17 @@ func TestStillNoRoute(t *testing.T) {
 	c.Store(table(t))
 	req := asked("a", "/")
 	req.Info = &stream.Info{}
-	reached := &reached{}
+	reached, unrouted := &reached{}, &reached{}
 	if _, err := (&Again{Table: &c}).Handle(req, reached); err != nil || !reached.by {
 		t.Errorf("got %v, want what stands behind", err)
 	}
 	req.Info.Matched = &Route{Name: "before"}
 	if _, err := (&Again{Table: &c}).Handle(req, reached); stream.AsRefusal(err).Status != 404 {
 		t.Errorf("got %v, want that there is none any more", err)
+	}
+	c.Unrouted, req.Info.Matched = []stream.Handler{NotFound{}, unrouted}, &Route{Name: "before"}
+	if _, err := (&Again{Table: &c, Place: 1}).Handle(req, reached); err != nil || !unrouted.by {
+		t.Errorf("got %v, want what stands behind that place for what no route takes", err)
 	}
 }
 

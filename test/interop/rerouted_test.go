@@ -34,11 +34,13 @@ func TestReroutedRepliesAsEnvoy(t *testing.T) {
 - {match: {prefix: %[1]s, headers: [{name: x-new, present_match: true}]}, route: {cluster: up}, %[3]s}
 - {match: {prefix: %[1]s}, route: {cluster: up}, %[2]s}`, path, own[0], own[1])
 	}
+	routes += `
+- {match: {prefix: /none, headers: [{name: x-new, present_match: true, invert_match: true}]}, route: {cluster: up}, ` + all("first") + `}`
 	agree(t, func(name string, run runner) (out []string) {
 		p := start(t, name, run, func(p *peer) string {
 			return static(web{name: "web", address: p.address, filters: filters, routes: routes}.String(), upstream("up", up.port))
 		})
-		for _, path := range []string{"/both", "/first", "/second"} {
+		for _, path := range []string{"/both", "/first", "/second", "/none"} {
 			for _, abort := range []string{"", "418"} {
 				req, err := http.NewRequest("GET", "http://"+p.address+path, nil)
 				if err != nil {

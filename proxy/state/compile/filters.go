@@ -281,9 +281,11 @@ func (f *Filters) chain(last stream.Handler, o overrides, on *spot) (whole strea
 	return whole, behind, nil
 }
 
-// routing is where requests go that meet these filters.
+// routing is where requests go that meet these filters; what no route takes is answered
+// also from the places on where a request may lose its route.
 func (f *Filters) routing() (entry.Routing, error) {
-	whole, _, err := f.chain(route.NotFound{}, nil, &spot{unrouted: f.table})
+	whole, behind, err := f.chain(route.NotFound{}, nil, &spot{unrouted: f.table})
+	f.table.Unrouted = behind
 	return entry.Routing{NotFound: whole, Table: f.table}, err
 }
 
