@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
@@ -45,7 +46,12 @@ const (
 	closeMode           // until the connection ends
 )
 
-var errBodyCut = errors.New("the connection ended inside a body")
+// errBodyCut is how a request's content ends whose client leaves; errAnswerCut is how a
+// response's does, which Envoy takes for a breach of the protocol.
+var (
+	errBodyCut   = errors.New("the connection ended inside a body")
+	errAnswerCut = bad("the connection ended inside a response's content")
+)
 
 // wire is how many bytes of the message's content have been read, with their framing.
 func (b *body) wire() int64 { return b.read + b.around }
@@ -179,15 +185,21 @@ func (b *body) receive() error {
 	if b.from.filled || b.left > bulkBuffer/2 {
 		b.from.grow()
 	}
-	err := b.from.fill()
-	if errors.Is(err, io.EOF) {
-		if b.mode == closeMode {
-			b.finish()
-			return nil
-		}
+	switch err := b.from.fill(); {
+	case err == nil:
+		return nil
+	case b.mode == closeMode && errors.Is(err, io.EOF):
+		b.finish()
+		return nil
+	case b.mode == closeMode, errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	case b.arrival == nil:
+		return errAnswerCut
+	case errors.Is(err, io.EOF):
 		return errBodyCut
+	default:
+		return err
 	}
-	return err
 }
 
 // framing reads one piece of chunk framing from the buffer. It reports whether

@@ -3,6 +3,7 @@ package http1
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -272,7 +273,7 @@ func (c *Client) receive(req *stream.Request) (*stream.Response, error) {
 		head, err := c.in.head(c.limits.MaxHead)
 		c.began = c.began || c.in.buffered() > 0 || head != nil
 		if err != nil {
-			return nil, err
+			return nil, c.noHead(err)
 		}
 		req.Info.UpstreamRecv = time.Now()
 		c.resp = stream.Response{Header: c.resp.Header}
@@ -301,6 +302,15 @@ func (c *Client) receive(req *stream.Request) (*stream.Response, error) {
 		c.frame(req, f)
 		return &c.resp, nil
 	}
+}
+
+// noHead is why no head could be read. One that ends in its midst, or has no end, is a
+// breach of the protocol.
+func (c *Client) noHead(err error) error {
+	if c.in.buffered() == 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return bad("a response's head: " + err.Error())
 }
 
 // frame sets the body up (RFC 9112 section 6.3).

@@ -85,7 +85,7 @@ func TestAnswersEndWhereTheyEnd(t *testing.T) {
 		"chunk":  "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nhel",
 		"last":   "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nhello\n",
 	} {
-		if _, _, _, err := upstreamSays(t, &stream.Request{Method: "GET", Path: "/", Authority: "a"}, crlf(answer)); !errors.Is(err, errBodyCut) {
+		if _, _, _, err := upstreamSays(t, &stream.Request{Method: "GET", Path: "/", Authority: "a"}, crlf(answer)); !errors.Is(err, errAnswerCut) {
 			t.Errorf("cut body by %s: got %v", name, err)
 		}
 	}

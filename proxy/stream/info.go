@@ -219,6 +219,9 @@ func (i *Info) CutOff(why Flags, err error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		i.Flags |= UpstreamTimeout
 		i.Details = "response_timeout"
+	case IsSyntax(err):
+		i.Flags |= UpstreamProtocol
+		i.Details = "upstream_reset_after_response_started{protocol_error}"
 	case errors.As(err, &reset):
 		i.Flags |= UpstreamReset
 		i.Details = "upstream_reset_after_response_started{remote_reset}"
