@@ -396,3 +396,29 @@ func TestUnreadResponsesAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// Requests under way of a client that breaks the protocol are noted so, whether it
+// breaks it on their stream or for the whole connection.
+func TestBreachesAreNoted(t *testing.T) {
+	for name, breach := range map[string]func(*raw){
+		"connection": func(r *raw) { r.must(r.framer.WriteRawFrame(oracle.FrameWindowUpdate, 0, 0, []byte{0, 0, 0, 0})) },
+		"stream":     func(r *raw) { r.must(r.framer.WriteRawFrame(oracle.FrameWindowUpdate, 0, 1, []byte{0, 0, 0, 0})) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn, seen, _ := serve(t, Config{}, func(req *stream.Request) (*stream.Response, error) {
+					_, _ = never(req)
+					return nil, req.GivenUp()
+				})
+				r := newRaw(t, conn)
+				r.headers(1, true, get...)
+				synctest.Wait()
+				breach(r)
+				synctest.Wait()
+				if infos := seen.all(); len(infos) != 1 || infos[0].Flags != stream.DownstreamProtocol || infos[0].Status != 0 || infos[0].Details != "codec_error" {
+					t.Errorf("noted %+v", infos)
+				}
+			})
+		})
+	}
+}

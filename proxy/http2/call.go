@@ -97,8 +97,14 @@ func (k *call) connect(protocol string) {
 	k.req.Method, k.req.Upgrade = "GET", protocol
 }
 
-// lost implements owner.
-func (k *call) lost() { k.req.Waiting.Abandon(stream.DownstreamTermination) }
+// lost implements owner. A client that breaks the protocol has left as well.
+func (k *call) lost() {
+	why := stream.DownstreamTermination
+	if stream.IsSyntax(k.err) {
+		why = stream.DownstreamProtocol
+	}
+	k.req.Waiting.Abandon(why)
+}
 
 // giveUp ends a request that takes too long, for a reason of [stream.Abandoned]. The
 // caller holds mu.

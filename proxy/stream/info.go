@@ -48,8 +48,11 @@ const (
 	RequestTimeout
 )
 
-// Gone reports whether a reason to give a request up is that its client has left it.
-func (f Flags) Gone() bool { return f == DownstreamTermination || f == DownstreamReset }
+// Gone reports whether a reason to give a request up is that nobody is there any more
+// to be answered.
+func (f Flags) Gone() bool {
+	return f == DownstreamTermination || f == DownstreamReset || f == DownstreamProtocol
+}
 
 // flagNames has for each flag its names, and its number among Envoy's.
 var flagNames = [...]struct {

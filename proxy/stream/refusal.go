@@ -63,6 +63,8 @@ func Abandoned(why Flags, whole bool) *Refusal {
 		return &Refusal{Status: 408, Details: "request_overall_timeout", Body: "request timeout", Close: true}
 	case DownstreamReset:
 		return &Refusal{Flags: why, Details: "http2.remote_reset", Close: true}
+	case DownstreamProtocol:
+		return &Refusal{Flags: why, Details: "codec_error", Close: true}
 	case DurationTimeout: // Envoy 1.39 notes no flag for it
 		return &Refusal{Status: late, Details: "max_duration_timeout", Body: "downstream duration timeout", GRPC: 4, Close: true} // deadline exceeded
 	}

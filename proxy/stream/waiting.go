@@ -71,7 +71,7 @@ func (w *Waiting) Off() {
 }
 
 // Abandon ends the wait. why is DownstreamTermination, DownstreamReset,
-// StreamIdleTimeout, DurationTimeout or RequestTimeout; only the first one counts.
+// DownstreamProtocol, StreamIdleTimeout, DurationTimeout or RequestTimeout; only the first one counts.
 func (w *Waiting) Abandon(why Flags) { w.AbandonIf(why, func() bool { return true }) }
 
 // AbandonIf is Abandon if the request is still the one that was meant: as long as
