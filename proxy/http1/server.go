@@ -392,17 +392,17 @@ func (c *serving) deliver(resp *stream.Response, closing bool) (bool, error) {
 }
 
 // closing decides whether the response announces the end of the connection. A
-// body that nobody has read must not be taken for the next request; a short
-// rest is read away.
+// body that nobody has read must not be taken for the next request. What has arrived
+// of it is read away; for the rest, which may never come, nobody waits.
 func (c *serving) closing(closing bool) bool {
 	if closing || c.req.Body == nil || c.req.Upload.Sending() {
 		return closing
 	}
-	// Broken, or the client was never told to send it.
-	return c.body.broken || c.body.onFirstRead != nil
+	return c.body.broken || !c.bodyDone()
 }
 
-// bodyDone reads away the rest of a request's body, as far as it has arrived.
+// bodyDone reads away the rest of a request's body, as far as it has arrived, and
+// reports whether that is all.
 func (c *serving) bodyDone() bool {
 	for !c.body.Complete() {
 		p := c.body.Buffered()

@@ -382,3 +382,30 @@ func TestLast(t *testing.T) {
 		t.Errorf("got %q", answer)
 	}
 }
+
+// A client that is answered before it has sent everything is told that the connection
+// ends, unless the rest has arrived: it is not to send its next request there.
+func TestUnreadContentEndsTheConnection(t *testing.T) {
+	for name, tc := range map[string]struct {
+		content string
+		closes  bool
+	}{
+		"all there":          {"Content-Length: 3\r\n\r\nabc", false},
+		"all there, chunked": {"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", false},
+		"nothing there":      {"Content-Length: 3\r\n\r\n", true},
+		"a part":             {"Content-Length: 100000\r\n\r\nabc", true},
+		"a part, chunked":    {"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nb", true},
+		"not asked for":      {"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn, _, _ := serve(t, Config{}, func(*stream.Request) (*stream.Response, error) { return nil, stream.Refuse(403, "", "no") })
+				_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\n"+tc.content)
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil || resp.StatusCode != 403 || resp.Close != tc.closes {
+					t.Fatalf("got %+v, %v; want an end: %v", resp, err, tc.closes)
+				}
+			})
+		})
+	}
+}
