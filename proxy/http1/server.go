@@ -501,25 +501,20 @@ func (c *serving) upgrade(resp *stream.Response) error {
 		return err
 	}
 	c.setReadDeadline(time.Time{})
-	c.watch.end()
-	defer c.watch.begin(c.info.Start)
-	up := resp.Upgraded
-	if d := c.info.Limit; d > 0 {
-		defer stream.After(time.Until(c.info.Start.Add(d)), func() {
-			c.req.Waiting.Abandon(stream.DurationTimeout)
-			c.conn.Close()
-			up.Close()
-		})()
-	}
+	up, down := resp.Upgraded, moving{c.conn, &c.watch.moves}
+	c.watch.tunnel(func() {
+		c.conn.Close()
+		up.Close()
+	})
 	var upward sync.WaitGroup
 	upward.Go(func() {
 		// What came behind the request's head is the first of the new protocol.
-		n, err := io.Copy(up, io.MultiReader(strings.NewReader(strings.Clone(view(c.in.buf[c.in.r:c.in.w]))), c.conn))
+		n, err := io.Copy(up, io.MultiReader(strings.NewReader(strings.Clone(view(c.in.buf[c.in.r:c.in.w]))), down))
 		c.info.BytesReceived += n
 		c.info.DownstreamBytes.Received += n
 		endWrite(up, err)
 	})
-	n, err := io.Copy(c.conn, up)
+	n, err := io.Copy(down, up)
 	c.info.BytesSent += n
 	c.info.DownstreamBytes.Sent += n
 	endWrite(c.conn, err)

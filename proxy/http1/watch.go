@@ -25,7 +25,7 @@ type watch struct {
 	idle    time.Duration // until a request on which nothing moves is given up; 0 never
 	squeeze *stream.Squeeze
 	own     time.Duration // until a request is given up altogether; 0 never
-	// interrupt makes a read that waits for the client return.
+	// interrupt makes a read that waits for the client return; guarded by mu.
 	interrupt func()
 
 	limit   atomic.Int64  // own, or what holds for this request
@@ -37,6 +37,7 @@ type watch struct {
 	mu       sync.Mutex
 	timer    *time.Timer   // guarded by mu
 	done     bool          // guarded by mu
+	halves   bool          // guarded by mu: the client may end its direction alone
 	seen     uint64        // guarded by mu: request at the last look
 	seenMove uint64        // guarded by mu
 	moved    time.Time     // guarded by mu: when moves was last seen to change
@@ -100,7 +101,7 @@ func (w *watch) due(still bool) stream.Flags {
 	case limit > 0 && w.age() >= limit:
 		return stream.DurationTimeout
 	case !still:
-	case gone(w.conn):
+	case !w.halves && gone(w.conn):
 		return stream.DownstreamTermination
 	case w.idle > 0 && time.Since(w.moved) >= w.squeeze.Of(w.idle):
 		return stream.StreamIdleTimeout
@@ -116,6 +117,32 @@ func (w *watch) give(up stream.Flags, looked uint64) bool {
 		w.interrupt()
 	}
 	return given
+}
+
+// tunnel says that the request under way has become a tunnel, which end ends. A client
+// may end its own direction of it and stay.
+func (w *watch) tunnel(end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.halves, w.interrupt = true, end
+}
+
+// moving is a client's connection that counts reads and writes, for its watch.
+type moving struct {
+	conn  net.Conn
+	moves *atomic.Uint64
+}
+
+// Read implements [io.Reader].
+func (m moving) Read(p []byte) (int, error) {
+	defer m.moves.Add(1)
+	return m.conn.Read(p)
+}
+
+// Write implements [io.Writer].
+func (m moving) Write(p []byte) (int, error) {
+	defer m.moves.Add(1)
+	return m.conn.Write(p)
 }
 
 // end says that it is over.
