@@ -195,7 +195,7 @@ func statusHead(head []byte, resp *stream.Response, limits Limits) (framing, err
 // that belong to the connection.
 func fields(head []byte, h *stream.Header, protocol stream.Protocol, limits Limits) (framing, error) {
 	f := framing{length: stream.Unknown, close: protocol == stream.HTTP10}
-	var c connectionFields
+	c := connectionFields{most: limits.MaxHeaders}
 	for {
 		line, rest, err := cutLine(head)
 		if err != nil {
@@ -252,6 +252,7 @@ func field(line []byte) (name, value string, err error) {
 type connectionFields struct {
 	encodings, lengths int
 	nominated          []string // fields that Connection names as hop-by-hop
+	most               int      // that it may name
 	asksUpgrade        bool
 	upgrade            string
 }
@@ -308,7 +309,7 @@ func (c *connectionFields) connection(value string, f *framing) {
 			f.keepAlive = true
 		case stream.EqualName(option, "upgrade"):
 			c.asksUpgrade = true
-		case option != "":
+		case option != "" && len(c.nominated) <= c.most:
 			c.nominated = append(c.nominated, option)
 		}
 	}
@@ -326,6 +327,8 @@ func (c *connectionFields) apply(h *stream.Header, protocol stream.Protocol, f *
 		return bad("both Content-Length and Transfer-Encoding")
 	case c.encodings > 0 && protocol == stream.HTTP10:
 		return bad("Transfer-Encoding in HTTP/1.0")
+	case len(c.nominated) > c.most: // each is looked for among the fields
+		return &syntaxError{431, "http1.too_many_headers", "Connection names too many fields"}
 	}
 	if f.chunked {
 		f.length = stream.Unknown

@@ -82,6 +82,7 @@ func TestAmbiguousRequestsAreRefused(t *testing.T) {
 		"HTTP/1.0":                      {"GET / HTTP/1.0\r\nHost: a\r\n\r\n", 426},
 		"TE in HTTP/1.0":                {"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
 		"101 fields":                    {"GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X: 1\r\n", 101) + "\r\n", 431},
+		"101 names in Connection":       {"GET / HTTP/1.1\r\nHost: a\r\nConnection: " + strings.Repeat("x,", 101) + "\r\n\r\n", 431},
 		"a large head":                  {"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 61<<10) + "\r\n\r\n", 431},
 		"chunk size with sign":          {post("Transfer-Encoding: chunked\r\n", "+5\r\nhello\r\n0\r\n\r\n"), 400},
 		"chunk size 0x":                 {post("Transfer-Encoding: chunked\r\n", "0x5\r\nhello\r\n0\r\n\r\n"), 400},
