@@ -129,7 +129,7 @@ func requestTarget(target string, req *stream.Request) error {
 			end = len(rest)
 		}
 		req.Authority, req.Path = rest[:end], rest[end:]
-		if req.Authority == "" || strings.ContainsRune(req.Authority, '@') {
+		if req.Authority == "" || !stream.ValidHost(req.Authority) {
 			return bad("invalid authority in the request target")
 		}
 		if req.Path == "" {

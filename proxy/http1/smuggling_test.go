@@ -58,6 +58,8 @@ func TestAmbiguousRequestsAreRefused(t *testing.T) {
 		"Host list":                     {"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400},
 		"Host with space":               {"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400},
 		"absolute target with user":     {"GET http://x@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+		"absolute target with list":     {"GET http://a,b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+		"absolute target with fragment": {"GET http://a#b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 		"absolute target, no host":      {"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 		"other scheme":                  {"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 		"target without slash":          {"GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400},
