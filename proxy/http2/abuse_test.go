@@ -258,6 +258,7 @@ func TestMalformedRequestsAreReset(t *testing.T) {
 		"space in the path":           replace(":path", "/a b"),
 		"CR LF in the path":           replace(":path", "/ HTTP/1.1\r\nhost: b"),
 		"LF in the method":            replace(":method", "GET / HTTP/1.1\nx"),
+		"no ASCII in the method":      replace(":method", "GET\u00a0"),
 		"space in the method":         replace(":method", "GET /x"),
 		"user info in the authority":  replace(":authority", "a@b"),
 		"slash in the authority":      replace(":authority", "a/b"),

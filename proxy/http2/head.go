@@ -200,7 +200,7 @@ func (h *head) request(cfg *Config) {
 	if !stream.ValidHost(h.authority) {
 		h.malformed("invalid :authority")
 	}
-	if h.method == "" || strings.ContainsAny(h.method, " \t,;:/\"()<>@[]{}?=\\") {
+	if !stream.ValidToken(h.method) {
 		h.malformed("invalid :method")
 	}
 	if h.cookies > 1 {
