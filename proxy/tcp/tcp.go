@@ -167,8 +167,7 @@ func (p *Proxy) pick(c *cluster.Cluster, facts *stream.Conn, tried []*cluster.Ho
 func (p *Proxy) carry(down net.Conn, up io.ReadWriteCloser, noted *stream.TCP) (fromClient, toClient int64) {
 	idle := &watch{limit: p.cfg.IdleTimeout, sides: [2]io.Closer{down, up}}
 	idle.touch()
-	stop := idle.start(p.cfg.MaxDuration, noted)
-	defer stop()
+	stop := idle.start(p.cfg.MaxDuration)
 	var received, sent counter
 	if o := p.cfg.Observer; o != nil {
 		received.tell = func(n int64) { o.Progress(noted, n, 0) }
@@ -178,6 +177,9 @@ func (p *Proxy) carry(down net.Conn, up io.ReadWriteCloser, noted *stream.TCP) (
 	upward.Go(func() { copyHalf(up, down, idle, &received) })
 	copyHalf(down, up, idle, &sent)
 	upward.Wait()
+	if ended := stop(); ended != "" {
+		noted.Info.Details = ended
+	}
 	return received.total, sent.total
 }
 
@@ -283,41 +285,71 @@ func spliceHalf(dst, src *net.TCPConn, idle *watch, count *counter) error {
 	}
 }
 
-// watch ends a connection on which nothing moves.
+// watch ends a connection on which nothing moves, or that is too old.
 type watch struct {
 	limit time.Duration
 	sides [2]io.Closer
 	last  atomic.Int64 // Unix nanoseconds
+
+	mu    sync.Mutex
+	idle  *time.Timer // guarded by mu; nil without a limit
+	over  bool        // guarded by mu: it is not watched any more
+	ended string      // guarded by mu: why it was ended; empty when it was not
 }
 
 func (w *watch) touch() { w.last.Store(time.Now().UnixNano()) }
 
-// start begins to watch; the result ends it.
-func (w *watch) start(maxDuration time.Duration, noted *stream.TCP) func() {
-	var timers []*time.Timer
-	end := func(details string) {
-		noted.Info.Details = details
-		for _, s := range w.sides {
-			s.Close()
-		}
-	}
-	if maxDuration > 0 {
-		timers = append(timers, time.AfterFunc(maxDuration, func() { end("max_duration_timeout") }))
-	}
+// start begins to watch. The result stops that, and tells why the connection was
+// ended, if it was.
+func (w *watch) start(maxDuration time.Duration) (stop func() (ended string)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.limit > 0 {
-		var t *time.Timer
-		t = time.AfterFunc(w.limit, func() {
-			if left := w.limit - time.Since(time.Unix(0, w.last.Load())); left > 0 {
-				t.Reset(left)
-				return
-			}
-			end("idle_timeout")
-		})
-		timers = append(timers, t)
+		w.idle = time.AfterFunc(w.limit, w.look)
 	}
-	return func() {
-		for _, t := range timers {
-			t.Stop()
+	var old *time.Timer
+	if maxDuration > 0 {
+		old = time.AfterFunc(maxDuration, func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.end("max_duration_timeout")
+		})
+	}
+	return func() string {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.over = true
+		for _, t := range []*time.Timer{w.idle, old} {
+			if t != nil {
+				t.Stop()
+			}
 		}
+		return w.ended
+	}
+}
+
+// look is called when the connection may have been idle for too long.
+func (w *watch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	left := w.limit - time.Since(time.Unix(0, w.last.Load()))
+	switch {
+	case w.over:
+	case left > 0:
+		w.idle.Reset(left)
+	default:
+		w.end("idle_timeout")
+	}
+}
+
+// end ends the connection, unless it has ended by itself or for another reason. The
+// caller holds mu.
+func (w *watch) end(why string) {
+	if w.over {
+		return
+	}
+	w.over, w.ended = true, why
+	for _, s := range w.sides {
+		s.Close()
 	}
 }

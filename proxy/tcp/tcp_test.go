@@ -282,3 +282,29 @@ func TestSplicedBytesAreCountedInTime(t *testing.T) {
 		t.Errorf("counted %d", count.total)
 	}
 }
+
+// Of two times that are over at the same moment, one is told of (for the race detector),
+// and one that comes with the end itself is not.
+func TestTimesThatCoincide(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			n := memnet.New()
+			serve(t, n, "10.0.0.1:9000", func(c net.Conn) {
+				_, _ = io.Copy(io.Discard, c)
+				c.Close()
+			})
+			for _, leaves := range []bool{false, true} {
+				client, seen, over := through(t, Config{IdleTimeout: time.Second, MaxDuration: time.Second}, n.Dial, "10.0.0.1:9000")
+				if leaves {
+					time.Sleep(time.Second)
+					client.Close()
+				}
+				<-over
+				if d := seen.info.Details; d != "idle_timeout" && d != "max_duration_timeout" && !(leaves && d == "") {
+					t.Errorf("noted %q", d)
+				}
+				client.Close()
+			}
+		})
+	}
+}
