@@ -106,10 +106,11 @@ func contentStories() []story {
 		}
 		return append(asks, post("/web/echo", framed, grpc), deviating(post("/web/echo", "????", "content-type: application/grpc-web-text"), unread), deviating(post("/web/echo", coded64[:7], "content-type: application/grpc-web-text"), unread), post("/none/x", framed, "content-type: application/grpc-web"),
 			post("/absent/x", framed, "content-type: application/grpc-web"), post("/v1/x", framed, "content-type: application/grpc-web"), post("/v1/x", "{}", "content-type: application/json"), get("/v1/x", "accept: application/grpc-web-text"),
-			deviating(post("/web/echo", base64.StdEncoding.EncodeToString([]byte(framed[:4]))+base64.StdEncoding.EncodeToString([]byte(framed[4:])), "content-type: application/grpc-web-text"), "a call in base64 may come in pieces that are padded each (gRPC's PROTOCOL-WEB)"), post("/web/echo?a=b", framed, "content-type: application/grpc-web", "te: x", "grpc-accept-encoding: gzip"))
+			deviating(post("/web/echo", base64.StdEncoding.EncodeToString([]byte(framed[:4]))+base64.StdEncoding.EncodeToString([]byte(framed[4:])), "content-type: application/grpc-web-text"), "a call in base64 may come in pieces that are padded each (gRPC's PROTOCOL-WEB)"), post("/web/echo?a=b", framed, "content-type: application/grpc-web", "te: x", "grpc-accept-encoding: gzip"),
+			post("/bare?content-type=application/grpc", framed, "content-type: application/grpc-web"))
 	}
 	return []story{
-		{name: "web", routes: "routes:\n" + service("/web", "services", awake("web")) + service("/none", "none", awake("web")) + service("/absent", "absent", awake("web")) + service("/v1", "v1", awake("web")), asks: webCalls()},
+		{name: "web", routes: "routes:\n" + service("/web", "services", awake("web")) + service("/none", "none", awake("web")) + service("/absent", "absent", awake("web")) + service("/v1", "v1", awake("web")) + to("/bare", "/reply", awake("web")), asks: webCalls()},
 		{name: "bridge", routes: "routes:\n" + service("/plain", "services", awakeAll("bridge")) + service("/up", "services", awakeAll("bridge.up")) + service("/none", "none", awakeAll("bridge.up")) + service("/absent", "absent", awakeAll("bridge.up")) + service("/v1", "v1", awakeAll("bridge.up")),
 			asks: append(append(calls("/plain"), calls("/up")...), get("/v1?a=b"), post("/v1?a=b", "{}", "content-type: application/json"), post("/none/x", framed, grpc), post("/none/x", message, proto), post("/absent/x", framed, grpc), post("/absent/x", message, proto),
 				deviating(post("/up/echo", "", proto), "a request without content is a message without fields: Envoy calls without a message"))},

@@ -187,8 +187,12 @@ func (b *body) add(p []byte, last bool) {
 	b.rest = append(b.rest[:0], b.rest[n:]...)
 }
 
-// trailers is the frame that holds them.
+// trailers is the frame that holds them; there is none for none, though every call
+// should end with some.
 func trailers(t *stream.Header) []byte {
+	if t == nil {
+		return nil
+	}
 	frame := []byte{trailerFlag, 0, 0, 0, 0}
 	for i := range t.Len() {
 		f := t.At(i)

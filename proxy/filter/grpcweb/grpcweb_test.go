@@ -82,6 +82,30 @@ func TestBinaryAndText(t *testing.T) {
 	}
 }
 
+// Who answers a call without trailers has its content told, and nothing behind it.
+func TestNoTrailers(t *testing.T) {
+	for accept, want := range map[string]string{"application/grpc-web": "abcd", "application/grpc-web-text": "YWJjZA=="} {
+		req := call("application/grpc-web", "x")
+		req.Header.Add("accept", accept)
+		resp, err := Filter{}.Handle(req, bare("abcd"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(struct{ io.Reader }{resp.Body}); err != nil || string(got) != want {
+			t.Errorf("%s: got %q, %v; want %q", accept, got, err, want)
+		}
+	}
+}
+
+// bare is an upstream that answers as gRPC does, without trailers.
+type bare string
+
+func (b bare) Handle(*stream.Request) (*stream.Response, error) {
+	resp := &stream.Response{Status: 200, Body: stream.NewBytes([]byte(b)), Length: int64(len(b))}
+	resp.Header.Add("content-type", "application/grpc")
+	return resp, nil
+}
+
 // reply is an upstream that does not speak gRPC.
 type reply struct {
 	status int
