@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -30,9 +31,10 @@ func Tree(text []byte) (any, error) {
 	return tree, err
 }
 
-// Unmarshal reads YAML or JSON into a message. A field that does not exist is an
-// error that names it. One value may stand for a list of one, and the seconds and
-// nanos of a duration may be written one by one.
+// Unmarshal reads YAML or JSON into a message. What cannot be read is a
+// [fieldcheck.Error]. One value may stand for a list of one, the seconds and nanos of
+// a duration may be written one by one, the names of enums in any case, truth values
+// as strings, and numbers that may be missing as messages with a value.
 func Unmarshal(text []byte, m proto.Message) error {
 	if json.Valid(text) {
 		if protojson.Unmarshal(text, m) == nil {
@@ -59,14 +61,14 @@ func UnmarshalTree(tree any, m proto.Message) error {
 	}
 	var l loosen
 	if tree = l.message(tree, m.ProtoReflect().Descriptor()); !l.changed {
-		return plain(problem)
+		return plain(problem, asJSON)
 	}
 	if asJSON, err = json.Marshal(tree); err != nil {
 		return err
 	}
 	proto.Reset(m)
 	if err := protojson.Unmarshal(asJSON, m); err != nil {
-		return plain(err)
+		return plain(err, asJSON)
 	}
 	return nil
 }
@@ -77,13 +79,23 @@ type loosen struct{ changed bool }
 
 func (l *loosen) message(node any, d protoreflect.MessageDescriptor) any {
 	n, ok := node.(map[string]any)
+	if !ok && wraps(d) {
+		return l.scalar(node, d.Fields().ByNumber(1))
+	}
 	if !ok {
 		return node
 	}
-	switch d.FullName() {
-	case "google.protobuf.Duration":
+	switch name := d.FullName(); {
+	case name == "google.protobuf.Duration":
 		return l.duration(n)
-	case "google.protobuf.Any":
+	case name == "google.protobuf.Struct", name == "google.protobuf.Value", name == "google.protobuf.ListValue":
+		return node
+	case wraps(d):
+		if value, only := n["value"]; only && len(n) == 1 {
+			l.changed = true
+			return l.scalar(value, d.Fields().ByNumber(1))
+		}
+	case name == "google.protobuf.Any":
 		url, _ := n["@type"].(string)
 		t, err := protoregistry.GlobalTypes.FindMessageByURL(url)
 		if err != nil {
@@ -118,18 +130,48 @@ func (l *loosen) field(value any, f protoreflect.FieldDescriptor) any {
 		if !ok && value != nil {
 			list, l.changed = []any{value}, true
 		}
-		if f.Message() != nil {
-			for i, each := range list {
-				list[i] = l.message(each, f.Message())
-			}
+		for i, each := range list {
+			list[i] = l.single(each, f)
 		}
 		if list != nil {
 			return list
 		}
-	case f.Message() != nil:
-		return l.message(value, f.Message())
+	default:
+		return l.single(value, f)
 	}
 	return value
+}
+
+// single is one value of a field.
+func (l *loosen) single(value any, f protoreflect.FieldDescriptor) any {
+	if m := f.Message(); m != nil {
+		return l.message(value, m)
+	}
+	return l.scalar(value, f)
+}
+
+// scalar is a value that is no message.
+func (l *loosen) scalar(value any, f protoreflect.FieldDescriptor) any {
+	text, ok := value.(string)
+	switch {
+	case !ok:
+	case f.Enum() != nil:
+		name := protoreflect.Name(strings.ReplaceAll(strings.ToUpper(text), "-", "_"))
+		if values := f.Enum().Values(); values.ByName(protoreflect.Name(text)) == nil && values.ByName(name) != nil {
+			l.changed = true
+			return string(name)
+		}
+	case f.Kind() == protoreflect.BoolKind && (text == "true" || text == "false"):
+		l.changed = true
+		return text == "true"
+	}
+	return value
+}
+
+// wraps reports whether a message is one of those that stand for a value that may be
+// missing.
+func wraps(d protoreflect.MessageDescriptor) bool {
+	return d.ParentFile().Path() == "google/protobuf/wrappers.proto"
 }
 
 // duration is seconds and nanos as the JSON mapping writes them together.
@@ -152,6 +194,9 @@ func (l *loosen) duration(n map[string]any) any {
 // integer is a number without a fraction.
 func integer(v any) (int64, bool) {
 	n, ok := v.(json.Number)
+	if text, quoted := v.(string); quoted {
+		n, ok = json.Number(text), true
+	}
 	if !ok {
 		return 0, false
 	}

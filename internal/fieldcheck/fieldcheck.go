@@ -108,7 +108,7 @@ func (s *step) String() string {
 	case s.index >= 0:
 		text += fmt.Sprintf("[%d]", s.index)
 	}
-	return join(s.parent.String(), text)
+	return Join(s.parent.String(), text)
 }
 
 func (c *Checker) check(m protoreflect.Message, at *step) error {
@@ -145,7 +145,7 @@ func (c *Checker) check(m protoreflect.Message, at *step) error {
 }
 
 // trimmed is the path without a map's key.
-func (s *step) trimmed() string { return join(s.parent.String(), string(s.field.Name())) }
+func (s *step) trimmed() string { return Join(s.parent.String(), string(s.field.Name())) }
 
 func (c *Checker) verdicts(d protoreflect.MessageDescriptor) (known map[protoreflect.FieldNumber]verdict, all, found bool) {
 	if v, seen := c.known.Load(d.FullName()); seen {
@@ -206,12 +206,13 @@ func At(path string, err error) error {
 		return nil
 	}
 	if e, ok := err.(*Error); ok {
-		return &Error{join(path, e.Path), e.Reason}
+		return &Error{Join(path, e.Path), e.Reason}
 	}
 	return &Error{path, err.Error()}
 }
 
-func join(path, field string) string {
+// Join is the path of a field, or of an index in brackets, behind a path.
+func Join(path, field string) string {
 	switch {
 	case path == "":
 		return field

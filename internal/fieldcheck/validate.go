@@ -39,7 +39,7 @@ func validate(m proto.Message) error {
 		}
 		var name string
 		name, d = named(d, e.Field())
-		out.Path, out.Reason, err = join(out.Path, name), e.Reason(), e.Cause()
+		out.Path, out.Reason, err = Join(out.Path, name), e.Reason(), e.Cause()
 	}
 	return out
 }
