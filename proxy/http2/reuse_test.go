@@ -48,3 +48,20 @@ func TestDeadlineAtTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// A request's record is its handler's: who reads the connection does not look at it,
+// not even when the client resets the stream (for the race detector).
+func TestRecordsAreTheHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, _, _ := serve(t, Config{}, func(req *stream.Request) (*stream.Response, error) {
+			time.Sleep(time.Second)
+			*req.Info = stream.Info{Start: time.Now()}
+			return nil, req.GivenUp()
+		})
+		r := newRaw(t, conn)
+		r.headers(1, true, get...)
+		time.Sleep(time.Second)
+		r.must(r.framer.WriteRSTStream(1, oracle.ErrCodeCancel))
+		synctest.Wait()
+	})
+}

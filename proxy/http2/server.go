@@ -226,7 +226,7 @@ func (s *serving) noteCut(id uint32) {
 // reset implements side.
 func (s *serving) reset(t *transfer, code Code) error {
 	k := t.owner.(*call)
-	early := !t.sentEnd && time.Since(k.info.Start) < soon
+	early := !t.sentEnd && time.Since(k.began) < soon
 	k.given = true
 	t.fail(&stream.ResetError{Reason: strings.ToLower(code.String())})
 	k.req.Waiting.Abandon(stream.DownstreamReset)
