@@ -240,17 +240,14 @@ func (k *call) answer(resp *stream.Response) {
 		k.info.CutOff(k.req.Waiting.Abandoned(), err)
 	}
 	stop := func() {}
-	sending := k.req.Upload.Sending()
-	if sending {
+	if k.req.Upload.Sending() {
 		stop = stream.After(settleTime, k.stopReading)
 	}
 	if resp.Done != nil {
 		resp.Done.Settle()
 	}
-	if sending {
-		k.req.Upload.Wait()
-		stop()
-	}
+	k.req.Upload.Wait()
+	stop()
 	k.leave(err)
 	k.info.End, k.info.RequestDone = time.Now(), k.req.Arrival.At()
 	if k.s.server.observer != nil {
