@@ -170,15 +170,19 @@ func (c *Client) uploadFailure() error {
 }
 
 func (c *Client) send(req *stream.Request) error {
+	target := req.Path
+	if req.Upgrade == stream.Connect {
+		target = req.Authority
+	}
+	// No client's can be otherwise, but both may have been made of what others said.
+	if !stream.OneWord(target) || !stream.OneWord(req.Authority) {
+		return bad("a target or a host that would be more than one word")
+	}
 	w := &c.out
 	w.buf = w.buf[:0]
 	w.text(req.Method)
 	w.text(" ")
-	if req.Upgrade == stream.Connect {
-		w.text(req.Authority)
-	} else {
-		w.text(req.Path)
-	}
+	w.text(target)
 	w.text(" HTTP/1.1\r\n")
 	from := len(w.buf)
 	w.field("host", req.Authority)

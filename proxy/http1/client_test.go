@@ -223,3 +223,26 @@ func TestInterrupted(t *testing.T) {
 		}
 	})
 }
+
+// Whatever a target or a host was made of, such as a value of a PROXY header, it adds
+// nothing to the request.
+func TestTargetsAreWords(t *testing.T) {
+	for name, req := range map[string]*stream.Request{
+		"path":   {Method: "GET", Path: "/ HTTP/1.1\r\nX-Admin: 1\r\n", Authority: "a"},
+		"space":  {Method: "GET", Path: "/ HTTP/1.1", Authority: "a"},
+		"host":   {Method: "GET", Path: "/", Authority: "a\r\nX-Admin: 1"},
+		"tunnel": {Method: stream.Connect, Upgrade: stream.Connect, Authority: "a:80 HTTP/1.1\r\nX-Admin: 1\r\n"},
+	} {
+		near, far := memnet.Pipe(clientAddress, serverAddress)
+		req.Info = &stream.Info{}
+		c := NewClient(near, Limits{})
+		if _, err := c.RoundTrip(req, time.Now().Add(time.Second)); !stream.IsSyntax(err) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		near.Close()
+		if said, _ := io.ReadAll(far); len(said) > 0 {
+			t.Errorf("%s: said %q", name, said)
+		}
+		far.Close()
+	}
+}

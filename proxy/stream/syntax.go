@@ -37,6 +37,17 @@ func ValidTarget(s string) bool {
 	return s != ""
 }
 
+// OneWord reports whether s stays one word in a request's first line: there is no space
+// in it, and nothing that ends a line.
+func OneWord(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
 // tokenByte are the bytes of a token (RFC 9110 section 5.6.2).
 var tokenByte = func() (t [256]bool) {
 	for c := '0'; c <= '9'; c++ {
