@@ -48,6 +48,7 @@ type Cluster struct {
 	// original keeps the hosts of an original-destination cluster by address;
 	// guarded by mu.
 	original map[netip.AddrPort]*Host
+	closed   bool // guarded by mu
 
 	// Default and High are the circuit breakers of the two priorities that a request
 	// may have.
@@ -266,6 +267,9 @@ func (c *Cluster) Original(dst netip.AddrPort) *Host {
 		}
 		h = c.newHost(Endpoint{Address: dst})
 		c.original[dst] = h
+		if c.closed { // for a request that came before the end
+			h.shut()
+		}
 	}
 	return h
 }
@@ -291,6 +295,7 @@ func (c *Cluster) Close() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.closed = true
 	for _, h := range c.original {
 		h.shut()
 	}

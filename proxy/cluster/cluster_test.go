@@ -400,3 +400,27 @@ func TestWanted(t *testing.T) {
 		}
 	}
 }
+
+// A cluster that has been replaced keeps no connection, not even to a destination that
+// is asked for only afterwards, by a request that came before.
+func TestClosedClustersKeepNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		l, err := n.Listen("10.0.0.1:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		c := New(&Config{Kind: OriginalDst}, Deps{Dial: n.Dial})
+		c.Close()
+		h := c.Original(netip.MustParseAddrPort("10.0.0.1:80"))
+		conn, err := c.Connect(t.Context(), c.Default.AcquireConnectionTo(h), pool.TLSRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Pool().Put(conn)
+		if open := h.Pool().Open(); open != 0 {
+			t.Errorf("%d connections are kept", open)
+		}
+	})
+}
