@@ -25,7 +25,7 @@ func TestFingerprints(t *testing.T) {
 
 // A hello is read as far as it goes, without the values that clients make up.
 func TestFingerprintedHello(t *testing.T) {
-	seen, _, ok := clientHello(hello("a.example.com", "h2", "x"))
+	seen, _, ok := new(records).clientHello(hello("a.example.com", "h2", "x"))
 	if !ok {
 		t.Fatal("the hello was not read")
 	}

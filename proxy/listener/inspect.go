@@ -74,9 +74,9 @@ func inspect(conn net.Conn, wantTLS, wantHTTP bool, timeout time.Duration, goOn 
 	buf := make([]byte, 0, 1024)
 	var seen sniffed
 	var err error
-	for {
+	for first := (&records{}); ; {
 		var enough bool
-		if seen, enough = look(buf, wantTLS, wantHTTP); enough || len(buf) >= maxHello {
+		if seen, enough = first.look(buf, wantTLS, wantHTTP); enough || len(buf) >= maxHello {
 			break
 		}
 		if len(buf) == cap(buf) {
@@ -104,15 +104,22 @@ func inspect(conn net.Conn, wantTLS, wantHTTP bool, timeout time.Duration, goOn 
 	return r, seen, err
 }
 
-// look reads what it can from the first bytes and reports whether more of them
-// would not tell more.
-func look(p []byte, wantTLS, wantHTTP bool) (sniffed, bool) {
+// records are a connection's first bytes as those of TLS. Each record is read once, in
+// however many pieces they come.
+type records struct {
+	at      int    // where the first record lies that has not been read
+	message []byte // what the others carry
+}
+
+// look reads what it can from the first bytes, which have grown since the last look,
+// and reports whether more of them would not tell more.
+func (r *records) look(p []byte, wantTLS, wantHTTP bool) (sniffed, bool) {
 	seen := sniffed{transport: "raw_buffer"}
 	if len(p) == 0 {
 		return seen, false
 	}
 	if wantTLS && p[0] == recordHandshake {
-		hello, complete, ok := clientHello(p)
+		hello, complete, ok := r.clientHello(p)
 		if ok && complete {
 			return hello, true
 		}
@@ -171,33 +178,30 @@ const (
 // clientHello reads server name and protocols out of a ClientHello that may
 // span several records (RFC 8446 section 4.1.2). ok is false when p is not the
 // beginning of one.
-func clientHello(p []byte) (seen sniffed, complete, ok bool) {
-	var message []byte
-	for rest := p; ; {
+func (r *records) clientHello(p []byte) (seen sniffed, complete, ok bool) {
+	for {
+		rest := p[r.at:]
 		if len(rest) < 5 {
 			return seen, false, true
 		}
-		if rest[0] != recordHandshake || rest[1] != 3 {
-			return seen, false, false
-		}
 		n := int(binary.BigEndian.Uint16(rest[3:]))
-		if n == 0 || n > 1<<14+256 {
+		if rest[0] != recordHandshake || rest[1] != 3 || n == 0 || n > 1<<14+256 {
 			return seen, false, false
 		}
-		message = append(message, rest[5:min(len(rest), 5+n)]...)
-		if len(message) > 0 && message[0] != messageClientHello {
+		if len(r.message) == 0 && len(rest) > 5 && rest[5] != messageClientHello {
 			return seen, false, false
-		}
-		if len(message) >= 4 {
-			if want := 4 + int(message[1])<<16 + int(message[2])<<8 + int(message[3]); len(message) >= want {
-				seen, ok := helloBody(message[4:want])
-				return seen, true, ok
-			}
 		}
 		if len(rest) < 5+n {
 			return seen, false, true
 		}
-		rest = rest[5+n:]
+		r.message = append(r.message, rest[5:5+n]...)
+		r.at += 5 + n
+		if m := r.message; len(m) >= 4 {
+			if want := 4 + int(m[1])<<16 + int(m[2])<<8 + int(m[3]); len(m) >= want {
+				seen, ok := helloBody(m[4:want])
+				return seen, true, ok
+			}
+		}
 	}
 }
 

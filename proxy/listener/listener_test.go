@@ -206,35 +206,50 @@ func hello(name string, alpn ...string) []byte {
 func TestClientHelloIsReadHoweverItIsCut(t *testing.T) {
 	text := hello("A.example.com", "istio-peer-exchange", "istio")
 	for cut := range text {
-		if seen, complete, ok := clientHello(text[:cut]); complete || !ok {
+		if seen, complete, ok := new(records).clientHello(text[:cut]); complete || !ok {
 			t.Fatalf("cut at %d: %+v, complete %v, ok %v", cut, seen, complete, ok)
 		}
 	}
 	check := func(p []byte) {
 		t.Helper()
-		seen, complete, ok := clientHello(p)
+		seen, complete, ok := new(records).clientHello(p)
 		if !complete || !ok || seen.serverName != "a.example.com" || len(seen.alpn) != 2 || seen.alpn[1] != "istio" {
 			t.Errorf("got %+v, complete %v, ok %v", seen, complete, ok)
 		}
 	}
 	check(text)
 	// The same message in records of 100 bytes.
-	var records []byte
-	for rest := text[5:]; len(rest) > 0; {
-		n := min(100, len(rest))
-		records = append(append(records, 22, 3, 1, 0, byte(n)), rest[:n]...)
+	check(inRecords(text, 100))
+	// And of one byte, as they come: what was read stays read.
+	text = inRecords(text, 1)
+	first := &records{}
+	for cut := range text {
+		if _, complete, ok := first.clientHello(text[:cut]); complete || !ok || first.at < cut-6 {
+			t.Fatalf("cut at %d: complete %v, ok %v, read up to %d", cut, complete, ok, first.at)
+		}
+	}
+	if seen, complete, ok := first.clientHello(text); !complete || !ok || seen.serverName != "a.example.com" {
+		t.Errorf("got %+v, complete %v, ok %v", seen, complete, ok)
+	}
+}
+
+// inRecords is a hello in records of so many bytes.
+func inRecords(hello []byte, size int) (out []byte) {
+	for rest := hello[5:]; len(rest) > 0; {
+		n := min(size, len(rest))
+		out = append(append(out, 22, 3, 1, 0, byte(n)), rest[:n]...)
 		rest = rest[n:]
 	}
-	check(records)
+	return out
 }
 
 func FuzzClientHello(f *testing.F) {
 	f.Add(hello("a", "h2"))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		if seen, complete, ok := clientHello(p); complete && ok && (len(seen.serverName) > len(p) || strings.ContainsFunc(seen.serverName, func(r rune) bool { return r <= ' ' || r > '~' })) {
+		if seen, complete, ok := new(records).clientHello(p); complete && ok && (len(seen.serverName) > len(p) || strings.ContainsFunc(seen.serverName, func(r rune) bool { return r <= ' ' || r > '~' })) {
 			t.Fatalf("%+v", seen)
 		}
-		look(p, true, true)
+		new(records).look(p, true, true)
 	})
 }
 
