@@ -270,7 +270,8 @@ func (c *Client) sendBody(req *stream.Request, chunked bool) error {
 	return nil
 }
 
-// receive reads the response's head. Interim responses are left out.
+// receive reads the response's head. Of interim responses only early hints are handed
+// on.
 func (c *Client) receive(req *stream.Request) (*stream.Response, error) {
 	for {
 		c.in.next()
@@ -300,6 +301,11 @@ func (c *Client) receive(req *stream.Request) (*stream.Response, error) {
 		if c.resp.Status < 200 {
 			if c.resp.Status == 101 {
 				return nil, bad("an upgrade that was not asked for")
+			}
+			if c.resp.Status == 103 && req.Interim != nil {
+				if err := req.Interim(103, &c.resp.Header); err != nil {
+					return nil, stream.SourceError{Err: err}
+				}
 			}
 			continue
 		}

@@ -52,7 +52,7 @@ type Config struct {
 	// is what has been read of it. nil refuses such connections.
 	HTTP2 func(conn net.Conn, read []byte, facts *stream.Conn, drain <-chan struct{})
 	// Proxy100Continue hands on the "Expect: 100-continue" of a request without a
-	// body. For one with a body the server itself answers 100 when the upstream is
-	// ready to take the content.
+	// body, and early hints. For a request with a body the server itself answers 100
+	// when the upstream is ready to take the content.
 	Proxy100Continue bool
 }

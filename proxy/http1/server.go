@@ -49,7 +49,8 @@ type serving struct {
 	rest  *rest // nil where no timeout is squeezed
 	// deadline is when the read deadline on conn falls; zero when none is set.
 	deadline time.Time
-	served   int // requests that have been answered
+	served   int   // requests that have been answered
+	before   int64 // bytes that had been sent before this request's answer
 	// unread is true when the client may still be sending what nobody will read.
 	unread bool
 	// prior is true when the client turned out to speak HTTP/2.
@@ -72,6 +73,9 @@ func (s *Server) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 		facts.OnWake(c.rest.wake)
 	}
 	c.watch = &watch{conn: conn, waiting: &c.req.Waiting, idle: s.cfg.StreamIdleTimeout, squeeze: s.cfg.Squeezes.Stream, own: s.cfg.StreamDuration, interrupt: c.stopAll}
+	if c.req.Interim = nil; s.cfg.Proxy100Continue {
+		c.req.Interim = c.sendInterim
+	}
 	c.req.Limit = s.cfg.StreamDuration
 	c.req.Bound = func(limit time.Duration) { c.watch.bound(c.info.Start, limit) }
 	c.in.moves, c.out.moves = &c.watch.moves, &c.watch.moves
@@ -98,7 +102,7 @@ func (s *Server) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 		c.in.shrink()
 		c.in.buf = nil
 	}
-	c.Server, c.conn, c.facts, c.drain, c.in.src, c.out.dst, c.watch, c.rest, c.in.moves, c.out.moves, c.req.Bound = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
+	c.Server, c.conn, c.facts, c.drain, c.in.src, c.out.dst, c.watch, c.rest, c.in.moves, c.out.moves, c.req.Bound, c.req.Interim = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
 	servings.Put(c)
 	if read != nil {
 		s.cfg.HTTP2(conn, read, facts, drain)
@@ -265,6 +269,7 @@ func (c *serving) resetRequest(headBytes int) {
 	c.req.Arrival.Reset()
 	c.info.HeadReceived, c.info.Limit = int64(headBytes), c.req.Limit
 	c.body.read, c.body.around = 0, 0
+	c.before = c.out.sent
 }
 
 // headFailed ends a connection whose head did not arrive, with a reply where
@@ -332,10 +337,23 @@ func (c *serving) sendContinue() error {
 	return err
 }
 
+// sendInterim sends an early hint (RFC 8297). Clients of HTTP/1.0 know no interim
+// responses, and Envoy passes on no others.
+func (c *serving) sendInterim(status int, h *stream.Header) error {
+	if status != 103 || c.req.Protocol == stream.HTTP10 {
+		return nil
+	}
+	w := &c.out
+	w.buf = w.buf[:0]
+	w.text(statusLine(status))
+	w.fields(h)
+	w.text("\r\n")
+	return w.flush()
+}
+
 // answer writes resp and ends the request. It reports whether the connection
 // goes on.
 func (c *serving) answer(resp *stream.Response, f framing) bool {
-	from := c.out.sent
 	closing, err := c.deliver(resp, f.close || c.last())
 	if err != nil {
 		closing = true
@@ -356,7 +374,7 @@ func (c *serving) answer(resp *stream.Response, f framing) bool {
 	if c.req.Body != nil && !c.bodyDone() {
 		closing, c.unread = true, err == nil
 	}
-	c.info.DownstreamBytes.Sent += c.out.sent - from
+	c.info.DownstreamBytes.Sent += c.out.sent - c.before
 	c.info.DownstreamBytes.Received += c.body.wire()
 	c.note(resp)
 	if resp.Done != nil {
