@@ -471,7 +471,7 @@ type TLS struct {
 	Local    *x509.Certificate
 	LocalURI string
 	Group    tls.CurveID // of the key exchange
-	// SessionID is the hash of the peer's certificate in hex.
+	// PeerHash is the SHA-256 of the certificate that the peer showed, in hex.
 	PeerHash string
 }
 
