@@ -19,7 +19,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-var oddities = flag.Int("oddities", 600, "how many requests meet odd upstreams and services")
+var oddities = flag.Int("oddities", 3000, "how many requests meet odd upstreams and services")
 
 // Whatever upstreams answer, and those who are asked about requests, and whatever
 // clients ask for: it is a matter of that request. The proxy goes on, behind every
