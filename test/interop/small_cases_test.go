@@ -79,7 +79,7 @@ func smallStories() []story {
 			on("/last", awakeAll(level("levels", "route", ""))) + on("/woken", awakeAll("query", "levels")) + on("/off", "typed_per_filter_config: {query: {\"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true}}") + on("/", ""),
 			asks: []ask{
 				{path: "/first", deviates: decoded}, get("/last?b=2&a=1"), get("/woken?z"), get("/off?z=1&y"), get("/?add=0&absent=0&over=0&exists=0&gone=0"), get("/?gone&gone=1&x", "x-in: <in>"), get("/?exists=1&exists=2&over=1&over=2"), get("/?a==b&=c"), get("/?a=c+d"),
-				{path: "/?a=%20b&%61=e", deviates: decoded},
+				{path: "/?a=%20b&%61=e", deviates: decoded}, {method: "PURGE", path: "/last"}, {method: "FOO", path: "/last", deviates: "a method may be any token (RFC 9110 section 9.1): Envoy refuses those that it does not know"},
 			}},
 		{name: "fault", routes: "routes:\n" + on("/http", fault("abort: {http_status: 418, percentage: {numerator: 100}}")) + on("/grpc", fault("abort: {grpc_status: 5, percentage: {numerator: 100}}")) +
 			on("/gone", fault("abort: {grpc_status: 14, percentage: {numerator: 1000000, denominator: MILLION}}")) + on("/none", fault("abort: {http_status: 418, percentage: {numerator: 0}}")) +
