@@ -164,7 +164,7 @@ func balanced(all []balance) func(*peer) string {
 		if !strings.Contains(cluster, "type: ") {
 			cluster = "type: STATIC\n" + cluster
 		}
-		fmt.Fprintf(&clusters, "  - name: %s\n    connect_timeout: 1s\n%s\n    load_assignment: {cluster_name: %s, %s}\n", b.name, indent(cluster, "    "), b.name, b.endpoints)
+		fmt.Fprintf(&clusters, "  - name: %s\n    connect_timeout: 5s\n%s\n    load_assignment: {cluster_name: %s, %s}\n", b.name, indent(cluster, "    "), b.name, b.endpoints)
 	}
 	return func(p *peer) string {
 		return "node: {id: test, cluster: proxies, locality: {zone: a}}\ncluster_manager: {local_cluster_name: proxies}" +

@@ -247,7 +247,7 @@ func (w web) String() string {
 // upstream is a cluster of one endpoint, as an entry of static_resources.clusters, with
 // further fields.
 func upstream(name, address string, fields ...string) string {
-	return fmt.Sprintf("  - name: %s\n    type: STATIC\n    connect_timeout: 1s\n    load_assignment: {cluster_name: %s, endpoints: [{lb_endpoints: [{endpoint: {address: %s}}]}]}\n%s\n",
+	return fmt.Sprintf("  - name: %s\n    type: STATIC\n    connect_timeout: 5s\n    load_assignment: {cluster_name: %s, endpoints: [{lb_endpoints: [{endpoint: {address: %s}}]}]}\n%s\n",
 		name, name, socketAddress(address), indent(strings.Join(fields, "\n"), "    "))
 }
 
