@@ -30,8 +30,11 @@ type HTTP struct {
 	// Expected are well, Retriable count as a failure that may pass; any other takes
 	// the endpoint out at once. Expected is 200 when empty.
 	Expected, Retriable []Status
-	HTTP2               bool
-	Reuse               bool // keep the connection for the next probe
+	// Cluster is what the endpoint's own proxy must say that it serves
+	// (x-envoy-upstream-healthchecked-cluster); nil asks nothing.
+	Cluster func(string) bool
+	HTTP2   bool
+	Reuse   bool // keep the connection for the next probe
 }
 
 // Probe asks once.
@@ -48,6 +51,9 @@ func (h *HTTP) Probe(ctx context.Context, to cluster.Target) (degraded bool, err
 	}
 	switch {
 	case len(h.Expected) == 0 && reply.Status == 200, among(h.Expected, reply.Status):
+		if serves := reply.Header.Get("x-envoy-upstream-healthchecked-cluster"); h.Cluster != nil && !h.Cluster(serves) {
+			return false, &cluster.Unwell{Reason: fmt.Sprintf("serves %q", serves)}
+		}
 		return reply.Header.Get("x-envoy-degraded") != "", nil
 	case among(h.Retriable, reply.Status):
 		return false, fmt.Errorf("status %d", reply.Status)

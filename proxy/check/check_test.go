@@ -23,6 +23,7 @@ import (
 	"github.com/lateenmesh/lateen/internal/memnet"
 	"github.com/lateenmesh/lateen/proxy/cluster"
 	"github.com/lateenmesh/lateen/proxy/pool"
+	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 type probe interface {
@@ -50,6 +51,7 @@ func TestHTTP(t *testing.T) {
 		if r.Host != "shop" || r.Header.Get("x-own") != "1" {
 			status = 400
 		}
+		w.Header().Set("x-envoy-upstream-healthchecked-cluster", "shop")
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, "as you see")
 	}), &http2.Server{}))
@@ -61,6 +63,12 @@ func TestHTTP(t *testing.T) {
 			if err := ask(t, h, s.Listener.Addr().String()); (err != nil) != tc.fails || unwell(err) != tc.unwell {
 				t.Errorf("HTTP/2 %v, %s: got %v", second, path, err)
 			}
+		}
+	}
+	for name, well := range map[string]bool{"shop": true, "cart": false} {
+		h := &HTTP{Method: "GET", Host: "shop", Path: "/well", Header: []stream.Field{{Name: "x-own", Value: "1"}}, Cluster: func(serves string) bool { return serves == name }}
+		if err := ask(t, h, s.Listener.Addr().String()); unwell(err) == well || well && err != nil {
+			t.Errorf("asked of %s: got %v", name, err)
 		}
 	}
 	if err := ask(t, &HTTP{Method: "GET", Path: "/"}, "127.0.0.1:1"); err == nil || unwell(err) {

@@ -55,7 +55,7 @@ var clusterFields = fieldcheck.Table{
 			"always_log_health_check_success":  "changes are logged",
 		},
 	},
-	"envoy.config.core.v3.HealthCheck.HttpHealthCheck":    {Read: "host path request_headers_to_add expected_statuses retriable_statuses codec_client_type method"},
+	"envoy.config.core.v3.HealthCheck.HttpHealthCheck":    {Read: "host path request_headers_to_add expected_statuses retriable_statuses codec_client_type method service_name_matcher"},
 	"envoy.config.core.v3.HealthCheck.TcpHealthCheck":     {Read: "send receive"},
 	"envoy.config.core.v3.HealthCheck.GrpcHealthCheck":    {Read: "service_name authority"},
 	"envoy.config.core.v3.HealthCheck.Payload":            {Read: "text binary"},

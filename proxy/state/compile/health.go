@@ -123,6 +123,13 @@ func httpCheck(m *corev3.HealthCheck_HttpHealthCheck, name string) (*check.HTTP,
 	if out.Header, err = ownFields(m.GetRequestHeadersToAdd(), stream.Field{Name: "user-agent", Value: "Envoy/HC"}); err != nil {
 		return nil, fieldcheck.At("request_headers_to_add", err)
 	}
+	if own := m.GetServiceNameMatcher(); own != nil {
+		match, err := stringMatch(own)
+		if err != nil {
+			return nil, fieldcheck.At("service_name_matcher", err)
+		}
+		out.Cluster = match.Holds
+	}
 	for _, side := range []struct {
 		from []*typev3.Int64Range
 		to   *[]check.Status
