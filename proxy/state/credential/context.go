@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
@@ -34,8 +35,7 @@ type common struct {
 // newCommon compiles a context. unspoken are protocols that must not be agreed on,
 // because what they announce is not spoken.
 func newCommon(store *Store, c *tlsv3.CommonTlsContext, unspoken []string) (*common, error) {
-	alpn := slices.DeleteFunc(slices.Clone(c.GetAlpnProtocols()), func(p string) bool { return slices.Contains(unspoken, p) })
-	out := &common{store: store, alpn: alpn}
+	out := &common{store: store, alpn: protocols(c.GetAlpnProtocols(), unspoken)}
 	for i, cert := range c.GetTlsCertificates() {
 		m, err := fromCertificate(cert)
 		if err == nil && m.Certificate == nil {
@@ -60,6 +60,13 @@ func newCommon(store *Store, c *tlsv3.CommonTlsContext, unspoken []string) (*com
 		return nil, fieldcheck.At("tls_params", err)
 	}
 	return out, nil
+}
+
+// protocols are the names in entries that each name one or, with commas between
+// them, several, without those that are not spoken.
+func protocols(entries, unspoken []string) []string {
+	names := strings.Split(strings.Join(entries, ","), ",")
+	return slices.DeleteFunc(names, func(p string) bool { return p == "" || slices.Contains(unspoken, p) })
 }
 
 func (c *common) validation(t *tlsv3.CommonTlsContext) error {

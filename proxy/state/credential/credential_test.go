@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -200,6 +201,26 @@ func TestDirectories(t *testing.T) {
 		}
 		if got := strings.Join(Directories(m), " "); got != want {
 			t.Errorf("%s: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+// One entry may name several protocols, and one that is not spoken is left out of it.
+func TestProtocolsWithCommas(t *testing.T) {
+	for _, c := range []struct {
+		entries, unspoken, want []string
+	}{
+		{[]string{"h2,http/1.1"}, nil, []string{"h2", "http/1.1"}},
+		{[]string{"h2,http/1.1", "istio"}, []string{"h2"}, []string{"http/1.1", "istio"}},
+		{[]string{"h2,", ""}, nil, []string{"h2"}},
+		{nil, nil, nil},
+	} {
+		client, err := NewClient(NewStore(), &tlsv3.UpstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{AlpnProtocols: c.entries}}, c.unspoken...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := client.ALPN(); !slices.Equal(got, c.want) {
+			t.Errorf("%q without %q: got %q, want %q", c.entries, c.unspoken, got, c.want)
 		}
 	}
 }
