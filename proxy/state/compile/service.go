@@ -2,6 +2,7 @@ package compile
 
 import (
 	"net/url"
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -43,16 +44,16 @@ func (c *Compiler) grpcCaller(s *corev3.GrpcService, unset time.Duration) (*upca
 	return out, nil
 }
 
-// httpCaller reads where an HTTP service is.
+// httpCaller reads where an HTTP service is. The address may lack its scheme, which
+// nobody needs: the cluster says how it is spoken to.
 func (c *Compiler) httpCaller(u *corev3.HttpUri) (*upcall.Caller, *url.URL, error) {
-	at, err := url.Parse(u.GetUri())
+	uri := u.GetUri()
+	if !strings.Contains(uri, "://") { // "host:port/path"
+		uri = "http://" + uri
+	}
+	at, err := url.Parse(uri)
 	if err != nil {
 		return nil, nil, fieldcheck.Refuse("uri", "%v", err)
-	}
-	if at.Host == "" { // "host/path" without a scheme
-		if at, err = url.Parse("http://" + u.GetUri()); err != nil {
-			return nil, nil, fieldcheck.Refuse("uri", "%v", err)
-		}
 	}
 	if u.GetCluster() == "" {
 		return nil, nil, fieldcheck.Refuse("cluster", "is missing: calls go through a cluster")
