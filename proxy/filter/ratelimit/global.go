@@ -21,6 +21,8 @@ type Global struct {
 	Domain string
 	Rules  []Rule
 	Stage  uint32
+	// Only counts requests from within alone, or from outside alone.
+	Only Origin
 	// Enabled and Enforced say how many requests are counted, and for how many of them
 	// a limit holds.
 	Enabled, Enforced runtime.Share
@@ -44,9 +46,24 @@ const method = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 // Namespace is where the service's metadata is left.
 const Namespace = "envoy.filters.http.ratelimit"
 
+// Origin is where requests come from, by the names that Envoy's configuration has.
+type Origin string
+
+// Requests are internal by x-envoy-internal, which no client can set from outside.
+// The empty origin is both.
+const (
+	Internal Origin = "internal"
+	External Origin = "external"
+)
+
+func (o Origin) has(req *stream.Request) bool {
+	internal := req.Header.Get("x-envoy-internal") == "true"
+	return !(o == Internal && !internal) && !(o == External && internal)
+}
+
 // Handle implements [stream.Filter].
 func (g *Global) Handle(req *stream.Request, next stream.Handler) (*stream.Response, error) {
-	if !g.Enabled.Drawn() {
+	if !g.Only.has(req) || !g.Enabled.Drawn() {
 		return next.Handle(req)
 	}
 	list := descriptors(g.Rules, g.Stage, req)

@@ -14,7 +14,7 @@ var limitFields = fieldcheck.Table{
 	"envoy.type.v3.TokenBucket":                                      {Read: "max_tokens tokens_per_fill fill_interval"},
 	"envoy.extensions.filters.http.ratelimit.v3.RateLimit": {
 		Read: "stat_prefix domain stage timeout failure_mode_deny rate_limited_as_resource_exhausted rate_limit_service enable_x_ratelimit_headers disable_x_envoy_ratelimited_header " +
-			"rate_limited_status response_headers_to_add status_on_error filter_enabled filter_enforced rate_limits",
+			"rate_limited_status response_headers_to_add status_on_error filter_enabled filter_enforced rate_limits request_type",
 	},
 	"envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute": {Read: "vh_rate_limits rate_limits domain"},
 	"envoy.config.ratelimit.v3.RateLimitServiceConfig":             {Read: "grpc_service transport_api_version"},

@@ -145,7 +145,7 @@ func globalLimitFilter(c *Compiler, m *globalv3.RateLimit) (builder, error) {
 		return nil, fieldcheck.At("rate_limit_service.grpc_service", err)
 	}
 	base := ratelimit.Global{
-		Caller: caller, Domain: m.GetDomain(), Stage: m.GetStage(), Enabled: runtime.All, Enforced: runtime.All, FailClosed: m.GetFailureModeDeny(),
+		Caller: caller, Domain: m.GetDomain(), Stage: m.GetStage(), Only: ratelimit.Origin(m.GetRequestType()), Enabled: runtime.All, Enforced: runtime.All, FailClosed: m.GetFailureModeDeny(),
 		Status: status(m.GetRateLimitedStatus()), OnError: int(m.GetStatusOnError().GetCode()),
 		Tell: m.GetEnableXRatelimitHeaders() != globalv3.RateLimit_OFF, Unmarked: m.GetDisableXEnvoyRatelimitedHeader(), Exhausted: m.GetRateLimitedAsResourceExhausted(),
 	}
