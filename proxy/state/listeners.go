@@ -10,8 +10,10 @@ import (
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/lateenmesh/lateen/proxy/listener"
+	"github.com/lateenmesh/lateen/proxy/socket/fromenvoy"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
 	"github.com/lateenmesh/lateen/proxy/state/compile"
 )
@@ -83,6 +85,19 @@ func (s *State) updateListeners(u ads.Update) error {
 		failed = append(failed, s.applyListeners())
 	}
 	return errors.Join(failed...)
+}
+
+// named is a static listener with a name: one that has none is called by its address,
+// which tells it from others.
+func named(m *listenerv3.Listener) *listenerv3.Listener {
+	if m.GetName() != "" {
+		return m
+	}
+	m = proto.CloneOf(m)
+	if at, err := fromenvoy.Address(m.GetAddress()); err == nil { // what is wrong is told when it is compiled
+		m.Name = at.String()
+	}
+	return m
 }
 
 // setListener compiles a listener; warmListeners puts it in force.

@@ -209,6 +209,7 @@ func (s *State) Static(listeners []*listenerv3.Listener, clusters []*clusterv3.C
 		failed = append(failed, s.setCluster(m.GetName(), staticRaw(m), m))
 	}
 	for _, m := range listeners {
+		m = named(m)
 		failed = append(failed, s.setListener(m.GetName(), staticRaw(m), m))
 	}
 	s.want()

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/lateenmesh/lateen/proxy/listener"
 	"github.com/lateenmesh/lateen/proxy/state/ads"
@@ -379,5 +380,29 @@ func TestOnlyWhatIsOfInterest(t *testing.T) {
 		if got := r.wanted[ads.RouteType]; !slices.Equal(got, step.routes) {
 			t.Errorf("asked for routes %q, want %q", got, step.routes)
 		}
+	}
+}
+
+// Static listeners without a name are told apart by their addresses, which name them
+// in what is wrong with one, too.
+func TestListenersWithoutNames(t *testing.T) {
+	at := func(port string) *listenerv3.Listener {
+		return parse(t, &listenerv3.Listener{}, `{"address":{"socketAddress":{"address":"127.0.0.1","portValue":`+port+`}},"filterChains":[{"filters":[{"name":"tcp","typedConfig":{
+			"@type":"type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy","statPrefix":"t","cluster":"c"}}]}]}`)
+	}
+	s, r := newState(t)
+	noError(t, s.Static([]*listenerv3.Listener{at("80"), at("81")}, nil, nil))
+	noError(t, s.Serve())
+	var names []string
+	for _, c := range r.listeners {
+		names = append(names, c.Name)
+	}
+	if got := strings.Join(names, " "); got != "127.0.0.1:80 127.0.0.1:81" {
+		t.Errorf("got listeners %q, want both", got)
+	}
+	bad := at("82")
+	bad.Transparent = wrapperspb.Bool(true)
+	if err := s.Static([]*listenerv3.Listener{bad}, nil, nil); err == nil || !strings.Contains(err.Error(), `listener "127.0.0.1:82": transparent: is not supported`) {
+		t.Errorf("got %v, want a refusal that names the address", err)
 	}
 }

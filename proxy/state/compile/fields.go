@@ -61,7 +61,7 @@ var coreFields = fieldcheck.Table{
 
 var listenerFields = fieldcheck.Table{
 	"envoy.config.listener.v3.Listener": {
-		Read: "name address additional_addresses filter_chains default_filter_chain use_original_dst listener_filters listener_filters_timeout continue_on_listener_filters_timeout traffic_direction access_log bind_to_port deprecated_v1 metadata ignore_global_conn_limit bypass_overload_manager",
+		Read: "name address additional_addresses filter_chains default_filter_chain use_original_dst listener_filters listener_filters_timeout continue_on_listener_filters_timeout traffic_direction transparent access_log bind_to_port deprecated_v1 metadata ignore_global_conn_limit bypass_overload_manager",
 		Ignored: map[string]string{
 			"per_connection_buffer_limit_bytes":          "bodies are pulled, not buffered",
 			"connection_balance_config":                  "accepted connections are spread by the scheduler",

@@ -43,6 +43,9 @@ func (c *Compiler) Listener(m *listenerv3.Listener) (*Listener, error) {
 	if err := Fields.Check(m); err != nil {
 		return nil, err
 	}
+	if m.GetTransparent().GetValue() {
+		return nil, fieldcheck.Refuse("transparent", "is not supported: connections that were redirected are told by use_original_dst")
+	}
 	out := &Listener{Config: listener.Config{
 		Name:              m.GetName(),
 		Metadata:          told(m.GetMetadata()),
