@@ -86,6 +86,7 @@ func TestRefusals(t *testing.T) {
 		{"no source", "dynamic_resources: {lds_config: {}}", "dynamic_resources.lds_config.config_source_specifier: value is required"},
 		{"the source that is meant by nobody", "dynamic_resources: {lds_config: {self: {}}}", "dynamic_resources.lds_config.self: is not supported"},
 		{"REST for all types", "dynamic_resources: {ads_config: {api_type: REST, cluster_names: [x]}}", "dynamic_resources.ads_config.api_type: REST is not aggregated"},
+		{"an engine that there is not", `default_regex_engine: {name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}`, "default_regex_engine.typed_config: envoy.extensions.filters.http.router.v3.Router is no engine"},
 		{"a runtime on disk", "layered_runtime: {layers: [{name: x, disk_layer: {}}]}", "layered_runtime.layers[0].disk_layer: is not supported"},
 		{"a runtime of nobody", "layered_runtime: {layers: [{name: x, rtds_layer: {name: r}}]}", "layered_runtime.layers[0].rtds_layer.rtds_config: is missing"},
 		{"no runtime", "layered_runtime: {layers: [{name: x}]}", "layered_runtime.layers[0].layer_specifier: value is required"},

@@ -6,7 +6,7 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 // where they are compiled, as dynamic ones are.
 var fields = fieldcheck.NewChecker(fieldcheck.Table{
 	"envoy.config.bootstrap.v3.Bootstrap": {
-		Read: "node static_resources dynamic_resources admin overload_manager layered_runtime stats_config bootstrap_extensions cluster_manager",
+		Read: "node static_resources dynamic_resources admin overload_manager layered_runtime stats_config bootstrap_extensions cluster_manager default_regex_engine",
 		Ignored: map[string]string{
 			"application_log_config":           "the log's format is a flag",
 			"default_socket_interface":         "there is one",

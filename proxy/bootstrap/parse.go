@@ -97,9 +97,15 @@ func From(b *bootstrapv3.Bootstrap) (*Config, error) {
 			return nil, fieldcheck.At(fmt.Sprintf("bootstrap_extensions[%d].typed_config", i), err)
 		}
 	}
+	if e := b.GetDefaultRegexEngine(); e != nil && e.GetTypedConfig().MessageName() != re2 {
+		return nil, fieldcheck.Refuse("default_regex_engine.typed_config", "%s is no engine of expressions here: they are RE2's", e.GetTypedConfig().MessageName())
+	}
 	c.Statistics = b.GetStatsConfig().GetStatsMatcher()
 	return c, nil
 }
+
+// re2 is the one engine of regular expressions, with nothing to set that would differ.
+const re2 = "envoy.extensions.regex_engines.v3.GoogleRE2"
 
 // internalListener makes room for listeners inside the process, which Istio's
 // bootstrap has always and uses for tunnels only.

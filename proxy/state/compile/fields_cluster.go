@@ -126,7 +126,7 @@ var clusterFields = fieldcheck.Table{
 		Read: "accept_http_10 default_host_for_http_10 send_fully_qualified_url",
 		Ignored: map[string]string{
 			"allow_absolute_url":                            "absolute URLs are understood",
-			"header_key_format":                             "names keep the case in which they came",
+			"header_key_format":                             "names keep the case in which they came: a formatter that preserves it asks for what is done, and without one Envoy writes lower case",
 			"enable_trailers":                               "trailers are passed on",
 			"use_balsa_parser":                              "the parser is our own",
 			"allow_custom_methods":                          "methods are tokens",
