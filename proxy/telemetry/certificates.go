@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
@@ -69,26 +70,14 @@ func withCertificates(all map[string]operator) map[string]operator {
 		}
 		return nil
 	}
-	theirs := func(r *record) *x509.Certificate {
-		if t := r.req.Conn.TLS; t != nil {
-			return t.Peer
-		}
-		return nil
-	}
-	upstreams := func(r *record) *x509.Certificate {
-		if t := r.req.Info.UpstreamTLS; t != nil && len(t.PeerCertificates) > 0 {
-			return t.PeerCertificates[0]
-		}
-		return nil
-	}
 	for _, whose := range []struct {
 		prefix, facts string
 		get           func(*record) *x509.Certificate
 	}{
-		{"DOWNSTREAM_PEER_", "ISSUER SERIAL FINGERPRINT_1 CERT_V_START CERT_V_END CERT EMAIL_SAN IP_SAN OTHERNAME_SAN", theirs},
+		{"DOWNSTREAM_PEER_", "ISSUER SERIAL FINGERPRINT_1 CERT_V_START CERT_V_END CERT EMAIL_SAN IP_SAN OTHERNAME_SAN", downstreamPeer},
 		{"DOWNSTREAM_LOCAL_", "SUBJECT DNS_SAN EMAIL_SAN URI_SAN IP_SAN OTHERNAME_SAN", mine},
 		{"UPSTREAM_LOCAL_", "DNS_SAN URI_SAN IP_SAN", func(r *record) *x509.Certificate { return r.req.Info.UpstreamShown }},
-		{"UPSTREAM_PEER_", "SUBJECT ISSUER CERT_V_START CERT_V_END CERT DNS_SAN URI_SAN IP_SAN", upstreams},
+		{"UPSTREAM_PEER_", "SUBJECT ISSUER CERT_V_START CERT_V_END CERT DNS_SAN URI_SAN IP_SAN", upstreamPeer},
 	} {
 		for fact := range strings.FieldsSeq(whose.facts) {
 			tell := certificateFacts[fact]
@@ -101,6 +90,38 @@ func withCertificates(all map[string]operator) map[string]operator {
 		}
 	}
 	return all
+}
+
+func downstreamPeer(r *record) *x509.Certificate {
+	if t := r.req.Conn.TLS; t != nil {
+		return t.Peer
+	}
+	return nil
+}
+
+func upstreamPeer(r *record) *x509.Certificate {
+	if t := r.req.Info.UpstreamTLS; t != nil && len(t.PeerCertificates) > 0 {
+		return t.PeerCertificates[0]
+	}
+	return nil
+}
+
+func validFrom(c *x509.Certificate) time.Time { return c.NotBefore }
+func validTo(c *x509.Certificate) time.Time   { return c.NotAfter }
+
+// validity makes operators for one end of the time in which a certificate is valid,
+// written as the argument says.
+func validity(whose func(*record) *x509.Certificate, end func(*x509.Certificate) time.Time) func(string) (operator, error) {
+	return func(layout string) (operator, error) {
+		write, err := timeFormat(layout)
+		return operator{write: func(b []byte, r *record) ([]byte, bool) {
+			c := whose(r)
+			if c == nil {
+				return b, false
+			}
+			return write(b, end(c)), true
+		}}, err
+	}
 }
 
 // chain tells a fact of each certificate that the peer showed.

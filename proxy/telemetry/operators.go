@@ -183,9 +183,10 @@ var plain = withTries(withMeters(withCertificates(map[string]operator{
 	"TLS_JA4_FINGERPRINT":                           text(func(r *record) string { return r.req.Conn.JA4 }),
 	"ROUTE_NAME":                                    text(func(r *record) string { return r.req.Info.Route }),
 	"VIRTUAL_CLUSTER_NAME":                          missing,
+	"ROUNDTRIP_DURATION":                            missing, // only HTTP/3 is told when the client has the last byte
 	"VIRTUAL_HOST_NAME":                             text(func(r *record) string { return r.req.Info.VirtualHost }),
 	"FILTER_CHAIN_NAME":                             text(func(r *record) string { return r.req.Conn.Chain }),
-	"GRPC_STATUS":                                   text(func(r *record) string { return grpcName(grpcStatus(r)) }),
+	"GRPC_STATUS":                                   text(func(r *record) string { return grpcName(grpcNames[:], grpcStatus(r)) }),
 	"GRPC_STATUS_NUMBER":                            grpcNumber,
 	"STREAM_ID":                                     text(func(r *record) string { return r.req.Header.Get("x-request-id") }),
 	"TRACE_ID": text(func(r *record) string {
@@ -249,13 +250,24 @@ func traceID(traceparent, b3 string) string {
 var grpcNames = [...]string{"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied",
 	"ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"}
 
-// grpcName is a gRPC status by name; what is no status is itself.
-func grpcName(number string) string {
-	if n, err := strconv.Atoi(number); err == nil && n >= 0 && n < len(grpcNames) {
-		return grpcNames[n]
+// grpcName is a gRPC status by its name of a list. A number that has none is itself,
+// and what is no number is -1.
+func grpcName(names []string, status string) string {
+	n, err := strconv.ParseUint(status, 10, 32)
+	switch {
+	case status == "":
+		return ""
+	case err != nil:
+		return "-1"
+	case n < uint64(len(names)):
+		return names[n]
 	}
-	return number
+	return status
 }
+
+// grpcConstants are the statuses as the gRPC specification writes them.
+var grpcConstants = [...]string{"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
+	"RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"}
 
 // grpcNumber is a gRPC status as a number; what is no status is -1.
 var grpcNumber = operator{number: true, write: func(b []byte, r *record) ([]byte, bool) {
@@ -269,7 +281,13 @@ var grpcNumber = operator{number: true, write: func(b []byte, r *record) ([]byte
 	return append(b, "-1"...), true
 }}
 
-func grpcStatus(r *record) string { return stream.GRPCOutcome(r.resp, "grpc-status") }
+// grpcStatus is what a call came to; nothing of a request that is no gRPC.
+func grpcStatus(r *record) string {
+	if !stream.IsGRPC(&r.req.Header) {
+		return ""
+	}
+	return stream.GRPCOutcome(r.resp, "grpc-status")
+}
 
 // hostname is asked once: it does not change while the process runs.
 var hostname = sync.OnceValue(func() string {
@@ -279,9 +297,9 @@ var hostname = sync.OnceValue(func() string {
 
 // parameterised are the operators with an argument.
 var parameterised = map[string]func(argument string) (operator, error){
-	"REQ":     func(a string) (operator, error) { return header(a, requestField) },
-	"RESP":    func(a string) (operator, error) { return header(a, responseField) },
-	"TRAILER": func(a string) (operator, error) { return header(a, trailerField) },
+	"REQ":  ofRequest,
+	"RESP": ofResponse, "TRAILER": ofTrailers,
+	"REQUEST_HEADER": ofRequest, "RESPONSE_HEADER": ofResponse, "RESPONSE_TRAILER": ofTrailers,
 	"REQ_WITHOUT_QUERY": func(a string) (operator, error) {
 		return header(a, func(r *record, name string) string {
 			path, _, _ := strings.Cut(requestField(r, name), "?")
@@ -292,10 +310,12 @@ var parameterised = map[string]func(argument string) (operator, error){
 		switch a {
 		case "", "CAMEL_STRING":
 			return plain["GRPC_STATUS"], nil
+		case "SNAKE_STRING":
+			return text(func(r *record) string { return grpcName(grpcConstants[:], grpcStatus(r)) }), nil
 		case "NUMBER":
 			return grpcNumber, nil
 		}
-		return operator{}, fmt.Errorf("%q is no form of a status: want CAMEL_STRING or NUMBER", a)
+		return operator{}, fmt.Errorf("%q is no form of a status: want CAMEL_STRING, SNAKE_STRING or NUMBER", a)
 	},
 	"START_TIME":       timeOperator(func(r *record) time.Time { return r.req.Info.Start }),
 	"START_TIME_LOCAL": timeOperator(func(r *record) time.Time { return inZone(r.req.Info.Start) }),
@@ -309,6 +329,8 @@ var parameterised = map[string]func(argument string) (operator, error){
 		return text(func(*record) string { return value }), nil
 	},
 	"REQUESTED_SERVER_NAME": requestedServerName, "PATH": path,
+	"DOWNSTREAM_PEER_CERT_V_START": validity(downstreamPeer, validFrom), "DOWNSTREAM_PEER_CERT_V_END": validity(downstreamPeer, validTo),
+	"UPSTREAM_PEER_CERT_V_START": validity(upstreamPeer, validFrom), "UPSTREAM_PEER_CERT_V_END": validity(upstreamPeer, validTo),
 	"DYNAMIC_METADATA": metadataOf("DYNAMIC"), "CLUSTER_METADATA": metadataOf("CLUSTER"), "UPSTREAM_METADATA": metadataOf("UPSTREAM_HOST"),
 	"METADATA":     metadata,
 	"FILTER_STATE": filterState(func(r *record, key string) (string, bool) { return r.req.State(key) }, downstreamFields), "UPSTREAM_FILTER_STATE": filterState(upstreamState, noFields),
@@ -316,6 +338,10 @@ var parameterised = map[string]func(argument string) (operator, error){
 	"COMMON_DURATION": commonDuration,
 	"CEL":             expression,
 }
+
+func ofRequest(name string) (operator, error)  { return header(name, requestField) }
+func ofResponse(name string) (operator, error) { return header(name, responseField) }
+func ofTrailers(name string) (operator, error) { return header(name, trailerField) }
 
 var errNoHeader = errors.New("want the name of a header field")
 

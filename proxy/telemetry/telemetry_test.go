@@ -36,6 +36,9 @@ func sample() (*stream.Request, *stream.Response) {
 	return req, resp
 }
 
+// call makes a request one of gRPC.
+func call(req *stream.Request) { req.Header.Set("content-type", "application/grpc") }
+
 func TestIstiosDefaultLine(t *testing.T) {
 	var out bytes.Buffer
 	tel := New(Config{Stdout: &out})
@@ -98,6 +101,9 @@ func TestNumbersInJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		req, resp := sample()
+		if strings.HasPrefix(format, "%GRPC") {
+			call(req)
+		}
 		resp.Header.Set("grpc-status", "7")
 		o.Request(req, resp)
 		tel.Flush()
@@ -107,6 +113,7 @@ func TestNumbersInJSON(t *testing.T) {
 	}
 	req, resp := sample()
 	req.Conn = &stream.Conn{Path: "/socket"}
+	call(req)
 	resp.Header.Set("grpc-status", "none")
 	for operator, want := range map[string]string{"DOWNSTREAM_LOCAL_PORT": `""`, "GRPC_STATUS_NUMBER": "-1"} {
 		if got, _ := jsonOperator(plain[operator])(nil, &record{req, resp}); string(got) != want {
@@ -119,6 +126,7 @@ func TestNumbersInJSON(t *testing.T) {
 func TestStatusesInJSON(t *testing.T) {
 	for status, want := range map[string]string{"7": "7", "07": "7", "00": "0", "99": "99", "-1": "-1", "x": "-1"} {
 		req, resp := sample()
+		call(req)
 		resp.Header.Set("grpc-status", status)
 		if got, _ := jsonOperator(grpcNumber)(nil, &record{req, resp}); string(got) != want {
 			t.Errorf("%q is %s, want %s", status, got, want)
@@ -211,6 +219,7 @@ func TestObserversAllocateNothing(t *testing.T) {
 func TestOperators(t *testing.T) {
 	req, resp := sample()
 	req.Header.Add("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	call(req)
 	resp.Header.Add("grpc-status", "14")
 	req.Info.Flags = stream.UpstreamFailure | stream.RetryLimit
 	req.Conn.TLS = &stream.TLS{SNI: "a.b", URISANs: []string{"spiffe://x/1", "spiffe://x/2"}, Version: 0x0304}
@@ -218,7 +227,10 @@ func TestOperators(t *testing.T) {
 		"%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%": "UF,URX UpstreamConnectionFailure,UpstreamRetryLimitExceeded",
 		"%GRPC_STATUS% %GRPC_STATUS_NUMBER%":     "Unavailable 14",
 		"%GRPC_STATUS(NUMBER)%":                  "14",
-		"%TRACE_ID%":                             "0af7651916cd43dd8448eb211c80319c",
+		"%GRPC_STATUS(SNAKE_STRING)%":            "UNAVAILABLE",
+		"%REQUEST_HEADER(:method):2% %RESPONSE_HEADER(x-none?X-Envoy-Upstream-Service-Time)% %ROUNDTRIP_DURATION%": "GE 6 -",
+		"%DOWNSTREAM_PEER_CERT_V_START(%Y)%": "-",
+		"%TRACE_ID%":                         "0af7651916cd43dd8448eb211c80319c",
 		"%DOWNSTREAM_PEER_URI_SAN% %REQUESTED_SERVER_NAME% %DOWNSTREAM_TLS_VERSION%": "spiffe://x/1,spiffe://x/2 a.b TLSv1.3",
 		"%DOWNSTREAM_PEER_SERIAL% %UPSTREAM_LOCAL_PORT% %START_TIME(%s.%3f)%":        "- 5000 1795212000.123",
 		"%REQ(X-NONE?:METHOD):2% %RESP(NONE)% %REQ_WITHOUT_QUERY(:PATH)%":            "GE - /details/0",

@@ -35,6 +35,8 @@ var toldOperators = []string{
 	"UPSTREAM_LOCAL_URI_SAN", "UPSTREAM_LOCAL_DNS_SAN", "UPSTREAM_LOCAL_IP_SAN", "DOWNSTREAM_PEER_OTHERNAME_SAN", "DOWNSTREAM_LOCAL_OTHERNAME_SAN", "TLS_JA3_FINGERPRINT", "TLS_JA4_FINGERPRINT",
 	"REQUESTED_SERVER_NAME(SNI_ONLY)", "REQUESTED_SERVER_NAME(:ORIG)", "REQUESTED_SERVER_NAME(SNI_FIRST)", "REQUESTED_SERVER_NAME(SNI_FIRST:ORIG)", "REQUESTED_SERVER_NAME(SNI_FIRST:HOST)",
 	"REQUESTED_SERVER_NAME(HOST_FIRST)", "REQUESTED_SERVER_NAME(HOST_FIRST:ORIG)", "REQUESTED_SERVER_NAME(HOST_FIRST:HOST)", "REQUESTED_SERVER_NAME(HOST_FIRST:ORIG_OR_HOST)", "DOWNSTREAM_HANDSHAKE_DURATION",
+	"DOWNSTREAM_PEER_CERT_V_START(%b %e %H:%M:%S %Y)", "DOWNSTREAM_PEER_CERT_V_END(%s.%3f)", "UPSTREAM_PEER_CERT_V_START(%F)", "UPSTREAM_PEER_CERT_V_END()", "ROUNDTRIP_DURATION",
+	"REQUEST_HEADER(:path)", "REQUEST_HEADER(x-none?:authority):6", "RESPONSE_HEADER(X-Seen-Cert)", "RESPONSE_HEADER(x-none)", "RESPONSE_TRAILER(x-none)",
 }
 
 // What the access log tells of certificates, connections and paths is what Envoy
@@ -221,4 +223,39 @@ func alternatives(t *testing.T, dns [][]byte, email, uri []byte, addresses ...[]
 		add(7, false, address)
 	}
 	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: encode(names)}
+}
+
+// A gRPC status has its names, and what is none has what Envoy writes of it.
+func TestStatusesAsEnvoyNamesThem(t *testing.T) {
+	agree(t, func(name string, run runner) []string {
+		statuses := strings.Fields("0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 99 x -2")
+		var routes strings.Builder
+		for _, s := range statuses {
+			fmt.Fprintf(&routes, `
+- match: {path: "/%[1]s"}
+  direct_response: {status: 200}
+  response_headers_to_add: [{header: {key: content-type, value: application/grpc}, append_action: OVERWRITE_IF_EXISTS_OR_ADD}, {header: {key: grpc-status, value: "%[1]s"}}]`, s)
+		}
+		p := start(t, name, run, func(p *peer) string {
+			return static(web{name: "web", address: p.address, routes: routes.String(),
+				manager: accessLog(p.log.file, tabbed([]string{"GRPC_STATUS(SNAKE_STRING)", "GRPC_STATUS(CAMEL_STRING)", "GRPC_STATUS(NUMBER)"}))}.String(), "")
+		})
+		var out []string
+		for _, s := range statuses {
+			for _, content := range []string{"application/grpc+proto", "text/plain", "application/grpc-web"} {
+				req, err := http.NewRequest("GET", "http://"+p.address+"/"+s, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set("content-type", content)
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				out = append(out, s+" "+content+" "+p.log.next(t))
+			}
+		}
+		return out
+	})
 }
