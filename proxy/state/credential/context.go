@@ -155,9 +155,9 @@ func (c *common) certificates() ([]tls.Certificate, error) {
 
 // verifier is whom to trust now; nil when the peer is not checked.
 func (c *common) verifier() (*verifier, error) {
-	v := &verifier{}
+	v := &verifier{depth: unbounded}
 	if c.own != nil {
-		v.roots = c.own.Roots
+		v.roots, v.trust = c.own.Roots, c.own.Trust
 		if err := v.rules(c.own); err != nil {
 			return nil, err
 		}
@@ -165,7 +165,7 @@ func (c *common) verifier() (*verifier, error) {
 	if c.trustName.Name != "" {
 		m, ok := c.store.Get(c.trustName)
 		if ok {
-			v.roots = m.Roots
+			v.roots, v.trust = m.Roots, m.Trust
 			if err := v.rules(m); err != nil {
 				return nil, err
 			}
@@ -176,6 +176,9 @@ func (c *common) verifier() (*verifier, error) {
 	}
 	if c.accept {
 		v.roots = nil
+	}
+	if v.ageless && v.roots != nil && len(v.trust) > 0 {
+		v.roots = poolOf(v.trust, ageless)
 	}
 	if v.roots == nil && len(v.names) == 0 && v.pins.none() {
 		return nil, nil

@@ -167,8 +167,8 @@ func TestRefusals(t *testing.T) {
 	if got, want := err.Error(), `common_tls_context.tls_params.ecdh_curves[1]: "K-163" is not supported`; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	_, err = NewServer(NewStore(), &tlsv3.DownstreamTlsContext{RequireSni: wrapperspb.Bool(true)})
-	if got, want := err.Error(), "require_sni: is not supported"; got != want {
+	_, err = NewServer(NewStore(), &tlsv3.DownstreamTlsContext{FullScanCertsOnSniMismatch: wrapperspb.Bool(true)})
+	if got, want := err.Error(), "full_scan_certs_on_sni_mismatch: is not supported"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

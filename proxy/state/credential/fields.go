@@ -12,7 +12,7 @@ var Fields = fieldcheck.Table{
 	"envoy.config.core.v3.DataSource":       {Read: "filename inline_bytes inline_string"},
 	"envoy.config.core.v3.WatchedDirectory": {Read: "path"},
 	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext": {
-		Read: "trusted_ca watched_directory match_typed_subject_alt_names match_subject_alt_names trust_chain_verification system_root_certs crl only_verify_leaf_cert_crl verify_certificate_hash verify_certificate_spki",
+		Read: "trusted_ca watched_directory match_typed_subject_alt_names match_subject_alt_names trust_chain_verification system_root_certs crl only_verify_leaf_cert_crl verify_certificate_hash verify_certificate_spki max_verify_depth allow_expired_certificate",
 	},
 	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts": {},
 	"envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher":                        {Read: "san_type matcher"},
@@ -28,6 +28,7 @@ var Fields = fieldcheck.Table{
 			"disable_stateful_session_resumption":  "no session is kept",
 			"session_timeout":                      "tickets live as long as their key",
 			"ocsp_staple_policy":                   "lenient is what happens",
+			"require_sni":                          "Envoy 1.39 does not ask for it either: clients without a name are kept out by filter chains that match server_names",
 			"prefer_client_ciphers":                "the order is fixed and safe",
 		},
 	},

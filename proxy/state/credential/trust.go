@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -52,10 +54,18 @@ type verifier struct {
 	pins  pins
 	crls  []*x509.RevocationList // none asks nothing
 	leaf  bool                   // the lists are for the leaf only
+	// depth is how many certificates may stand above the leaf, its issuer in any
+	// case, or unbounded.
+	depth   int
+	ageless bool                // certificates hold at any time
+	trust   []*x509.Certificate // those of roots, empty where they are the system's
 
 	mu    sync.Mutex // guards known
 	known map[[sha256.Size]byte]time.Time
 }
+
+// unbounded is the depth of any chain.
+const unbounded = math.MaxInt
 
 // remembered bounds the verdicts that a verifier keeps.
 const remembered = 4096
@@ -89,13 +99,7 @@ func (v *verifier) chains(chain []*x509.Certificate) error {
 	if fine && now.Before(until) {
 		return nil
 	}
-	rest := x509.NewCertPool()
-	for _, c := range chain[1:] {
-		rest.AddCert(c)
-	}
-	built, err := chain[0].Verify(x509.VerifyOptions{
-		Roots: v.roots, Intermediates: rest, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-	})
+	built, err := v.build(chain, now)
 	if err != nil {
 		return err
 	}
@@ -115,6 +119,44 @@ func (v *verifier) chains(chain []*x509.Certificate) error {
 	}
 	v.known[key] = until
 	return nil
+}
+
+// build finds the chains from a leaf to roots, with what was shown beside it, that are
+// not too long.
+func (v *verifier) build(shown []*x509.Certificate, now time.Time) ([][]*x509.Certificate, error) {
+	as := asIs
+	if v.ageless {
+		as = ageless
+	}
+	built, err := as(shown[0]).Verify(x509.VerifyOptions{
+		Roots: v.roots, Intermediates: poolOf(shown[1:], as), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	if err != nil {
+		return nil, err
+	}
+	built = slices.DeleteFunc(built, func(chain []*x509.Certificate) bool { return len(chain)-1 > v.depth })
+	if len(built) == 0 {
+		return nil, fmt.Errorf("the peer's chain is longer than max_verify_depth allows: %d certificates may stand above its own", v.depth)
+	}
+	return built, nil
+}
+
+// poolOf holds certificates as a function gives them.
+func poolOf(certs []*x509.Certificate, as func(*x509.Certificate) *x509.Certificate) *x509.CertPool {
+	out := x509.NewCertPool()
+	for _, c := range certs {
+		out.AddCert(as(c))
+	}
+	return out
+}
+
+func asIs(c *x509.Certificate) *x509.Certificate { return c }
+
+// ageless is a certificate that holds at any time. What was signed stays as it was.
+func ageless(c *x509.Certificate) *x509.Certificate {
+	always := *c
+	always.NotBefore, always.NotAfter = time.Time{}, time.Now().AddDate(1000, 0, 0)
+	return &always
 }
 
 // current looks for a chain in which nothing is revoked, and tells until when what
@@ -220,6 +262,10 @@ func (v *verifier) rules(m *Material) error {
 	maps.Copy(v.pins.keys, more.keys)
 	v.crls = append(v.crls, m.Revoked...)
 	v.leaf = v.leaf || m.Rules.GetOnlyVerifyLeafCertCrl()
+	v.ageless = v.ageless || m.Rules.GetAllowExpiredCertificate()
+	if d := m.Rules.GetMaxVerifyDepth(); d != nil {
+		v.depth = max(1, int(d.GetValue()))
+	}
 	return nil
 }
 

@@ -10,13 +10,17 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/encoding/protojson"
 )
 
 // signer is a certificate that signs others.
@@ -119,4 +123,48 @@ func TestPinsAndRevocation(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A chain may be as long as is said, an issuer always fits in, and certificates that
+// have expired may be taken.
+func TestDepthAndExpiry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := (*signer)(nil).sign(t, 1, true)
+		one := root.sign(t, 2, true)
+		two := one.sign(t, 3, true)
+		chains := map[string][]*x509.Certificate{"direct": {root.sign(t, 4, false).cert}, "one": {one.sign(t, 5, false).cert, one.cert}, "two": {two.sign(t, 6, false).cert, two.cert, one.cert}}
+		fit := func(validation string) string {
+			rules := &tlsv3.CertificateValidationContext{}
+			if err := protojson.Unmarshal([]byte(validation), rules); err != nil {
+				t.Fatal(err)
+			}
+			rules.TrustedCa = inline(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.cert.Raw})))
+			c, err := newCommon(NewStore(), &tlsv3.CommonTlsContext{ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: rules}}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, err := c.verifier()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out []string
+			for _, name := range slices.Sorted(maps.Keys(chains)) {
+				if v.verify(chains[name]) == nil {
+					out = append(out, name)
+				}
+			}
+			return strings.Join(out, " ")
+		}
+		for validation, want := range map[string]string{`{}`: "direct one two", `{"maxVerifyDepth": 0}`: "direct", `{"maxVerifyDepth": 1}`: "direct", `{"maxVerifyDepth": 2}`: "direct one", `{"maxVerifyDepth": 3}`: "direct one two"} {
+			if got := fit(validation); got != want {
+				t.Errorf("%s: got %q, want %q", validation, got, want)
+			}
+		}
+		time.Sleep(2 * time.Hour)
+		for validation, want := range map[string]string{`{}`: "", `{"allowExpiredCertificate": true}`: "direct one two", `{"allowExpiredCertificate": true, "maxVerifyDepth": 1}`: "direct"} {
+			if got := fit(validation); got != want {
+				t.Errorf("%s, expired: got %q, want %q", validation, got, want)
+			}
+		}
+	})
 }
