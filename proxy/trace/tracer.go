@@ -17,7 +17,10 @@ type Config struct {
 	// it by x-client-trace-id, of those that nobody has decided about, and of all
 	// that the others choose.
 	Client, Random, Overall uint32
-	Propagation             Propagation
+	// Sampler must agree, and then the caller's decision is only the sampler's affair;
+	// nil asks nobody.
+	Sampler     Sampler
+	Propagation Propagation
 	// Shared lets a server's span have the ID of the client's (Zipkin).
 	Shared bool
 	// Long makes trace IDs of 128 bits.
@@ -55,7 +58,7 @@ func New(c Config) *Tracer {
 func (t *Tracer) Start(req *stream.Request) {
 	c := &t.cfg
 	in := c.Propagation.extract(&req.Header)
-	span := stream.Trace{Span: randomSpan(), Sampled: t.sample(req, in)}
+	span := stream.Trace{Span: randomSpan()}
 	switch {
 	case !in.found:
 		span.ID = randomTrace(c.Long || c.Propagation != B3)
@@ -69,6 +72,7 @@ func (t *Tracer) Start(req *stream.Request) {
 		span.Short = [8]byte(in.trace[:8]) == [8]byte{}
 	}
 	span.Joined = c.Shared && c.Server
+	span.Sampled = t.sample(req, in, span.ID)
 	told := span
 	if c.Spawn {
 		span.Child = randomSpan()
@@ -119,9 +123,13 @@ func (t *Tracer) Reply(req *stream.Request, h *stream.Header) {
 	}
 }
 
-// sample decides whether the trace is kept. What somebody has decided holds.
-func (t *Tracer) sample(req *stream.Request, in incoming) bool {
-	if in.decided {
+// sample decides whether the trace is kept. What somebody has decided holds, unless
+// there is a sampler: then the shares hold, of which it takes its part.
+func (t *Tracer) sample(req *stream.Request, in incoming, id [16]byte) bool {
+	switch {
+	case t.cfg.Sampler != nil && !t.cfg.Sampler(id, Decision{Made: in.decided, Sampled: in.sampled}):
+		return false
+	case t.cfg.Sampler == nil && in.decided:
 		return in.sampled
 	}
 	client, random, overall := t.cfg.Client, t.cfg.Random, t.cfg.Overall

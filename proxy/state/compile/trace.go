@@ -88,6 +88,10 @@ func (c *Compiler) zipkin(m *tracev3.ZipkinConfig, config *trace.Config) error {
 
 func (c *Compiler) openTelemetry(m *tracev3.OpenTelemetryConfig, config *trace.Config) error {
 	config.Propagation, config.Long = trace.W3C, true
+	var err error
+	if config.Sampler, err = sampler(m.GetSampler()); err != nil {
+		return fieldcheck.At("sampler", err)
+	}
 	service := m.GetServiceName()
 	if service == "" {
 		service = c.serviceName()
