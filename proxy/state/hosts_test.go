@@ -82,7 +82,7 @@ func TestVirtualHosts(t *testing.T) {
 		t.Error("what came again as it was changes something")
 	}
 	for more, want := range map[string]string{
-		`,"cors":{}`: `virtual host "80/c.test": cors: is not supported`,
+		`,"retryPolicyTypedConfig":{}`: `virtual host "80/c.test": retry_policy_typed_config: is not supported`,
 		`,"routes":[{"match":{"prefix":"/"},"directResponse":{"status":200},"typedPerFilterConfig":{"router":{"@type":"` + filterTypes + `router.v3.Router"}}}]`: `route "80": virtual host "c.test": routes[0].typed_per_filter_config["router"]: is a filter that is the same`,
 	} {
 		if err := tellHosts(t, s, more, "c.test"); err == nil || !strings.HasPrefix(err.Error(), want) {
@@ -138,7 +138,7 @@ func TestHostsOnDemand(t *testing.T) {
 	if again := ask("b.test"); again == nil || closed(again) {
 		t.Error("one that there was not is not asked for anew")
 	}
-	if err := tellHosts(t, s, `,"cors":{}`, "c.test"); err == nil || !closed(wrong) {
+	if err := tellHosts(t, s, `,"retryPolicyTypedConfig":{}`, "c.test"); err == nil || !closed(wrong) {
 		t.Errorf("%v; want who waits for what is refused to go on", err)
 	}
 	last := ask("d.test")
@@ -199,7 +199,7 @@ func TestRefusedHosts(t *testing.T) {
 	}
 	noError(t, tellHosts(t, s, "", "a.test"))
 	other := ads.Resource{Name: "81/a.test", Body: staticRaw(parse(t, &routev3.VirtualHost{}, `{"name":"a","domains":["a.test"]}`)).body}
-	bad := ads.Resource{Name: "80/c.test", Body: staticRaw(parse(t, &routev3.VirtualHost{}, `{"name":"c","domains":["c.test"],"cors":{}}`)).body}
+	bad := ads.Resource{Name: "80/c.test", Body: staticRaw(parse(t, &routev3.VirtualHost{}, `{"name":"c","domains":["c.test"],"retryPolicyTypedConfig":{}}`)).body}
 	good := ads.Resource{Name: "80/b.test", Body: staticRaw(parse(t, &routev3.VirtualHost{}, `{"name":"b","domains":["b.test"]}`)).body}
 	if err := s.Update(ads.Update{Type: ads.HostType, Set: []ads.Resource{good, bad, other}, Removed: []string{"80/a.test"}}); err == nil {
 		t.Error("not refused")

@@ -16,7 +16,7 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment": {Read: "string_key"},
 	"envoy.config.route.v3.VirtualHost": {
 		Read: "rate_limits name domains routes require_tls request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove " +
-			"typed_per_filter_config include_request_attempt_count include_attempt_count_in_response retry_policy hedge_policy metadata",
+			"typed_per_filter_config include_request_attempt_count include_attempt_count_in_response retry_policy hedge_policy metadata cors",
 		Ignored: map[string]string{
 			"virtual_clusters": "only statistics",
 		},
@@ -42,7 +42,11 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.QueryParameterMatcher": {Read: "name string_match present_match"},
 	"envoy.config.route.v3.RouteAction": {
 		Read: "cluster cluster_header weighted_clusters cluster_not_found_response_code prefix_rewrite regex_rewrite path_rewrite_policy host_rewrite_literal auto_host_rewrite append_x_forwarded_host timeout " +
-			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration max_grpc_timeout grpc_timeout_offset rate_limits include_vh_rate_limits metadata_match hedge_policy internal_redirect_policy priority",
+			"retry_policy request_mirror_policies hash_policy upgrade_configs max_stream_duration max_grpc_timeout grpc_timeout_offset rate_limits include_vh_rate_limits metadata_match hedge_policy internal_redirect_policy priority cors",
+	},
+	"envoy.config.route.v3.CorsPolicy": {
+		Read:    "allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials allow_private_network_access filter_enabled forward_not_matching_preflights",
+		Ignored: map[string]string{"shadow_enabled": "only statistics"},
 	},
 	"envoy.config.route.v3.RouteAction.MaxStreamDuration":           {Read: "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset"},
 	"envoy.config.route.v3.RouteAction.UpgradeConfig":               {Read: "upgrade_type enabled connect_config"},

@@ -7,6 +7,7 @@ import (
 
 	statsv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/istio_stats/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	injectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
 	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	grpcstatsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/grpc_stats/v3"
@@ -72,6 +73,8 @@ type spot struct {
 	unrouted *route.Current
 	// limits are its rate limits.
 	limits limits
+	// cors are its policies beside the filters' settings, the innermost first.
+	cors []*corsv3.CorsPolicy
 	// metered is true where metrics filters watch.
 	metered bool
 	// counter gives a filter's counters.

@@ -158,6 +158,7 @@ func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Fil
 		out.Duration = on.forward.Duration
 	}
 	a := m.GetRoute()
+	on.cors = corsBeside(a, vh)
 	if on.limits.route, err = c.limitRules(a.GetRateLimits(), "route.rate_limits"); err != nil {
 		return nil, err
 	}
