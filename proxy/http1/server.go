@@ -72,12 +72,13 @@ func (s *Server) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 		c.rest = &rest{conn: conn}
 		facts.OnWake(c.rest.wake)
 	}
-	c.watch = &watch{conn: conn, waiting: &c.req.Waiting, idle: s.cfg.StreamIdleTimeout, squeeze: s.cfg.Squeezes.Stream, own: s.cfg.StreamDuration, interrupt: c.stopAll}
+	c.watch = &watch{conn: conn, waiting: &c.req.Waiting, ownIdle: s.cfg.StreamIdleTimeout, squeeze: s.cfg.Squeezes.Stream, own: s.cfg.StreamDuration, interrupt: c.stopAll}
 	if c.req.Interim = nil; s.cfg.Proxy100Continue {
 		c.req.Interim = c.sendInterim
 	}
-	c.req.Limit = s.cfg.StreamDuration
+	c.req.Limit, c.req.Idle = s.cfg.StreamDuration, s.cfg.StreamIdleTimeout
 	c.req.Bound = func(limit time.Duration) { c.watch.bound(c.info.Start, limit) }
+	c.req.BoundIdle = c.watch.boundIdle
 	c.in.moves, c.out.moves = &c.watch.moves, &c.watch.moves
 	for c.one() {
 		c.in.next()
@@ -102,7 +103,8 @@ func (s *Server) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{})
 		c.in.shrink()
 		c.in.buf = nil
 	}
-	c.Server, c.conn, c.facts, c.drain, c.in.src, c.out.dst, c.watch, c.rest, c.in.moves, c.out.moves, c.req.Bound, c.req.Interim = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
+	c.Server, c.conn, c.facts, c.drain, c.in.src, c.out.dst, c.watch, c.rest, c.in.moves, c.out.moves = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
+	c.req.Bound, c.req.BoundIdle, c.req.Interim = nil, nil, nil
 	servings.Put(c)
 	if read != nil {
 		s.cfg.HTTP2(conn, read, facts, drain)
@@ -267,7 +269,7 @@ func (c *serving) resetRequest(headBytes int) {
 	c.req.Conn, c.req.Info = c.facts, &c.info
 	c.req.Waiting.Reset()
 	c.req.Arrival.Reset()
-	c.info.HeadReceived, c.info.Limit = int64(headBytes), c.req.Limit
+	c.info.HeadReceived, c.info.Limit, c.info.Idle = int64(headBytes), c.req.Limit, c.req.Idle
 	c.body.read, c.body.around = 0, 0
 	c.before = c.out.sent
 }

@@ -367,6 +367,59 @@ func TestBound(t *testing.T) {
 	}
 }
 
+// A request may rest as long as its handler says, and not much longer; the next one as
+// long as the listener says.
+func TestBoundIdle(t *testing.T) {
+	for _, tc := range []struct {
+		listener, own time.Duration
+		path          string
+	}{{0, time.Second, "/1s"}, {0, 0, "/0s"}, {3 * time.Second, time.Second, "/1s"}, {3 * time.Second, 5 * time.Second, "/5s"}, {3 * time.Second, 0, "/0s"}} {
+		listener := tc.listener
+		synctest.Test(t, func(t *testing.T) {
+			conn, _, _ := serve(t, Config{StreamIdleTimeout: listener}, func(req *stream.Request) (*stream.Response, error) {
+				if req.Idle != listener || req.Info.Idle != listener {
+					t.Errorf("begins with %v and %v; want %v", req.Idle, req.Info.Idle, listener)
+				}
+				if idle, err := time.ParseDuration(req.Path[1:]); err == nil {
+					req.BoundIdle(idle)
+				}
+				if req.Waiting.Pause(8 * time.Second) {
+					return ok(req)
+				}
+				return nil, req.GivenUp()
+			})
+			defer conn.Close()
+			r := bufio.NewReader(conn)
+			for _, path := range []string{tc.path, "/"} {
+				want := tc.own
+				if path == "/" {
+					want = listener
+				}
+				status, least, most := 504, want, want*5/4+firstLook
+				if path == "/" {
+					most += lastLook // the first look is one for the request before
+				}
+				if want == 0 {
+					status, least, most = 200, 8*time.Second, 8*time.Second
+				}
+				start := time.Now()
+				_, _ = io.WriteString(conn, crlf("GET "+path+" HTTP/1.1\nHost: a\n\n"))
+				resp, err := http.ReadResponse(r, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.ReadAll(resp.Body)
+				if took := time.Since(start); resp.StatusCode != status || took < least || took > most {
+					t.Errorf("%s, %v: got %d after %v; want %d after %v to %v", path, listener, resp.StatusCode, took, status, least, most)
+				}
+				if status != 200 {
+					return // the connection ends
+				}
+			}
+		})
+	}
+}
+
 // A connection ends with the last request that it may have.
 func TestMaxRequests(t *testing.T) {
 	answer, _ := exchange(t, Config{MaxRequests: 2}, echo, strings.Repeat(crlf("GET /a HTTP/1.1\nHost: a\n\n"), 3))

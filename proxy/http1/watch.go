@@ -16,19 +16,21 @@ import (
 const (
 	firstLook = 100 * time.Millisecond
 	lastLook  = 2 * time.Second // looks become rarer while one request goes on
+	shortLook = 10 * time.Millisecond
 )
 
 // watch looks after one connection's requests.
 type watch struct {
 	conn    net.Conn
 	waiting *stream.Waiting
-	idle    time.Duration // until a request on which nothing moves is given up; 0 never
 	squeeze *stream.Squeeze
 	own     time.Duration // until a request is given up altogether; 0 never
+	ownIdle time.Duration // until a request on which nothing moves is; 0 never
 	// interrupt makes a read that waits for the client return; guarded by mu.
 	interrupt func()
 
 	limit   atomic.Int64  // own, or what holds for this request
+	idle    atomic.Int64  // ownIdle, or what holds for this request
 	began   atomic.Int64  // when the last request did, in Unix nanoseconds; set where there is a limit
 	request atomic.Uint64 // odd while one is under way
 	moves   atomic.Uint64
@@ -51,6 +53,9 @@ func (w *watch) begin(since time.Time) {
 	}
 	if w.limit.Load() != int64(w.own) {
 		w.limit.Store(int64(w.own))
+	}
+	if w.idle.Load() != int64(w.ownIdle) {
+		w.idle.Store(int64(w.ownIdle))
 	}
 	w.request.Add(1)
 	if w.armed.Load() {
@@ -78,17 +83,32 @@ func (w *watch) bound(since time.Time, limit time.Duration) {
 	}
 }
 
+// boundIdle changes how long nothing may move on the request under way.
+func (w *watch) boundIdle(idle time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.idle.Store(int64(idle))
+	if w.timer != nil {
+		w.timer.Reset(w.next())
+	}
+}
+
 // next is when to look again: not later than a request reaches its limit, so that
-// one that begins meanwhile is not missed either.
+// one that begins meanwhile is not missed either, and often enough that nothing
+// rests longer than it may by more than two eighths.
 func (w *watch) next() time.Duration {
+	every := w.every
+	if idle := time.Duration(w.idle.Load()); idle > 0 {
+		every = min(every, max(idle/8, shortLook))
+	}
 	limit := time.Duration(w.limit.Load())
 	if limit == 0 {
-		return w.every
+		return every
 	}
 	if w.request.Load()%2 == 0 {
-		return min(w.every, limit)
+		return min(every, limit)
 	}
-	return max(0, min(w.every, limit-w.age()))
+	return max(0, min(every, limit-w.age()))
 }
 
 // age is how long the request under way has taken.
@@ -103,7 +123,8 @@ func (w *watch) due(still bool) stream.Flags {
 	case !still:
 	case !w.halves && gone(w.conn):
 		return stream.DownstreamTermination
-	case w.idle > 0 && time.Since(w.moved) >= w.squeeze.Of(w.idle):
+	}
+	if idle := time.Duration(w.idle.Load()); still && idle > 0 && time.Since(w.moved) >= w.squeeze.Of(idle) {
 		return stream.StreamIdleTimeout
 	}
 	return 0

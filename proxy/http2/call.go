@@ -28,6 +28,7 @@ type call struct {
 	began   time.Time
 	limit   time.Duration // until it is given up, by a look; 0 never; guarded by mu
 	late    *lateness     // that gives it up instead; guarded by mu
+	idle    time.Duration // until it is given up because nothing moves; 0 never; guarded by mu
 	// tunnel is true for a CONNECT, whose success is told by 200.
 	tunnel  bool
 	interim func(int, *stream.Header) error
@@ -38,7 +39,7 @@ var calls = sync.Pool{New: func() any {
 	k := &call{}
 	k.owner = k
 	k.req.Upload.Interrupt = k.stopReading
-	k.req.Bound = k.bound
+	k.req.Bound, k.req.BoundIdle = k.bound, k.boundIdle
 	k.interim, k.greet = k.sendInterim, k.sendContinue
 	return k
 }}
@@ -51,14 +52,14 @@ func (k *call) begin(s *serving, h *head, end bool) {
 	}
 	k.s, k.ended, k.started, k.given, k.tunnel, k.refusal, k.broken = s, end, false, false, false, nil, h.broken
 	k.info.Reset()
-	k.began, k.limit = time.Now(), s.cfg.StreamDuration
-	k.info.Start, k.info.Limit = k.began, k.limit
+	k.began, k.limit, k.idle = time.Now(), s.cfg.StreamDuration, s.cfg.StreamIdleTimeout
+	k.info.Start, k.info.Limit, k.info.Idle = k.began, k.limit, k.idle
 	k.info.HeadReceived = int64(h.size)
 	r := &k.req
 	r.Method, r.Scheme, r.Authority, r.Path, r.Protocol = h.method, h.scheme, h.authority, h.path, stream.HTTP2
 	r.Header.Swap(&h.fields)
 	k.text, h.text = h.text, k.text
-	r.Body, r.Length, r.Upgrade, r.ALPN, r.Limit = nil, 0, "", nil, k.limit
+	r.Body, r.Length, r.Upgrade, r.ALPN, r.Limit, r.Idle = nil, 0, "", nil, k.limit, k.idle
 	r.Conn, r.Info, r.Interim = s.facts, &k.info, k.interim
 	r.Waiting.Reset()
 	r.Arrival.Reset()
@@ -133,6 +134,16 @@ func (k *call) bound(limit time.Duration) {
 				k.giveUp(stream.DurationTimeout)
 			}
 		})
+	}
+}
+
+// boundIdle changes how long nothing may move on the request.
+func (k *call) boundIdle(idle time.Duration) {
+	s := k.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k.idle = idle; idle > 0 && s.timer != nil && s.err == nil {
+		s.timer.Reset(0) // a look finds out how often to look
 	}
 }
 

@@ -550,7 +550,7 @@ func (c *Client) goneAway(last uint32, code Code) {
 }
 
 // look implements side.
-func (c *Client) look(now time.Time) {
+func (c *Client) look(now time.Time) time.Duration {
 	switch {
 	case c.places > 0:
 		c.idleSince = time.Time{}
@@ -562,4 +562,5 @@ func (c *Client) look(now time.Time) {
 	if c.cfg.MaxDuration > 0 && now.Sub(c.opened) >= c.cfg.MaxDuration {
 		c.retire()
 	}
+	return 0
 }

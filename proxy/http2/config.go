@@ -85,5 +85,8 @@ func (c Config) look() time.Duration {
 			shortest = min(shortest, d)
 		}
 	}
-	return max(shortest/8, 10*time.Millisecond)
+	return often(shortest)
 }
+
+// often is how often to look so that a timeout is missed by an eighth at most.
+func often(d time.Duration) time.Duration { return max(d/8, 10*time.Millisecond) }

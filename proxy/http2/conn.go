@@ -37,8 +37,9 @@ type side interface {
 	goneAway(last uint32, code Code)
 	// quiet is called when everything that was received has been looked at.
 	quiet()
-	// look is called at intervals, by a timer. The mutex is held.
-	look(now time.Time)
+	// look is called at intervals, by a timer. It gives the shortest time that a stream
+	// of its own may rest, 0 when there is none. The mutex is held.
+	look(now time.Time) time.Duration
 }
 
 // outLimit is how many bytes may be gathered before streams wait for the socket.
@@ -450,10 +451,13 @@ func (c *conn) look(every time.Duration) {
 			t.seenMoves, t.still = t.moves, now
 		}
 	}
-	c.side.look(now)
+	rest := c.side.look(now)
 	if c.err == nil {
 		if c.cfg.Squeezes.Any() {
 			every = c.cfg.squeezed().look()
+		}
+		if rest > 0 {
+			every = min(every, often(rest))
 		}
 		c.timer.Reset(every)
 	}

@@ -604,6 +604,32 @@ func TestBound(t *testing.T) {
 	}
 }
 
+// A stream may rest as long as its handler says, whatever its listener does.
+func TestBoundIdle(t *testing.T) {
+	for idle, status := range map[time.Duration]string{time.Second: "504", 0: "200", 10 * time.Second: "200"} {
+		synctest.Test(t, func(t *testing.T) {
+			conn, _, _ := serve(t, Config{StreamIdleTimeout: 5 * time.Second}, func(req *stream.Request) (*stream.Response, error) {
+				req.BoundIdle(idle)
+				if req.Waiting.Pause(8 * time.Second) {
+					return &stream.Response{Status: 200}, nil
+				}
+				return nil, req.GivenUp()
+			})
+			r := newRaw(t, conn)
+			r.settle()
+			start := time.Now()
+			r.headers(1, true, get...)
+			f, ok := r.next().(*oracle.MetaHeadersFrame)
+			took := time.Since(start)
+			if late := idle == time.Second && (took < idle || took > idle*5/4); !ok || f.PseudoValue("status") != status || late {
+				t.Errorf("%v: got %v after %v; want %s", idle, f, took, status)
+			}
+			conn.Close()
+			time.Sleep(20 * time.Second)
+		})
+	}
+}
+
 // Behind the last stream that a connection may have no other is taken up.
 func TestMaxRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -252,15 +252,19 @@ func (s *serving) quiet() {
 }
 
 // look implements side.
-func (s *serving) look(now time.Time) {
+func (s *serving) look(now time.Time) time.Duration {
 	cfg := s.cfg.squeezed()
-	idle := cfg.StreamIdleTimeout
+	shortest := time.Duration(0)
 	for _, t := range s.transfers {
-		switch k := t.owner.(*call); {
+		k := t.owner.(*call)
+		idle := s.cfg.Squeezes.Stream.Of(k.idle)
+		switch {
 		case k.limit > 0 && now.Sub(k.began) >= k.limit:
 			k.giveUp(stream.DurationTimeout)
 		case idle > 0 && now.Sub(t.still) >= idle:
 			k.giveUp(stream.StreamIdleTimeout)
+		case idle > 0 && (shortest == 0 || idle < shortest):
+			shortest = idle
 		}
 	}
 	switch {
@@ -274,6 +278,7 @@ func (s *serving) look(now time.Time) {
 	if cfg.MaxDuration > 0 && now.Sub(s.facts.Start) >= cfg.MaxDuration {
 		s.startDrain()
 	}
+	return shortest
 }
 
 // drain asks the client to open no more streams, and ends the connection when

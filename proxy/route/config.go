@@ -81,6 +81,9 @@ type Route struct {
 	// Duration is how long its requests may take altogether; nil leaves that to the
 	// listener.
 	Duration *Duration
+	// Idle is how long nothing may move on its requests, 0 without end; nil leaves that
+	// to the listener.
+	Idle     *time.Duration
 	Metadata stream.Metadata // for logs
 
 	// Set by New from what encloses the route.

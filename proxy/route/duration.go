@@ -21,7 +21,7 @@ type Duration struct {
 // atOnce is a limit that is over when it begins.
 const atOnce = time.Nanosecond
 
-// bound tells the connection how long the request may take on its route.
+// bound tells the connection how long the request may take on its route, and rest.
 func (r *Route) bound(req *stream.Request) {
 	limit := req.Limit
 	if r.Duration != nil {
@@ -30,6 +30,14 @@ func (r *Route) bound(req *stream.Request) {
 	if limit != req.Info.Limit && req.Bound != nil {
 		req.Info.Limit = limit
 		req.Bound(limit)
+	}
+	idle := req.Idle
+	if r.Idle != nil {
+		idle = *r.Idle
+	}
+	if idle != req.Info.Idle && req.BoundIdle != nil {
+		req.Info.Idle = idle
+		req.BoundIdle(idle)
 	}
 }
 

@@ -7,6 +7,26 @@ import (
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
+// What a route says of rest is in force where it says something.
+func TestIdle(t *testing.T) {
+	short, never := time.Second, time.Duration(0)
+	for name, tc := range map[string]struct {
+		idle *time.Duration
+		want time.Duration // 9 s is the listener's
+	}{"the listener's": {nil, 9 * time.Second}, "the route's": {&short, short}, "without end": {&never, 0}} {
+		told := time.Duration(-1)
+		req := &stream.Request{Idle: 9 * time.Second, Info: &stream.Info{Idle: 9 * time.Second}, BoundIdle: func(d time.Duration) { told = d }}
+		(&Route{Idle: tc.idle}).bound(req)
+		if req.Info.Idle != tc.want || (told == tc.want) == (tc.idle == nil) {
+			t.Errorf("%s: got %v, told %v; want %v", name, req.Info.Idle, told, tc.want)
+		}
+		(&Route{}).bound(req)
+		if req.Info.Idle != 9*time.Second || tc.idle != nil && told != 9*time.Second {
+			t.Errorf("%s, then a route that says nothing: got %v, told %v", name, req.Info.Idle, told)
+		}
+	}
+}
+
 func TestDuration(t *testing.T) {
 	const s = time.Second
 	for name, tc := range map[string]struct {

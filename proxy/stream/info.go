@@ -161,8 +161,9 @@ type Info struct {
 	UpstreamWait  time.Duration
 	Attempts      int
 
-	// Limit is how long the request may take altogether; 0 is without end.
-	Limit time.Duration
+	// Limit is how long the request may take altogether, Idle how long nothing may move
+	// on it; 0 is without end.
+	Limit, Idle time.Duration
 
 	// Hops are the redirects that were followed for the request.
 	Hops []Hop
@@ -256,7 +257,7 @@ func (i *Info) Reset() { *i = Info{} }
 // this one: what is known of its client stays.
 func (i *Info) Again() {
 	*i = Info{
-		Start: i.Start, Limit: i.Limit, RequestDone: i.RequestDone, HeadReceived: i.HeadReceived, BytesReceived: i.BytesReceived,
+		Start: i.Start, Limit: i.Limit, Idle: i.Idle, RequestDone: i.RequestDone, HeadReceived: i.HeadReceived, BytesReceived: i.BytesReceived,
 		DownstreamBytes: i.DownstreamBytes,
 		Client:          i.Client, State: i.State, Shared: i.Shared, DownstreamPeer: i.DownstreamPeer, Hops: i.Hops,
 	}

@@ -103,6 +103,10 @@ type Request struct {
 	// without end. Bound changes it for this one; nil where nobody holds it.
 	Limit time.Duration
 	Bound func(time.Duration)
+	// Idle is how long nothing may move on it, as its listener says; 0 is without end.
+	// BoundIdle changes it for this one; nil where nobody holds it.
+	Idle      time.Duration
+	BoundIdle func(time.Duration)
 	// Upload is the sending of the body beside the reading of the answer.
 	Upload Upload
 	// Arrival is when it came whole.

@@ -36,6 +36,17 @@ routes:
 				get("/plaintardy/j/600/0", "x-forwarded-for: 10.1.2.3", "x-envoy-retry-on: 5xx", "x-envoy-upstream-rq-per-try-timeout-ms: 100"),
 				get("/owntardy/k/600/0", "x-forwarded-for: 10.1.2.3", "x-envoy-hedge-on-per-try-timeout: true"), get("/oncesleep/500", "x-forwarded-for: 10.1.2.3", "x-envoy-hedge-on-per-try-timeout: false"),
 			}},
+		{name: "idle-route", routes: `
+routes:
+- {match: {prefix: /short}, route: {cluster: v1, prefix_rewrite: /, timeout: 4s, idle_timeout: 0.2s}}
+- {match: {prefix: /never}, route: {cluster: v1, prefix_rewrite: /, timeout: 0s, idle_timeout: 0s}}
+- {match: {prefix: /tried}, route: {cluster: v1, prefix_rewrite: /, timeout: 4s, idle_timeout: 0.2s, retry_policy: {retry_on: 5xx, num_retries: 2}}}
+- {match: {prefix: /follow}, route: {cluster: v1, prefix_rewrite: /, idle_timeout: 0.2s, internal_redirect_policy: {}}}
+- {match: {prefix: /}, route: {cluster: v1, timeout: 4s}}`,
+			asks: []ask{
+				get("/shortsleep/2500"), get("/shortsleep/0"), get("/shortdrip/80/6"), get("/shortdrip/1500/2"), get("/neversleep/600"), get("/triedsleep/2500"), get("/sleep/400"),
+				{method: "POST", path: "/shortsleep/2500", body: "hello"}, {method: "POST", path: "/shortsleep/0", headers: []string{"transfer-encoding: chunked"}, body: "5\r\nhello\r\n"}, {path: "/followredirect/302?to=http://idle-route/sleep/500", lines: 2},
+			}},
 		{name: "duration", routes: `
 routes:
 - {match: {prefix: /max}, route: {cluster: v1, prefix_rewrite: /, timeout: 0.1s, max_stream_duration: {max_stream_duration: 0.3s}}}

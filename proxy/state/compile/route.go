@@ -159,6 +159,10 @@ func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Fil
 	}
 	a := m.GetRoute()
 	on.cors = corsBeside(a, vh)
+	if d := a.GetIdleTimeout(); d != nil {
+		idle := d.AsDuration()
+		out.Idle = &idle
+	}
 	if on.limits.route, err = c.limitRules(a.GetRateLimits(), "route.rate_limits"); err != nil {
 		return nil, err
 	}
