@@ -237,6 +237,11 @@ type Forward struct {
 	RegexRewrite  *regexp.Regexp
 	Substitution  string // in Go's form: ${1}
 	HostRewrite   string
+	// HostHeader names the field that is the new host where it has a value; HostPattern
+	// makes it of the path that came. Of the ways to rewrite the host one is set.
+	HostHeader       string
+	HostPattern      *regexp.Regexp
+	HostSubstitution string // in Go's form
 	// HostFromEndpoint uses the endpoint's name as host.
 	HostFromEndpoint   bool
 	AppendForwardedFor bool // x-forwarded-host on a host rewrite

@@ -237,22 +237,41 @@ func (r *Router) rewrite(req *stream.Request, weighed *route.Weighted) {
 		req.Info.OriginalPath = original
 		req.Header.Set("x-envoy-original-path", original)
 	}
-	host := r.HostRewrite
 	if weighed != nil {
 		weighed.Mutations.ApplyRequest(req)
-		if weighed.HostRewrite != "" {
-			host = weighed.HostRewrite
+		if weighed.HostRewrite != "" { // the route's own comes after it, and tells of this one
+			req.Authority = weighed.HostRewrite
 		}
 	}
-	if host != "" && host != req.Authority {
+	if host := r.host(req, original); host != "" {
 		if r.AppendForwardedFor {
-			req.Header.Add("x-forwarded-host", req.Authority)
+			list, told := req.Header.Joined("x-forwarded-host")
+			if told {
+				list += ","
+			}
+			req.Header.Set("x-forwarded-host", list+req.Authority)
 		}
 		if !r.options.Suppress {
 			req.Header.Set("x-envoy-original-host", req.Authority)
 		}
 		req.Authority = host
 	}
+}
+
+// host is the one that the request gets, empty where it keeps its own. path is the one
+// with which the request came.
+func (r *Router) host(req *stream.Request, path string) string {
+	switch {
+	case strings.HasPrefix(r.HostHeader, ":"):
+		value, _ := route.FieldOf(req, r.HostHeader)
+		return value
+	case r.HostHeader != "":
+		return req.Header.Get(r.HostHeader)
+	case r.HostPattern != nil:
+		path, _, _ = strings.Cut(path, "?")
+		return r.HostPattern.ReplaceAllString(path, r.HostSubstitution)
+	}
+	return r.HostRewrite
 }
 
 // Settle implements [stream.Releaser].

@@ -26,6 +26,7 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 		AttemptCount:        vh.GetIncludeRequestAttemptCount(),
 		AttemptCountInReply: vh.GetIncludeAttemptCountInResponse(),
 		HostRewrite:         a.GetHostRewriteLiteral(),
+		HostHeader:          strings.ToLower(a.GetHostRewriteHeader()),
 		HostFromEndpoint:    a.GetAutoHostRewrite().GetValue(),
 		AppendForwardedFor:  a.GetAppendXForwardedHost(),
 		PrefixRewrite:       a.GetPrefixRewrite(),
@@ -160,10 +161,15 @@ func rewrite(f *route.Forward, a *routev3.RouteAction) error {
 	if rewrites > 1 {
 		return fieldcheck.Refuse("", "rewrites the path twice: write one of prefix_rewrite, regex_rewrite and path_rewrite_policy")
 	}
+	var err error
+	if m := a.GetHostRewritePathRegex(); m != nil {
+		if f.HostPattern, f.HostSubstitution, err = substitute(m); err != nil {
+			return fieldcheck.At("host_rewrite_path_regex", err)
+		}
+	}
 	if a.GetRegexRewrite() == nil {
 		return nil
 	}
-	var err error
 	f.RegexRewrite, f.Substitution, err = substitute(a.GetRegexRewrite())
 	return fieldcheck.At("regex_rewrite", err)
 }
