@@ -114,6 +114,11 @@ type Match struct {
 	FoldCase bool
 	Headers  []HeaderMatch
 	Query    []QueryMatch
+	Cookies  []CookieMatch
+	// GRPC is true when only gRPC requests match.
+	GRPC bool
+	// Certificate says whether the client has to have shown one, or none; nil is both.
+	Certificate *bool
 	// Metadata are conditions on what filters have left.
 	Metadata []func(*stream.Metadata) bool
 	// Share is that of the requests that match at all; nil is all.
@@ -164,6 +169,13 @@ type QueryMatch struct {
 	Match StringMatch
 	// Absent matches requests without the parameter instead.
 	Absent bool
+}
+
+// CookieMatch compares a cookie. An absent one fails, unless the result is inverted.
+type CookieMatch struct {
+	Name   string
+	Match  StringMatch
+	Invert bool
 }
 
 // Mutations change header fields.

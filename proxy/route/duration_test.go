@@ -1,11 +1,27 @@
 package route
 
 import (
+	"crypto/x509"
 	"testing"
 	"time"
 
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
+
+// A client's certificate counts if it has shown one, on a connection with TLS.
+func TestCertificate(t *testing.T) {
+	yes, no := true, false
+	for name, tc := range map[string]struct {
+		told *stream.TLS
+		want bool
+	}{"plain text": {nil, false}, "none": {&stream.TLS{}, false}, "one": {&stream.TLS{Chain: []*x509.Certificate{{}}}, true}} {
+		req := &stream.Request{Conn: &stream.Conn{TLS: tc.told}, Info: &stream.Info{}}
+		with, without, any := Match{Certificate: &yes}, Match{Certificate: &no}, Match{}
+		if with.rest(req) != tc.want || without.rest(req) == tc.want || !any.rest(req) {
+			t.Errorf("%s: got %v, %v", name, with.rest(req), without.rest(req))
+		}
+	}
+}
 
 // What a route says of rest is in force where it says something.
 func TestIdle(t *testing.T) {

@@ -46,7 +46,27 @@ func (m *Match) rest(req *stream.Request) bool {
 			return false
 		}
 	}
+	if m.GRPC && !isGRPC(&req.Header) || m.Certificate != nil && *m.Certificate != (req.Conn.TLS != nil && len(req.Conn.TLS.Chain) > 0) {
+		return false
+	}
+	for i := range m.Cookies {
+		if !m.Cookies[i].holds(req) {
+			return false
+		}
+	}
 	return len(m.Query) == 0 || m.query(req)
+}
+
+// isGRPC reports whether the content is gRPC's, of whatever codec: parameters of the
+// type make it another one.
+func isGRPC(h *stream.Header) bool {
+	codec, found := strings.CutPrefix(h.Get("content-type"), "application/grpc")
+	return found && (codec == "" || codec[0] == '+')
+}
+
+func (c *CookieMatch) holds(req *stream.Request) bool {
+	value, found := req.Header.Cookie(c.Name)
+	return (found && c.Match.Holds(value)) != c.Invert
 }
 
 // Holds compares the field; several fields of one name count as one value,

@@ -81,7 +81,7 @@ func (h *Header) Cookie(name string) (value string, found bool) {
 		for rest := h.fields[i].Value; rest != ""; {
 			var pair string
 			pair, rest, _ = strings.Cut(rest, ";")
-			if key, value, found := strings.Cut(strings.TrimSpace(pair), "="); found && key == name {
+			if key, value, found := strings.Cut(strings.TrimLeft(pair, " \t"), "="); found && key == name {
 				return strings.Trim(value, `"`), true
 			}
 		}

@@ -14,7 +14,7 @@ type story struct {
 }
 
 // stories are all of them.
-var stories = slices.Concat(routingStories, policyStories(), limitStories(), smallStories(), contentStories(), []story{hostStory(), corsStory(), corsBesideStory(), stateStory(), credentialStory(), expressionStory(), toldStory(), sessionStory(), upgradeStory(), subsetStory(), steeringStory()}, timeStories(), runtimeStories(), []story{redirectStory(), againStory(), boundedStory()})
+var stories = slices.Concat(routingStories, policyStories(), limitStories(), smallStories(), contentStories(), []story{hostStory(), conditionStory(), corsStory(), corsBesideStory(), stateStory(), credentialStory(), expressionStory(), toldStory(), sessionStory(), upgradeStory(), subsetStory(), steeringStory()}, timeStories(), runtimeStories(), []story{redirectStory(), againStory(), boundedStory()})
 
 // ask is one request.
 type ask struct {

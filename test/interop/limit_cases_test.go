@@ -98,7 +98,7 @@ func limitStories() []story {
 			global("/query", "{query_parameters: {query_parameter_name: user, descriptor_key: user}}") +
 			global("/client", "{remote_address: {}}") +
 			global("/masked", "{masked_remote_address: {v4_prefix_mask_len: 24}}") +
-			global("/cluster", "{destination_cluster: {}}") +
+			global("/cluster", "{destination_cluster: {}}") + global("/source", "{source_cluster: {}}") +
 			global("/match", "{header_value_match: {descriptor_value: on-it, headers: [{name: x-a, string_match: {exact: \"1\"}}]}}") +
 			global("/nomatch", "{header_value_match: {descriptor_key: k, descriptor_value: off-it, expect_match: false, headers: [{name: x-a, present_match: true}]}}") +
 			global("/param", "{query_parameter_value_match: {descriptor_value: p, query_parameters: [{name: a, string_match: {exact: \"1\"}}]}}") +
@@ -109,7 +109,7 @@ func limitStories() []story {
 			asks: []ask{
 				get("/generic"), get("/header"), get("/header", "x-user: jason"), get("/skip"), get("/skip", "x-user: jason"), get("/limit", "x-limit: over"), get("/limit", "x-limit: body"), get("/limit", "x-limit: error"), get("/limit", "x-limit: fine"),
 				{method: "POST", path: "/limit", body: "hello", headers: []string{"x-limit: over"}}, get("/query?user=jason"), get("/query"), get("/client"), get("/client", "x-forwarded-for: 1.2.3.4"), get("/masked"), get("/masked", "x-forwarded-for: 1.2.3.4"),
-				get("/cluster"), get("/match", "x-a: 1"), get("/match"), get("/nomatch", "x-a: 1"), get("/nomatch"), get("/param?a=1"), get("/param?a=2"), get("/two"), get("/both"),
+				get("/cluster"), get("/source"), get("/match", "x-a: 1"), get("/match"), get("/nomatch", "x-a: 1"), get("/nomatch"), get("/param?a=1"), get("/param?a=2"), get("/two"), get("/both"),
 				get("/shut", "x-limit: error"), get("/shut", "x-limit: over"), get("/shut", "x-limit: over", "content-type: application/grpc"), get("/shut", "x-limit: error", "content-type: application/grpc"), get("/ignore"), get("/host"), get("/none"),
 			}},
 	}

@@ -22,9 +22,10 @@ var limitFields = fieldcheck.Table{
 		Read: "stage actions disable_key",
 	},
 	"envoy.config.route.v3.RateLimit.Action": {
-		Read: "destination_cluster request_headers query_parameters remote_address generic_key header_value_match metadata masked_remote_address query_parameter_value_match",
+		Read: "destination_cluster request_headers query_parameters remote_address generic_key header_value_match metadata masked_remote_address query_parameter_value_match source_cluster",
 	},
 	"envoy.config.route.v3.RateLimit.Action.DestinationCluster":       {},
+	"envoy.config.route.v3.RateLimit.Action.SourceCluster":            {},
 	"envoy.config.route.v3.RateLimit.Action.RemoteAddress":            {},
 	"envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress":      {Read: "v4_prefix_mask_len v6_prefix_mask_len"},
 	"envoy.config.route.v3.RateLimit.Action.RequestHeaders":           {Read: "header_name descriptor_key skip_if_absent"},

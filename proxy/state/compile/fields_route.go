@@ -33,9 +33,12 @@ var routeFields = fieldcheck.Table{
 		Ignored: map[string]string{"operation": "the route's decorator names the span", "upstream_operation": "the span is named for the cluster"},
 	},
 	"envoy.config.route.v3.RouteMatch": {
-		Read: "prefix path safe_regex path_separated_prefix path_match_policy case_sensitive headers query_parameters dynamic_metadata runtime_fraction connect_matcher",
+		Read: "prefix path safe_regex path_separated_prefix path_match_policy case_sensitive headers query_parameters dynamic_metadata runtime_fraction connect_matcher cookies grpc tls_context",
 	},
-	"envoy.config.route.v3.RouteMatch.ConnectMatcher": {},
+	"envoy.config.route.v3.RouteMatch.ConnectMatcher":         {},
+	"envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions":  {},
+	"envoy.config.route.v3.RouteMatch.TlsContextMatchOptions": {Read: "presented"},
+	"envoy.config.route.v3.CookieMatcher":                     {Read: "name string_match invert_match"},
 	"envoy.config.route.v3.HeaderMatcher": {
 		Read: "name exact_match safe_regex_match range_match present_match prefix_match suffix_match contains_match string_match invert_match treat_missing_header_as_empty",
 	},

@@ -12,6 +12,8 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/route"
 	"github.com/lateenmesh/lateen/proxy/runtime"
@@ -55,6 +57,11 @@ func (c *Compiler) match(m *routev3.RouteMatch) (route.Match, error) {
 	if out.Query, err = queryMatches(m.GetQueryParameters(), "query_parameters"); err != nil {
 		return out, err
 	}
+	if out.Cookies, err = cookieMatches(m.GetCookies()); err != nil {
+		return out, err
+	}
+	out.GRPC = m.GetGrpc() != nil
+	out.Certificate = truth(m.GetTlsContext().GetPresented())
 	for i, d := range m.GetDynamicMetadata() {
 		holds, err := metadataHolds(d)
 		if err != nil {
@@ -100,6 +107,28 @@ func queryMatches(list []*routev3.QueryParameterMatcher, at string) ([]route.Que
 			}
 		}
 		out = append(out, m)
+	}
+	return out, nil
+}
+
+// truth is what a wrapped value says; nil is nothing.
+func truth(v *wrapperspb.BoolValue) *bool {
+	if v == nil {
+		return nil
+	}
+	said := v.GetValue()
+	return &said
+}
+
+// cookieMatches compiles a list of comparisons of cookies.
+func cookieMatches(list []*routev3.CookieMatcher) ([]route.CookieMatch, error) {
+	var out []route.CookieMatch
+	for i, m := range list {
+		match, err := stringMatch(m.GetStringMatch())
+		if err != nil {
+			return nil, fieldcheck.At(fmt.Sprintf("cookies[%d].string_match", i), err)
+		}
+		out = append(out, route.CookieMatch{Name: m.GetName(), Match: match, Invert: m.GetInvertMatch()})
 	}
 	return out, nil
 }

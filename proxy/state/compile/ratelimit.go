@@ -199,7 +199,7 @@ func (c *Compiler) limitRules(list []*routev3.RateLimit, at string) ([]ratelimit
 			r.Off = c.Runtime.Key("ratelimit." + key + ".http_filter_enabled")
 		}
 		for j, a := range m.GetActions() {
-			action, err := limitAction(a)
+			action, err := c.limitAction(a)
 			if err != nil {
 				return nil, fieldcheck.At(fmt.Sprintf("%s[%d].actions[%d]", at, i, j), err)
 			}
@@ -210,10 +210,12 @@ func (c *Compiler) limitRules(list []*routev3.RateLimit, at string) ([]ratelimit
 	return out, nil
 }
 
-func limitAction(m *routev3.RateLimit_Action) (ratelimit.Action, error) {
+func (c *Compiler) limitAction(m *routev3.RateLimit_Action) (ratelimit.Action, error) {
 	switch a := m.GetActionSpecifier().(type) {
 	case *routev3.RateLimit_Action_DestinationCluster_:
 		return ratelimit.Cluster{}, nil
+	case *routev3.RateLimit_Action_SourceCluster_:
+		return ratelimit.Fixed{Key: "source_cluster", Value: c.Service}, nil
 	case *routev3.RateLimit_Action_RequestHeaders_:
 		h := a.RequestHeaders
 		return ratelimit.Field{Name: h.GetHeaderName(), Key: h.GetDescriptorKey(), Skip: h.GetSkipIfAbsent()}, nil
