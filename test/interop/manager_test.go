@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -8,12 +9,17 @@ import (
 
 var chunked = []string{"transfer-encoding: chunked"}
 
-// managers are connection managers with settings that the common one cannot have,
-// and what is asked of them.
-var managers = []struct {
+// managed is a connection manager with settings that the common one cannot have, and
+// what is asked of it.
+type managed struct {
 	name, manager, table string
 	stories              []story
-}{
+}
+
+// managers are all of them.
+var managers = slices.Concat(entryManagers, pathManagers())
+
+var entryManagers = []managed{
 	{name: "parameters", table: "ignore_path_parameters_in_path_matching: true", stories: []story{{name: "a.example", routes: `
 routes:
 - {match: {path: /exact}, route: {cluster: v1, prefix_rewrite: /new}}

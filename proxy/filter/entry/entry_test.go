@@ -28,7 +28,7 @@ func TestPath(t *testing.T) {
 		{all, "/a/%2e%2e/b", "/b"},
 		{all, `/a\b`, "/a/b"},
 		{all, "/a%00b", "!"},
-		{all, "/a#frag", "/a"},
+		{all, "/a#frag", "!"},
 		{PathRules{}, "/a/../b//c", "/a/../b//c"},
 		{PathRules{Escaped: UnescapeSlashes}, "/a%2fb%5Cc", `/a/b\c`},
 		{PathRules{Escaped: RejectSlashes}, "/a%2fb", "!"},
@@ -42,6 +42,31 @@ func TestPath(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: got %s, want %s", c.in, got, c.want)
 		}
+	}
+}
+
+// A redirect to the path without escaped slashes leads to the spelling that the other
+// rules make of it; where that is none, the connection ends with the refusal.
+func TestRedirectLeadsToTheNormalPath(t *testing.T) {
+	all := PathRules{Normalize: true, MergeSlashes: true, Escaped: RedirectSlashes}
+	for _, c := range []struct {
+		rules    PathRules
+		in, want string // want is empty where there is no redirect
+	}{
+		{all, "/a%5Cb", "/a/b"}, {all, "/a%2F..%2Fb", "/b"}, {all, "/a%2f%2fb?c=%2f", "/a/b?c=%2f"}, {all, "/a//b", ""},
+		{PathRules{Escaped: RedirectSlashes}, "/a%2F..%2fb", "/a/../b"}, {PathRules{Escaped: RedirectSlashes, MergeSlashes: true}, "/a%2F%2fb", "/a/b"},
+	} {
+		err := c.rules.apply(&stream.Request{Method: "GET", Path: c.in})
+		got := ""
+		if err != nil {
+			got = stream.AsRefusal(err).Header[0].Value
+		}
+		if got != c.want {
+			t.Errorf("%s: got %q, want %q", c.in, got, c.want)
+		}
+	}
+	if r := stream.AsRefusal(all.apply(&stream.Request{Method: "GET", Path: "/a%2f%00"})); r.Status != 400 || !r.Close {
+		t.Errorf("got %+v; want a refusal that ends the connection", r)
 	}
 }
 

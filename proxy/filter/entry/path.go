@@ -25,35 +25,30 @@ type PathRules struct {
 }
 
 // apply rewrites the request's path. It must come before anything that looks
-// at it.
+// at it. A redirect leads to the path that all of the rules have been applied to.
 func (p PathRules) apply(req *stream.Request) error {
 	if req.Method == "CONNECT" || req.Path == "*" {
 		return nil
 	}
-	if i := strings.IndexByte(req.Path, '#'); i >= 0 {
-		req.Path = req.Path[:i]
+	if strings.IndexByte(req.Path, '#') >= 0 { // RFC 9112 section 3.2: a target has no fragment
+		return noNormalForm()
 	}
 	path, query := req.Path, ""
 	if i := strings.IndexByte(path, '?'); i >= 0 {
 		path, query = path[:i], path[i:]
 	}
 	before := path
+	escaped := false
 	if p.Escaped != KeepSlashes && strings.IndexByte(path, '%') >= 0 {
-		changed := unescapeSlashes(path)
-		if changed != path {
-			switch p.Escaped {
-			case RejectSlashes:
-				return &stream.Refusal{Status: 400, Details: "path_normalization_failed"}
-			case RedirectSlashes:
-				return &stream.Refusal{Status: 307, Details: "path_normalization_failed", Header: []stream.Field{{Name: "location", Value: changed + query}}}
-			}
-			path = changed
+		path = unescapeSlashes(path)
+		if escaped = path != before; escaped && p.Escaped == RejectSlashes {
+			return noNormalForm()
 		}
 	}
 	if p.Normalize {
 		var ok bool
 		if path, ok = normalize(path); !ok {
-			return &stream.Refusal{Status: 400, Details: "path_normalization_failed"}
+			return noNormalForm()
 		}
 	}
 	if p.MergeSlashes && strings.Contains(path, "//") {
@@ -62,7 +57,16 @@ func (p PathRules) apply(req *stream.Request) error {
 	if path != before {
 		req.Path = path + query
 	}
+	if escaped && p.Escaped == RedirectSlashes {
+		return &stream.Refusal{Status: 307, Details: "path_normalization_failed", Header: []stream.Field{{Name: "location", Value: req.Path}}}
+	}
 	return nil
+}
+
+// noNormalForm refuses a path. Who sends one such is not heard any more: where its
+// next request begins may be as much a matter of opinion.
+func noNormalForm() error {
+	return &stream.Refusal{Status: 400, Details: "path_normalization_failed", Close: true}
 }
 
 // unescapeSlashes decodes %2F and %5C only.
