@@ -78,9 +78,12 @@ type Request struct {
 	Method    string
 	Scheme    string // "http" or "https"
 	Authority string // as the client wrote it, with its port
-	Path      string // with the query
-	Protocol  Protocol
-	Header    Header // without Host and without connection-level fields
+	// Port is what was taken off the authority, with its colon: the upstreams of a
+	// CONNECT are told it again.
+	Port     string
+	Path     string // with the query
+	Protocol Protocol
+	Header   Header // without Host and without connection-level fields
 	// Body is nil when there is none.
 	Body Body
 	// Length of the body in bytes, or Unknown.

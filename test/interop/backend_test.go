@@ -50,6 +50,11 @@ type echo struct {
 func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	w.Header().Set("X-Backend", b.name)
+	if r.Method == http.MethodConnect { // it is no proxy
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		json.NewEncoder(w).Encode(b.seen(r, string(body)))
+		return
+	}
 	kind, arg, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	switch kind {
 	case "status":

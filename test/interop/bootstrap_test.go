@@ -26,7 +26,7 @@ func (up upstreams) bootstrap(p *peer) string {
 		up.stories = stories
 	}
 	for _, s := range up.stories {
-		fmt.Fprintf(&hosts, "- name: %s\n  domains: [%q]\n%s\n", s.name, s.name, indent(s.routes, "  "))
+		fmt.Fprintf(&hosts, "- name: %q\n  domains: [%q]\n%s\n", s.name, s.name, indent(s.routes, "  "))
 	}
 	return runtimeLayers + `
 node: {id: test, cluster: test, metadata: {labels: {app: shop, tier: web, count: 1}}}` +

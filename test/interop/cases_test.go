@@ -22,7 +22,8 @@ type ask struct {
 	path    string
 	headers []string // "name: value"
 	body    string
-	// host of the request when it is not the story's; old is HTTP/1.0 without one.
+	// host of the request when it is not the story's, PROXY for the proxy's address; old
+	// is HTTP/1.0 without one.
 	host string
 	old  bool
 	// preamble is what the connection begins with, before the request.

@@ -73,7 +73,7 @@ func (p *peer) ask(t *testing.T, host string, a ask) answer {
 	var text bytes.Buffer
 	text.WriteString(a.preamble)
 	if a.host != "" {
-		host = a.host
+		host = strings.ReplaceAll(a.host, "PROXY", p.address)
 	}
 	if text.WriteString(a.method + " " + a.path); a.old {
 		text.WriteString(" HTTP/1.0\r\n")
@@ -119,7 +119,7 @@ func (p *peer) ask(t *testing.T, host string, a ask) answer {
 	if err != nil {
 		body = []byte("(cut off)") // what came before is the network's affair
 	}
-	out := answer{Proto: response.Proto, Status: response.StatusCode, Body: remaining.ReplaceAllStringFunc(string(body), roundUp), Log: sortFlags(p.log.next(t))}
+	out := answer{Proto: response.Proto, Status: response.StatusCode, Body: remaining.ReplaceAllStringFunc(strings.ReplaceAll(string(body), p.address, "PROXY"), roundUp), Log: sortFlags(p.log.next(t))}
 	for range a.lines - 1 {
 		out.Log += "\n" + sortFlags(p.log.next(t))
 	}

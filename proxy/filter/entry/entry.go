@@ -58,8 +58,9 @@ type Config struct {
 
 	ClientCert ClientCert
 	Path       PathRules
-	// StripDot takes the dot off hosts that end in one.
-	StripDot bool
+	// StripDot takes the dot off hosts that end in one, StripPort then the port.
+	StripDot  bool
+	StripPort StripPort
 	// Scheme replaces the request's; empty leaves it.
 	Scheme string
 	// RefuseUnderscores answers 400 to a field name with "_", DropUnderscores
@@ -223,9 +224,7 @@ func (h *Handler) admit(req *stream.Request) error {
 			req.Scheme = "https"
 		}
 	}
-	if c.StripDot {
-		req.Authority = withoutDot(req.Authority)
-	}
+	c.strip(req)
 	internal := c.internal(req)
 	edge := c.UseRemoteAddress && !internal
 	h.forwarded(req, edge)
@@ -250,18 +249,6 @@ func (h *Handler) admit(req *stream.Request) error {
 		appendList(&req.Header, "via", c.Via)
 	}
 	return nil
-}
-
-// withoutDot is an authority whose host ends in no dot.
-func withoutDot(authority string) string {
-	end := len(authority)
-	if i := strings.LastIndexByte(authority, ':'); i >= 0 {
-		end = i
-	}
-	if end == 0 || authority[end-1] != '.' {
-		return authority
-	}
-	return authority[:end-1] + authority[end:]
 }
 
 // forwarded notes where the request came from.

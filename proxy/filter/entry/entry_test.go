@@ -246,3 +246,20 @@ func (c *coming) Handle(*stream.Request) (*stream.Response, error) {
 	c.h.routing.Load().Table.Store(table)
 	return nil, &stream.Redirected{}
 }
+
+// A port is only taken off where it is one, and where it is the one that is not wanted.
+func TestPortsAreTakenOff(t *testing.T) {
+	for _, c := range []struct {
+		strip                    StripPort
+		authority, want, restore string
+	}{
+		{WhateverPort, "a.b:80", "a.b", ":80"}, {WhateverPort, "a.b", "a.b", ""}, {WhateverPort, "a.b:", "a.b:", ""}, {WhateverPort, "a.b:x", "a.b:x", ""}, {WhateverPort, "[::1]", "[::1]", ""},
+		{WhateverPort, "[::1]:80", "[::1]", ":80"}, {OwnPort, "a.b:80", "a.b", ":80"}, {OwnPort, "a.b:81", "a.b:81", ""}, {KeepPort, "a.b:80", "a.b:80", ""},
+	} {
+		req := &stream.Request{Authority: c.authority, Port: ":1", Conn: &stream.Conn{Local: netip.MustParseAddrPort("10.0.0.1:80")}}
+		(&Config{StripPort: c.strip}).strip(req)
+		if req.Authority != c.want || req.Port != c.restore {
+			t.Errorf("%s: got %q and %q, want %q and %q", c.authority, req.Authority, req.Port, c.want, c.restore)
+		}
+	}
+}

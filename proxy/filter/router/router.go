@@ -237,6 +237,10 @@ func (r *Router) rewrite(req *stream.Request, weighed *route.Weighted) {
 		req.Info.OriginalPath = original
 		req.Header.Set("x-envoy-original-path", original)
 	}
+	if req.Upgrade == stream.Connect {
+		req.Authority += req.Port
+		req.Port = ""
+	}
 	if weighed != nil {
 		weighed.Mutations.ApplyRequest(req)
 		if weighed.HostRewrite != "" { // the route's own comes after it, and tells of this one

@@ -129,6 +129,12 @@ func entryConfig(m *hcmv3.HttpConnectionManager) (entry.Config, error) {
 			Normalize: m.GetNormalizePath().GetValue(), MergeSlashes: m.GetMergeSlashes(), Escaped: escapedSlashes[m.GetPathWithEscapedSlashesAction()],
 		},
 	}
+	if m.GetStripMatchingHostPort() {
+		out.StripPort = entry.OwnPort
+	}
+	if m.GetStripAnyHostPort() {
+		out.StripPort = entry.WhateverPort
+	}
 	if out.StripDot = m.GetStripTrailingHostDot(); m.GetSchemeHeaderTransformation().GetSchemeToOverwrite() != "" {
 		out.Scheme = m.GetSchemeHeaderTransformation().GetSchemeToOverwrite()
 		if out.Scheme != "http" && out.Scheme != "https" {
