@@ -48,6 +48,8 @@ type Config struct {
 	MaxRequests int
 	// Last reports whether a connection is to end with its request; nil is never.
 	Last func() bool
+	// Rewrite changes what is answered to what is no request; nil leaves it.
+	Rewrite func(*stream.Request, *stream.Refusal) *stream.Refusal
 	// HTTP2 serves a connection that turns out to begin with HTTP/2's preface; read
 	// is what has been read of it. nil refuses such connections.
 	HTTP2 func(conn net.Conn, read []byte, facts *stream.Conn, drain <-chan struct{})

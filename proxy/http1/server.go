@@ -295,7 +295,11 @@ func (c *serving) refuseSyntax(err error) bool {
 		s = &syntaxError{400, "http1.codec_error", err.Error()}
 	}
 	c.req.Header.Reset()
-	resp := stream.Reply(&c.req, &stream.Refusal{Status: s.status, Details: s.details, Flags: stream.DownstreamProtocol, Body: s.text}, &c.local)
+	r := &stream.Refusal{Status: s.status, Details: s.details, Flags: stream.DownstreamProtocol, Body: s.text}
+	if c.cfg.Rewrite != nil {
+		r = c.cfg.Rewrite(&c.req, r)
+	}
+	resp := stream.Reply(&c.req, r, &c.local)
 	c.unread = true
 	return c.answer(resp, framing{close: true})
 }

@@ -174,6 +174,9 @@ func (k *call) run() {
 	case k.broken != "" && k.refusal == nil:
 		resp = k.malformed()
 	case k.refusal != nil:
+		if k.s.cfg.Rewrite != nil {
+			k.refusal = k.s.cfg.Rewrite(&k.req, k.refusal)
+		}
 		resp = stream.Reply(&k.req, k.refusal, &k.local)
 	default:
 		if resp, err = s.server.handler.Handle(&k.req); err != nil {

@@ -42,6 +42,9 @@ type Config struct {
 	// Last reports whether a connection is to take no more streams than it has; nil is
 	// never.
 	Last func() bool
+	// Rewrite changes what is answered to a request that is not for the handler; nil
+	// leaves it.
+	Rewrite func(*stream.Request, *stream.Refusal) *stream.Refusal
 	// Upgrades are the protocols that an extended CONNECT may ask for, such as
 	// "websocket".
 	Upgrades []string

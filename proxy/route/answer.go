@@ -16,8 +16,12 @@ type redirect struct{ Redirect }
 // Handle implements [stream.Handler].
 func (r *redirect) Handle(req *stream.Request) (*stream.Response, error) {
 	req.Info.Details = "direct_response"
-	resp := &stream.Response{Status: cmp.Or(r.Status, 301)}
-	resp.Header.Add("location", r.location(req))
+	status, location := cmp.Or(r.Status, 301), stream.Field{Name: "location", Value: r.location(req)}
+	if r.Refuses {
+		return nil, &stream.Refusal{Status: status, Details: req.Info.Details, Header: []stream.Field{location}}
+	}
+	resp := &stream.Response{Status: status}
+	resp.Header.Add(location.Name, location.Value)
 	return resp, nil
 }
 
@@ -81,6 +85,9 @@ type direct struct {
 // Handle implements [stream.Handler].
 func (d *direct) Handle(req *stream.Request) (*stream.Response, error) {
 	req.Info.Details = "direct_response"
+	if d.Refuses {
+		return nil, &stream.Refusal{Status: d.Status, Details: req.Info.Details, Body: d.Body}
+	}
 	resp := &stream.Response{Status: d.Status, Length: int64(len(d.body))}
 	if len(d.body) > 0 {
 		resp.Header.Add("content-type", "text/plain")

@@ -382,10 +382,14 @@ type Redirect struct {
 	Substitution  string
 	Status        int // 301 by default
 	StripQuery    bool
+	// Refuses answers with a [stream.Refusal]: what is answered here may be rewritten.
+	Refuses bool
 }
 
 // Direct answers by itself.
 type Direct struct {
 	Status int
 	Body   string
+	// Refuses is that of [Redirect].
+	Refuses bool
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
@@ -32,7 +33,9 @@ func Reply(req *Request, r *Refusal, into *Response) *Response {
 func grpcReply(r *Refusal, into *Response) *Response {
 	into.Status, into.Length = 200, 0
 	into.Header.Add("content-type", "application/grpc")
-	into.Header.Add("grpc-status", strconv.Itoa(r.GRPCStatus()))
+	if !slices.ContainsFunc(r.Header, func(f Field) bool { return EqualName(f.Name, "grpc-status") }) {
+		into.Header.Add("grpc-status", strconv.Itoa(r.GRPCStatus()))
+	}
 	if r.Body != "" {
 		into.Header.Add("grpc-message", EscapeMessage(r.Body))
 	}
@@ -45,14 +48,13 @@ func grpcReply(r *Refusal, into *Response) *Response {
 }
 
 // GRPCStatus is the gRPC status that says the same: the refusal's own, or the
-// one that gRPC assigns to its HTTP status ("HTTP to gRPC Status Code Mapping").
+// one that gRPC assigns to its HTTP status ("HTTP to gRPC Status Code Mapping"), which is
+// that of an error even where that is 200.
 func (r *Refusal) GRPCStatus() int {
 	if r.GRPC != 0 {
 		return r.GRPC
 	}
 	switch r.Status {
-	case 200:
-		return 0
 	case 400:
 		return 13 // internal
 	case 401:

@@ -12,17 +12,22 @@ import (
 	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
-// AccessLog says where lines go and what is in them.
-type AccessLog struct {
-	// Path is a file's path; /dev/stdout and /dev/stderr are the process's own.
-	Path string
-	// Text is the format of a line with its end; empty is Envoy's default unless
-	// JSON is set.
+// Format says what is written.
+type Format struct {
+	// Text is the format of a line with its end; a log's that is empty is Envoy's
+	// default unless JSON is set.
 	Text string
 	// JSON maps keys to formats, nested as it likes.
 	JSON *structpb.Struct
 	// OmitEmpty leaves out operators without a value.
 	OmitEmpty bool
+}
+
+// AccessLog says where lines go and what is in them.
+type AccessLog struct {
+	// Path is a file's path; /dev/stdout and /dev/stderr are the process's own.
+	Path string
+	Format
 	// Filter chooses what is logged; nil is everything. Response is nil for byte
 	// streams.
 	Filter func(*stream.Request, *stream.Response) bool

@@ -18,6 +18,8 @@ import (
 type record struct {
 	req  *stream.Request
 	resp *stream.Response
+	// body is what a reply of the proxy's own says, while it is written.
+	body string
 }
 
 // operator writes a value of a record.

@@ -98,7 +98,7 @@ func TestNothingIsKeptOfListenersThatAreGone(t *testing.T) {
 		logs := [2]stream.Observer{}
 		for i := range logs {
 			var err error
-			if logs[i], err = tel.AccessLog(AccessLog{Path: path, Text: "line\n"}); err != nil {
+			if logs[i], err = tel.AccessLog(AccessLog{Path: path, Format: Format{Text: "line\n"}}); err != nil {
 				t.Fatal(err)
 			}
 		}

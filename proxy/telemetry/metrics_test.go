@@ -131,7 +131,7 @@ func TestSeriesAreBounded(t *testing.T) {
 
 func BenchmarkRequest(b *testing.B) {
 	tel := New(Config{Stdout: &bytes.Buffer{}})
-	log, err := tel.AccessLog(AccessLog{Path: "/dev/null", Text: istioDefault})
+	log, err := tel.AccessLog(AccessLog{Path: "/dev/null", Format: Format{Text: istioDefault}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func (l *otlpLog) send(list []*logsv1.LogRecord) error {
 
 // add makes an entry.
 func (l *otlpLog) add(req *stream.Request, resp *stream.Response) {
-	r := &record{req, resp}
+	r := &record{req: req, resp: resp}
 	i := req.Info
 	out := &logsv1.LogRecord{TimeUnixNano: uint64(i.Start.UnixNano()), Body: l.body(r), Attributes: l.attributes(r)}
 	for _, t := range l.Tags {

@@ -76,7 +76,28 @@ func (t *Telemetry) Text(text string, omitEmpty bool) (func(*stream.Request, *st
 		return nil, err
 	}
 	return func(req *stream.Request, resp *stream.Response) string {
-		return string(f.appendTo(nil, &record{req, resp}))
+		return string(f.appendTo(nil, &record{req: req, resp: resp}))
+	}, nil
+}
+
+// Body compiles what a reply of the proxy's own says, with the operators and the forms of
+// an access log's lines.
+func (t *Telemetry) Body(f Format) (func(req *stream.Request, resp *stream.Response, body string) string, error) {
+	var line appender
+	var err error
+	if f.JSON != nil {
+		line, err = jsonLine(f.JSON, f.OmitEmpty)
+	} else {
+		var compiled *format
+		if compiled, err = compileFormat(f.Text, f.OmitEmpty); err == nil {
+			line = compiled.appendTo
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func(req *stream.Request, resp *stream.Response, body string) string {
+		return string(line(nil, &record{req: req, resp: resp, body: body}))
 	}, nil
 }
 
@@ -107,7 +128,7 @@ func (t *Telemetry) AccessLog(cfg AccessLog) (stream.Observer, error) {
 	}
 	t.sinks[cfg.Path] = k
 	return &log{filter: cfg.Filter, entry: func(req *stream.Request, resp *stream.Response) {
-		out.write(line, record{req, resp})
+		out.write(line, record{req: req, resp: resp})
 		runtime.KeepAlive(out) // or the file might be given up before the line is in it
 	}}, nil
 }

@@ -42,7 +42,7 @@ func call(req *stream.Request) { req.Header.Set("content-type", "application/grp
 func TestIstiosDefaultLine(t *testing.T) {
 	var out bytes.Buffer
 	tel := New(Config{Stdout: &out})
-	o, err := tel.AccessLog(AccessLog{Path: "/dev/stdout", Text: istioDefault})
+	o, err := tel.AccessLog(AccessLog{Path: "/dev/stdout", Format: Format{Text: istioDefault}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestJSONLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := tel.AccessLog(AccessLog{Path: "/dev/stdout", JSON: fields})
+	o, err := tel.AccessLog(AccessLog{Path: "/dev/stdout", Format: Format{JSON: fields}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestNumbersInJSON(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		tel := New(Config{Stdout: &out})
-		o, err := tel.AccessLog(AccessLog{Path: "/dev/stdout", JSON: &structpb.Struct{Fields: map[string]*structpb.Value{"x": structpb.NewStringValue(format)}}})
+		o, err := tel.AccessLog(AccessLog{Path: "/dev/stdout", Format: Format{JSON: &structpb.Struct{Fields: map[string]*structpb.Value{"x": structpb.NewStringValue(format)}}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +116,7 @@ func TestNumbersInJSON(t *testing.T) {
 	call(req)
 	resp.Header.Set("grpc-status", "none")
 	for operator, want := range map[string]string{"DOWNSTREAM_LOCAL_PORT": `""`, "GRPC_STATUS_NUMBER": "-1"} {
-		if got, _ := jsonOperator(plain[operator])(nil, &record{req, resp}); string(got) != want {
+		if got, _ := jsonOperator(plain[operator])(nil, &record{req: req, resp: resp}); string(got) != want {
 			t.Errorf("%s: got %s, want %s", operator, got, want)
 		}
 	}
@@ -128,7 +128,7 @@ func TestStatusesInJSON(t *testing.T) {
 		req, resp := sample()
 		call(req)
 		resp.Header.Set("grpc-status", status)
-		if got, _ := jsonOperator(grpcNumber)(nil, &record{req, resp}); string(got) != want {
+		if got, _ := jsonOperator(grpcNumber)(nil, &record{req: req, resp: resp}); string(got) != want {
 			t.Errorf("%q is %s, want %s", status, got, want)
 		}
 	}
@@ -136,13 +136,13 @@ func TestStatusesInJSON(t *testing.T) {
 
 // A key is quoted as JSON has it, which knows fewer escapes than Go.
 func TestKeysInJSON(t *testing.T) {
-	line, err := lineOf(AccessLog{JSON: &structpb.Struct{Fields: map[string]*structpb.Value{"a\x01\"\a": structpb.NewStringValue("b")}}})
+	line, err := lineOf(AccessLog{Format: Format{JSON: &structpb.Struct{Fields: map[string]*structpb.Value{"a\x01\"\a": structpb.NewStringValue("b")}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	req, resp := sample()
 	var got map[string]string
-	if text := line(nil, &record{req, resp}); json.Unmarshal(text, &got) != nil || got["a\x01\"\a"] != "b" {
+	if text := line(nil, &record{req: req, resp: resp}); json.Unmarshal(text, &got) != nil || got["a\x01\"\a"] != "b" {
 		t.Errorf("got %s", text)
 	}
 }
@@ -172,7 +172,7 @@ func TestFormatMistakesAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	req, resp := sample()
-	if got := string(f.appendTo(nil, &record{req, resp})); got != "100% at 2026/11/20 22:00:00.123" {
+	if got := string(f.appendTo(nil, &record{req: req, resp: resp})); got != "100% at 2026/11/20 22:00:00.123" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -201,7 +201,7 @@ func TestStandardMetrics(t *testing.T) {
 
 func TestObserversAllocateNothing(t *testing.T) {
 	tel := New(Config{Stdout: &bytes.Buffer{}})
-	log, err := tel.AccessLog(AccessLog{Path: "/dev/null", Text: istioDefault})
+	log, err := tel.AccessLog(AccessLog{Path: "/dev/null", Format: Format{Text: istioDefault}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestOperators(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if got := string(f.appendTo(nil, &record{req, resp})); got != want {
+		if got := string(f.appendTo(nil, &record{req: req, resp: resp})); got != want {
 			t.Errorf("%s: got %q; want %q", text, got, want)
 		}
 	}
@@ -259,7 +259,7 @@ func TestLastLine(t *testing.T) {
 	defer delete(plain, "SLOW")
 	path := filepath.Join(t.TempDir(), "log")
 	func() {
-		o, err := tel.AccessLog(AccessLog{Path: path, Text: "%SLOW%\n"})
+		o, err := tel.AccessLog(AccessLog{Path: path, Format: Format{Text: "%SLOW%\n"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -274,7 +274,7 @@ func TestLastLine(t *testing.T) {
 func TestReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "access.log")
 	tel := New(Config{})
-	o, err := tel.AccessLog(AccessLog{Path: path, Text: "%RESPONSE_CODE%\n"})
+	o, err := tel.AccessLog(AccessLog{Path: path, Format: Format{Text: "%RESPONSE_CODE%\n"}})
 	if err != nil {
 		t.Fatal(err)
 	}

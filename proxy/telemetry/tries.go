@@ -38,7 +38,7 @@ func withTries(all map[string]operator) map[string]operator {
 		"DOWNSTREAM_DETECTED_CLOSE_TYPE": provided(isRequest, normal),
 		"UPSTREAM_DETECTED_CLOSE_TYPE":   provided(func(r *record) bool { return isRequest(r) && r.req.Info.UpstreamAsked }, normal),
 
-		"LOCAL_REPLY_BODY": nothing, // there is one while a reply is written, not in logs
+		"LOCAL_REPLY_BODY": {write: func(b []byte, r *record) ([]byte, bool) { return append(b, r.body...), true }},
 		"CUSTOM_FLAGS":     nothing, // those of extensions, which there are none of
 		"SPAN_ID": text(func(r *record) string {
 			if t := &r.req.Info.Trace; t.ID != [16]byte{} {

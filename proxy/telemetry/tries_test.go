@@ -22,7 +22,7 @@ func written(t *testing.T, word string, change func(*stream.Request)) (text, asJ
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &record{req, resp}
+	r := &record{req: req, resp: resp}
 	value, _ := jsonOperator(f.pieces[0].op)(nil, r)
 	return string(f.appendTo(nil, r)), string(value)
 }
@@ -65,7 +65,7 @@ func TestCoalesceAsksOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	req, resp := sample()
-	if got, found := jsonOperator(op)(nil, &record{req, resp}); string(got) != `"x"` || !found || asked != 1 {
+	if got, found := jsonOperator(op)(nil, &record{req: req, resp: resp}); string(got) != `"x"` || !found || asked != 1 {
 		t.Errorf("got %s, asked %d times", got, asked)
 	}
 }
@@ -102,7 +102,7 @@ func TestTries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := string(f.appendTo(nil, &record{req, nil})); got != "- -" {
+	if got := string(f.appendTo(nil, &record{req: req})); got != "- -" {
 		t.Errorf("of a connection: got %s; want nothing", got)
 	}
 }

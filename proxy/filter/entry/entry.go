@@ -69,6 +69,8 @@ type Config struct {
 	// RequestTimeout is how long a request may take to arrive; 0 is for ever. It ends
 	// when the answer begins.
 	RequestTimeout time.Duration
+	// LocalReply changes what is answered here; nil leaves it.
+	LocalReply *LocalReply
 	// Overloaded reports whether a request is not to be taken; nil is never.
 	Overloaded func() bool
 	// Began is told of each request; may be nil.
@@ -195,6 +197,7 @@ func (h *Handler) route(req *stream.Request, begin bool) (*stream.Response, erro
 	case r == nil:
 		return routing.NotFound.Handle(req)
 	case req.Upgrade != "" && !h.mayUpgrade(r, req.Upgrade):
+		req.Info.Matched = nil // it is not the route's answer
 		return nil, &stream.Refusal{Status: 403, Details: "upgrade_failed"}
 	}
 	return r.Handler.Handle(req)
@@ -374,6 +377,12 @@ func clean(req *stream.Request, edge bool) {
 
 // reply completes what is answered.
 func (h *Handler) reply(req *stream.Request, from *route.Route, resp *stream.Response, err error) (*stream.Response, error) {
+	if h.config.LocalReply != nil && err != nil && stream.AsRedirected(err) == nil {
+		if from != nil {
+			_, err = stream.OnHead(nil, err, func(resp *stream.Response) { from.MutateResponse(req, resp) })
+		}
+		from, err = nil, h.config.LocalReply.Rewrite(req, stream.AsRefusal(err))
+	}
 	return stream.OnHead(resp, err, func(resp *stream.Response) {
 		if from != nil {
 			from.MutateResponse(req, resp)

@@ -37,18 +37,22 @@ func (c *codec) Serve(conn net.Conn, facts *stream.Conn, drain <-chan struct{}) 
 	c.http1.Serve(conn, facts, drain)
 }
 
-// pressed is what becomes of connections under pressure: last, which may be nil,
-// reports whether they are to end with their request.
-type pressed struct {
+// given is what a connection manager gives its codecs beside their own settings.
+type given struct {
+	// last reports whether connections are to end with their request under pressure; it
+	// may be nil.
 	last     func() bool
 	squeezes stream.Squeezes
+	// rewrite changes the replies that codecs make; nil leaves them.
+	rewrite func(*stream.Request, *stream.Refusal) *stream.Refusal
 }
 
 // newCodec compiles the protocols of a connection manager.
-func newCodec(m *hcmv3.HttpConnectionManager, handler stream.Handler, observer stream.Observer, counters *telemetry.Manager, under pressed) (listener.Handler, error) {
+func newCodec(m *hcmv3.HttpConnectionManager, handler stream.Handler, observer stream.Observer, counters *telemetry.Manager, by given) (listener.Handler, error) {
 	first, second := codecConfigs(m)
-	first.Last, second.Last = under.last, under.last
-	first.Squeezes, second.Squeezes = under.squeezes, under.squeezes
+	first.Last, second.Last = by.last, by.last
+	first.Rewrite, second.Rewrite = by.rewrite, by.rewrite
+	first.Squeezes, second.Squeezes = by.squeezes, by.squeezes
 	c := &codec{counters: counters, http2: http2.NewServer(second, handler, observer)}
 	switch t := m.GetCodecType(); t {
 	case hcmv3.HttpConnectionManager_AUTO:

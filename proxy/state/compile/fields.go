@@ -53,8 +53,8 @@ var coreFields = fieldcheck.Table{
 		Read: "pattern substitution",
 	},
 	"envoy.config.core.v3.SubstitutionFormatString": {
-		Read:    "text_format text_format_source json_format omit_empty_values formatters",
-		Ignored: map[string]string{"json_format_options": "keys are in order", "content_type": "log lines have none"},
+		Read:    "text_format text_format_source json_format omit_empty_values formatters content_type",
+		Ignored: map[string]string{"json_format_options": "keys are in order"},
 	},
 	"envoy.config.core.v3.TcpKeepalive": {Read: "*"},
 }

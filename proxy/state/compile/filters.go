@@ -44,6 +44,8 @@ type Filters struct {
 	spawn bool
 	// secrets names the secrets that the filters wait for.
 	secrets []ads.Ref
+	// rewrites is set where replies of the proxy's own are rewritten.
+	rewrites bool
 	// table is where the routes in force are.
 	table *route.Current
 	// counter gives the filters' counters by their name behind the connection

@@ -29,6 +29,10 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	if err != nil {
 		return nil, err
 	}
+	if config.LocalReply, err = c.localReply(m.GetLocalReplyConfig()); err != nil {
+		return nil, fieldcheck.At("local_reply_config", err)
+	}
+	filters.rewrites = config.LocalReply != nil
 	counters := c.Telemetry.Manager(m.GetStatPrefix())
 	filters.counter = func(name string) *stream.Counter {
 		return c.Telemetry.Counter("http."+m.GetStatPrefix()+"."+name, "http."+name, telemetry.ManagerLabel(m.GetStatPrefix()))
@@ -81,11 +85,14 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 		return nil, fieldcheck.Refuse("", "has no routes: write rds, route_config or scoped_routes")
 	}
 	out.Managers = append(out.Managers, manager)
-	pressure := pressed{last: asks(overload.StopKeepalive)}
+	codecs := given{last: asks(overload.StopKeepalive)}
 	if !out.Config.Exempt {
-		pressure.squeezes = stream.Squeezes{Idle: c.Overload.Timer(overload.Idle), Stream: c.Overload.Timer(overload.Stream), Age: c.Overload.Timer(overload.Age)}
+		codecs.squeezes = stream.Squeezes{Idle: c.Overload.Timer(overload.Idle), Stream: c.Overload.Timer(overload.Stream), Age: c.Overload.Timer(overload.Age)}
 	}
-	return newCodec(m, manager.entry, observer, counters, pressure)
+	if filters.rewrites {
+		codecs.rewrite = config.LocalReply.Rewrite
+	}
+	return newCodec(m, manager.entry, observer, counters, codecs)
 }
 
 var serverHeaders = map[hcmv3.HttpConnectionManager_ServerHeaderTransformation]entry.ServerHeader{

@@ -197,13 +197,14 @@ func (c *Compiler) action(m *routev3.Route, vh *routev3.VirtualHost, filters *Fi
 		if err != nil {
 			return nil, nil, fieldcheck.At("redirect", err)
 		}
+		r.Refuses = filters.rewrites
 		return route.RedirectHandler(*r), &spot{}, nil
 	case *routev3.Route_DirectResponse:
 		body, err := text(a.DirectResponse.GetBody())
 		if err != nil {
 			return nil, nil, fieldcheck.At("direct_response.body", err)
 		}
-		return route.DirectHandler(route.Direct{Status: int(a.DirectResponse.GetStatus()), Body: body}), &spot{}, nil
+		return route.DirectHandler(route.Direct{Status: int(a.DirectResponse.GetStatus()), Body: body, Refuses: filters.rewrites}), &spot{}, nil
 	default:
 		return nil, nil, fieldcheck.Refuse("", "has no action: write route, redirect or direct_response")
 	}

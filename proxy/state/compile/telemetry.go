@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	statsv3 "github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/istio_stats/v3"
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -115,18 +116,22 @@ func logFormat(out *telemetry.AccessLog, m *corev3.SubstitutionFormatString) err
 	if m == nil {
 		return nil
 	}
+	var err error
+	out.Format, err = written(m)
+	return fieldcheck.At("log_format", err)
+}
+
+// written is what a format says.
+func written(m *corev3.SubstitutionFormatString) (out telemetry.Format, err error) {
 	if err := formatters(m.GetFormatters()); err != nil {
-		return fieldcheck.At("log_format.formatters", err)
+		return out, fieldcheck.At("formatters", err)
 	}
 	out.OmitEmpty, out.JSON = m.GetOmitEmptyValues(), m.GetJsonFormat()
 	out.Text = m.GetTextFormat() //nolint:staticcheck // still written
 	if s := m.GetTextFormatSource(); s != nil {
-		var err error
-		if out.Text, err = text(s); err != nil {
-			return fieldcheck.At("log_format.text_format_source", err)
-		}
+		out.Text, err = text(s)
 	}
-	return nil
+	return out, fieldcheck.At("text_format_source", err)
 }
 
 // formatters are extensions with further operators. Those of the ones that are
@@ -158,7 +163,7 @@ func (c *Compiler) logFilter(m *accesslogv3.AccessLogFilter) (logCondition, erro
 	case *accesslogv3.AccessLogFilter_DurationFilter:
 		holds := c.comparison(f.DurationFilter.GetComparison())
 		return func(req *stream.Request, _ *stream.Response) bool {
-			return holds(req.Info.End.Sub(req.Info.Start).Milliseconds())
+			return holds(soFar(req.Info).Milliseconds())
 		}, nil
 	case *accesslogv3.AccessLogFilter_HeaderFilter:
 		h, err := headerMatch(f.HeaderFilter.GetHeader())
@@ -199,6 +204,14 @@ func expressionFilter(packed *anypb.Any) (logCondition, error) {
 		return nil, fieldcheck.Refuse("expression", "%v", err)
 	}
 	return condition.Holds, nil
+}
+
+// soFar is how long a request has taken, until now while it is not over.
+func soFar(i *stream.Info) time.Duration {
+	if i.End.IsZero() {
+		return time.Since(i.Start)
+	}
+	return i.End.Sub(i.Start)
 }
 
 func grpcFilter(m *accesslogv3.GrpcStatusFilter) logCondition {
