@@ -107,6 +107,9 @@ func (s *State) setListener(name string, r *raw, m *listenerv3.Listener) error {
 		return nil
 	}
 	compiled, err := s.compiler.Listener(m)
+	if err == nil && r.static { // what is discovered may come in any order
+		err = compile.Missing(m, func(cluster string) bool { return s.clusters[cluster] != nil })
+	}
 	if err == nil {
 		err = s.serveKnown(compiled)
 	}

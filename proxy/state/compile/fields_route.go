@@ -4,10 +4,9 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 
 var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.RouteConfiguration": {
-		Read: "name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove ignore_port_in_host_matching vhds max_direct_response_body_size_bytes ignore_path_parameters_in_path_matching typed_per_filter_config most_specific_header_mutations_wins",
+		Read: "name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove ignore_port_in_host_matching vhds max_direct_response_body_size_bytes ignore_path_parameters_in_path_matching typed_per_filter_config most_specific_header_mutations_wins validate_clusters",
 		Ignored: map[string]string{
-			"validate_clusters": "a route to a missing cluster answers as cluster_not_found_response_code says",
-			"metadata":          "nobody reads it",
+			"metadata": "nobody reads it",
 		},
 	},
 	"envoy.config.route.v3.Vhds":                                  {Read: "config_source"},
