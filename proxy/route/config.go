@@ -280,7 +280,10 @@ type Weighted struct {
 // Mirror is a copy of the traffic whose answers nobody waits for.
 type Mirror struct {
 	Cluster *cluster.Handle
-	Share   runtime.Share // of the requests that are copied
+	// ClusterHeader names the field that names the cluster instead, resolved by Lookup.
+	ClusterHeader string
+	Lookup        func(string) *cluster.Handle
+	Share         runtime.Share // of the requests that are copied
 	// KeepHost leaves the host without the suffix "-shadow".
 	KeepHost bool
 }

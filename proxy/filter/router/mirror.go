@@ -17,7 +17,7 @@ const mirrorTimeout = 15 * time.Second
 func (r *Router) mirror(req *stream.Request) {
 	for i := range r.Mirrors {
 		m := &r.Mirrors[i]
-		c := m.Cluster.Load()
+		c := mirrorCluster(m, req)
 		if c == nil || !m.Share.Drawn() {
 			continue
 		}
@@ -33,6 +33,21 @@ func (r *Router) mirror(req *stream.Request) {
 		// Bounded by its timeout; it holds nothing of the request.
 		go send(c, shadow)
 	}
+}
+
+// mirrorCluster is where a copy goes; nil where there is no such cluster.
+func mirrorCluster(m *route.Mirror, req *stream.Request) *cluster.Cluster {
+	handle := m.Cluster
+	if m.ClusterHeader != "" {
+		name := req.Header.Get(m.ClusterHeader)
+		if name == "" || m.Lookup == nil {
+			return nil
+		}
+		if handle = m.Lookup(strings.Clone(name)); handle == nil {
+			return nil
+		}
+	}
+	return handle.Load()
 }
 
 func copyOf(req *stream.Request, m *route.Mirror, body []byte) *stream.Request {

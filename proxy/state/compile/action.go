@@ -20,7 +20,8 @@ import (
 // defaultTimeout is Envoy's when a route says nothing.
 const defaultTimeout = 15 * time.Second
 
-func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, match route.Match) (*route.Forward, error) {
+func (c *Compiler) forward(a *routev3.RouteAction, in around, match route.Match) (*route.Forward, error) {
+	vh := in.host
 	f := &route.Forward{
 		Timeout:             defaultTimeout,
 		AttemptCount:        vh.GetIncludeRequestAttemptCount(),
@@ -58,10 +59,14 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 	if f.PrefixRewrite != "" && !match.Measured() {
 		f.RegexRewrite, f.Substitution, f.PrefixRewrite = wholePath, literal(f.PrefixRewrite), ""
 	}
-	for _, step := range []func(*route.Forward, *routev3.RouteAction) error{c.targets, c.mirrors, rewrite, hashing, redirects} {
+	for _, step := range []func(*route.Forward, *routev3.RouteAction) error{c.targets, rewrite, hashing, redirects} {
 		if err := step(f, a); err != nil {
 			return nil, err
 		}
+	}
+	var err error
+	if f.Mirrors, err = c.mirrors(mirrorsOf(a, in.host, in.table)); err != nil {
+		return nil, err
 	}
 	if m := a.GetPathRewritePolicy(); m != nil {
 		if err := templateRewrite(f, &match, m); err != nil {
@@ -72,7 +77,6 @@ func (c *Compiler) forward(a *routev3.RouteAction, vh *routev3.VirtualHost, matc
 	if policy == nil {
 		policy = vh.GetRetryPolicy()
 	}
-	var err error
 	if f.Retry, err = retry(policy); err != nil {
 		return nil, fieldcheck.At("retry_policy", err)
 	}
@@ -134,15 +138,25 @@ func total(clusters []route.Weighted) (weight uint64) {
 	return weight
 }
 
-func (c *Compiler) mirrors(f *route.Forward, a *routev3.RouteAction) error {
-	for _, m := range a.GetRequestMirrorPolicies() {
+func (c *Compiler) mirrors(list []*routev3.RouteAction_RequestMirrorPolicy) ([]route.Mirror, error) {
+	var out []route.Mirror
+	for i, m := range list {
 		share := runtime.All
 		if r := m.GetRuntimeFraction(); r != nil {
 			share = c.share(r)
 		}
-		f.Mirrors = append(f.Mirrors, route.Mirror{Cluster: c.Handle(m.GetCluster()), Share: share, KeepHost: m.GetDisableShadowHostSuffixAppend()})
+		to := route.Mirror{Share: share, KeepHost: m.GetDisableShadowHostSuffixAppend()}
+		switch name, header := m.GetCluster(), m.GetClusterHeader(); {
+		case (name == "") == (header == ""):
+			return nil, fieldcheck.Refuse(fmt.Sprintf("request_mirror_policies[%d]", i), "has to name one of cluster and cluster_header")
+		case header != "":
+			to.ClusterHeader, to.Lookup = header, c.Lookup
+		default:
+			to.Cluster = c.Handle(name)
+		}
+		out = append(out, to)
 	}
-	return nil
+	return out, nil
 }
 
 // wholePath is what a rewrite of the prefix replaces where the match has none.

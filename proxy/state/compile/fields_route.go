@@ -4,7 +4,7 @@ import "github.com/lateenmesh/lateen/internal/fieldcheck"
 
 var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.RouteConfiguration": {
-		Read: "name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove ignore_port_in_host_matching vhds max_direct_response_body_size_bytes ignore_path_parameters_in_path_matching typed_per_filter_config most_specific_header_mutations_wins validate_clusters",
+		Read: "name virtual_hosts request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove ignore_port_in_host_matching vhds max_direct_response_body_size_bytes ignore_path_parameters_in_path_matching typed_per_filter_config most_specific_header_mutations_wins validate_clusters request_mirror_policies",
 		Ignored: map[string]string{
 			"metadata": "nobody reads it",
 		},
@@ -15,7 +15,7 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment": {Read: "string_key"},
 	"envoy.config.route.v3.VirtualHost": {
 		Read: "rate_limits name domains routes require_tls request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove " +
-			"typed_per_filter_config include_request_attempt_count include_attempt_count_in_response retry_policy hedge_policy metadata cors",
+			"typed_per_filter_config include_request_attempt_count include_attempt_count_in_response retry_policy hedge_policy metadata cors request_mirror_policies",
 		Ignored: map[string]string{
 			"virtual_clusters": "only statistics",
 		},
@@ -76,7 +76,7 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties": {Read: "source_ip"},
 	"envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter":       {Read: "name"},
 	"envoy.config.route.v3.RouteAction.RequestMirrorPolicy": {
-		Read:    "cluster runtime_fraction disable_shadow_host_suffix_append",
+		Read:    "cluster cluster_header runtime_fraction disable_shadow_host_suffix_append",
 		Ignored: map[string]string{"trace_sampled": "a copy has no span of its own: it carries the trace context of the request that it copies"},
 	},
 	"envoy.config.route.v3.RedirectAction": {

@@ -62,7 +62,7 @@ func (c *Compiler) table(r *Routes, filters *Filters, before hosts) (*route.Tabl
 	add := func(vh *routev3.VirtualHost) (err error) {
 		host := before.by[vh]
 		if host == nil {
-			host, err = c.virtualHost(vh, filters, maxDirectBody(m), outer)
+			host, err = c.virtualHost(around{m, vh}, filters, outer)
 		}
 		after.by[vh], config.Hosts = host, append(config.Hosts, host)
 		return err
@@ -89,7 +89,14 @@ func maxDirectBody(m *routev3.RouteConfiguration) int {
 	return 4096
 }
 
-func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters, maxBody int, outer overrides) (*route.VirtualHost, error) {
+// around is what encloses a route.
+type around struct {
+	table *routev3.RouteConfiguration
+	host  *routev3.VirtualHost
+}
+
+func (c *Compiler) virtualHost(in around, filters *Filters, outer overrides) (*route.VirtualHost, error) {
+	m, maxBody := in.host, maxDirectBody(in.table)
 	host := &route.VirtualHost{
 		Name: m.GetName(), Domains: m.GetDomains(), AttemptCount: m.GetIncludeRequestAttemptCount(),
 		RequireTLS: tlsNeeds[m.GetRequireTls()], Metadata: told(m.GetMetadata()),
@@ -105,7 +112,7 @@ func (c *Compiler) virtualHost(m *routev3.VirtualHost, filters *Filters, maxBody
 		if err := bodyWithin(r.GetDirectResponse(), maxBody); err != nil {
 			return host, fieldcheck.At(fmt.Sprintf("routes[%d].direct_response.body", i), err)
 		}
-		compiled, err := c.route(r, m, filters, outer)
+		compiled, err := c.route(r, in, filters, outer)
 		if err != nil {
 			return host, fieldcheck.At(fmt.Sprintf("routes[%d]", i), err)
 		}
@@ -130,7 +137,7 @@ func bodyWithin(m *routev3.DirectResponseAction, limit int) error {
 	return err
 }
 
-func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Filters, outer overrides) (*route.Route, error) {
+func (c *Compiler) route(m *routev3.Route, in around, filters *Filters, outer overrides) (*route.Route, error) {
 	out := &route.Route{Name: m.GetName(), Operation: m.GetDecorator().GetOperation(), Metadata: told(m.GetMetadata())}
 	out.OwnOperation = m.GetDecorator().GetPropagate() != nil && !m.GetDecorator().GetPropagate().GetValue()
 	var err error
@@ -147,18 +154,18 @@ func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Fil
 	if err != nil {
 		return nil, err
 	}
-	last, on, err := c.action(m, vh, filters, out.Match)
+	last, on, err := c.action(m, in, filters, out.Match)
 	if err != nil {
 		return nil, err
 	}
-	if on.limits.host, err = c.limitRules(vh.GetRateLimits(), "rate_limits"); err != nil {
+	if on.limits.host, err = c.limitRules(in.host.GetRateLimits(), "rate_limits"); err != nil {
 		return nil, err
 	}
 	if on.forward != nil {
 		out.Duration = on.forward.Duration
 	}
 	a := m.GetRoute()
-	on.cors = corsBeside(a, vh)
+	on.cors = corsBeside(a, in.host)
 	if d := a.GetIdleTimeout(); d != nil {
 		idle := d.AsDuration()
 		out.Idle = &idle
@@ -181,10 +188,10 @@ func (c *Compiler) route(m *routev3.Route, vh *routev3.VirtualHost, filters *Fil
 }
 
 // action is what answers behind the filters.
-func (c *Compiler) action(m *routev3.Route, vh *routev3.VirtualHost, filters *Filters, match route.Match) (stream.Handler, *spot, error) {
+func (c *Compiler) action(m *routev3.Route, in around, filters *Filters, match route.Match) (stream.Handler, *spot, error) {
 	switch a := m.GetAction().(type) {
 	case *routev3.Route_Route:
-		f, err := c.forward(a.Route, vh, match)
+		f, err := c.forward(a.Route, in, match)
 		if err != nil {
 			return nil, nil, fieldcheck.At("route", err)
 		}

@@ -41,7 +41,7 @@ func TestTemplatesThatAreRefused(t *testing.T) {
 		}
 		c := compiler()
 		c.Handle = cluster.NewHandle
-		_, err := c.route(m, &routev3.VirtualHost{}, &Filters{}, nil)
+		_, err := c.route(m, around{host: &routev3.VirtualHost{}}, &Filters{}, nil)
 		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 			t.Errorf("%s to %s: got %v; want %q", tc.template, tc.rewrite, err, tc.want)
 		}
