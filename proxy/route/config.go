@@ -292,11 +292,14 @@ type Mirror struct {
 // names is set, or SourceIP.
 type HashPolicy struct {
 	Header, Query, Cookie string
-	CookieTTL             *time.Duration // a cookie is made when it is missing
-	CookiePath            string
-	Attributes            []stream.Field // of the cookie, further ones
-	SourceIP              bool
-	Terminal              bool
+	// Pattern and Substitution, in Go's form, change what the header has; nil does not.
+	Pattern      *regexp.Regexp
+	Substitution string
+	CookieTTL    *time.Duration // a cookie is made when it is missing
+	CookiePath   string
+	Attributes   []stream.Field // of the cookie, further ones
+	SourceIP     bool
+	Terminal     bool
 }
 
 // RetryOn are conditions for a retry.

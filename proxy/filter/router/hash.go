@@ -73,7 +73,11 @@ func hashed(p *route.HashPolicy, req *stream.Request, made string) string {
 	case p.SourceIP:
 		return req.Conn.Remote.Addr().String()
 	case p.Header != "":
-		return req.Header.Get(p.Header)
+		value := req.Header.Get(p.Header)
+		if p.Pattern != nil && value != "" {
+			value = p.Pattern.ReplaceAllString(value, p.Substitution)
+		}
+		return value
 	case p.Query != "":
 		value, _ := req.Param(p.Query)
 		return value

@@ -220,6 +220,12 @@ func hashing(f *route.Forward, a *routev3.RouteAction) error {
 		switch s := h.GetPolicySpecifier().(type) {
 		case *routev3.RouteAction_HashPolicy_Header_:
 			p.Header = s.Header.GetHeaderName()
+			if m := s.Header.GetRegexRewrite(); m != nil {
+				var err error
+				if p.Pattern, p.Substitution, err = substitute(m); err != nil {
+					return fieldcheck.At(fmt.Sprintf("hash_policy[%d].header.regex_rewrite", i), err)
+				}
+			}
 		case *routev3.RouteAction_HashPolicy_QueryParameter_:
 			p.Query = s.QueryParameter.GetName()
 		case *routev3.RouteAction_HashPolicy_ConnectionProperties_:

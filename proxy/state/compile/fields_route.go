@@ -70,7 +70,7 @@ var routeFields = fieldcheck.Table{
 	"envoy.config.route.v3.RetryPolicy.ResetHeader":                     {Read: "name format"},
 	"envoy.config.route.v3.RetryPolicy.RetryBackOff":                    {Read: "base_interval max_interval"},
 	"envoy.config.route.v3.RouteAction.HashPolicy":                      {Read: "header cookie connection_properties query_parameter terminal"},
-	"envoy.config.route.v3.RouteAction.HashPolicy.Header":               {Read: "header_name"},
+	"envoy.config.route.v3.RouteAction.HashPolicy.Header":               {Read: "header_name regex_rewrite"},
 	"envoy.config.route.v3.RouteAction.HashPolicy.Cookie":               {Read: "name ttl path attributes"},
 	"envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute":      {Read: "name value"},
 	"envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties": {Read: "source_ip"},
