@@ -107,3 +107,25 @@ func TestEndpointNames(t *testing.T) {
 		}
 	}
 }
+
+// Of the filters before an endpoint there is the one that speaks to it, and it is last.
+func TestUpstreamFilters(t *testing.T) {
+	const options = `"typedExtensionProtocolOptions": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {"@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "explicitHttpConfig": {"httpProtocolOptions": {}}, "httpFilters": [%s]}}`
+	filter := func(kind, more string) string {
+		return `{"name": "x", "typedConfig": {"@type": "type.googleapis.com/envoy.extensions.filters.http.` + kind + `"}` + more + `}`
+	}
+	codec := filter("upstream_codec.v3.UpstreamCodec", "")
+	for list, want := range map[string]string{
+		"":                   "",
+		codec:                "",
+		codec + ", " + codec: "http_filters[0]: is upstream_codec, which must be the last filter",
+		filter("upstream_codec.v3.UpstreamCodec", `, "disabled": true`): "http_filters[0]: is upstream_codec, which must be the last filter and not disabled",
+		filter("buffer.v3.Buffer", "") + ", " + codec:                   "http_filters[0]",
+		filter("cors.v3.Cors", "") + ", " + codec:                       "http_filters[0]: envoy.extensions.filters.http.cors.v3.Cors is not supported between the router and endpoints",
+	} {
+		_, err := compiled(t, fmt.Sprintf(options, list))
+		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v; want %q", list, err, want)
+		}
+	}
+}

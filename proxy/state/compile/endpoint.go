@@ -10,6 +10,8 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	codecv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/upstream_codec/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	upstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -222,6 +224,9 @@ func (c *Cluster) bounded(config http2.Config) http2.Config {
 }
 
 func (c *Cluster) httpOptions(o *upstreamv3.HttpProtocolOptions) error {
+	if err := upstreamFilters(o.GetHttpFilters()); err != nil {
+		return err
+	}
 	explicit, downstream, auto := o.GetExplicitHttpConfig(), o.GetUseDownstreamProtocolConfig(), o.GetAutoConfig()
 	switch {
 	case explicit.GetHttp2ProtocolOptions() != nil:
@@ -241,6 +246,25 @@ func (c *Cluster) httpOptions(o *upstreamv3.HttpProtocolOptions) error {
 	c.Config.AutoSNI = o.GetUpstreamHttpProtocolOptions().GetAutoSni()
 	c.Config.AutoSAN = o.GetUpstreamHttpProtocolOptions().GetAutoSanValidation()
 	return c.commonOptions(o.GetCommonHttpProtocolOptions())
+}
+
+// upstreamFilters takes the list of the one filter that stands for speaking to the
+// endpoint.
+func upstreamFilters(list []*hcmv3.HttpFilter) error {
+	for i, f := range list {
+		at := fmt.Sprintf("http_filters[%d]", i)
+		opened, err := unpack(f.GetTypedConfig())
+		if err != nil {
+			return fieldcheck.At(at+".typed_config", err)
+		}
+		if _, codec := opened.(*codecv3.UpstreamCodec); !codec {
+			return fieldcheck.Refuse(at, "%s is not supported between the router and endpoints, only upstream_codec is: write it among the listener's filters", opened.ProtoReflect().Descriptor().FullName())
+		}
+		if i < len(list)-1 || f.GetDisabled() {
+			return fieldcheck.Refuse(at, "is upstream_codec, which must be the last filter and not disabled")
+		}
+	}
+	return nil
 }
 
 // firstHTTP reads what is said of HTTP/1.1 to endpoints.

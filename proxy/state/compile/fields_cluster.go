@@ -113,8 +113,9 @@ var clusterFields = fieldcheck.Table{
 		Ignored: map[string]string{"socket_options": "the address is enough"},
 	},
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-		Read: "common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config",
+		Read: "common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config http_filters",
 	},
+	"envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec":                  {},
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig":      {Read: "http_protocol_options http2_protocol_options"},
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig": {Read: "http_protocol_options http2_protocol_options"},
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig":          {Read: "http_protocol_options http2_protocol_options"},
