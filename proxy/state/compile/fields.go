@@ -107,6 +107,10 @@ var listenerFields = fieldcheck.Table{
 	"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair":      {Read: "*"},
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": {
 		Read: "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts max_downstream_connection_duration hash_policy tunneling_config",
+		Ignored: map[string]string{
+			"downstream_idle_timeout": "Envoy reads it no more than this: idle_timeout is for both sides",
+			"upstream_idle_timeout":   "Envoy reads it no more than this: idle_timeout is for both sides",
+		},
 	},
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig": {
 		Read: "hostname use_post headers_to_add propagate_response_headers post_path propagate_response_trailers request_id_extension request_id_header request_id_metadata_key formatters",
