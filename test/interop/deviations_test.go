@@ -34,6 +34,7 @@ response flags, response code details, cluster, route and number of tries. %d of
 
 %s
 Differences by nature are left out of the comparison: dates, request IDs, service times, the time that is left of a timeout, and the order of response flags.
+So is the case of names: in HTTP/1 fields keep the one in which they came, as with Envoy's preserve_case, without which it writes them in lower case.
 `, requests, len(stories), deviating, list.String()))
 	if *update {
 		if err := os.WriteFile(deviationsPage, want, 0o644); err != nil {
