@@ -259,6 +259,14 @@ func (p *Proxy) serve() error {
 // Run serves until ctx ends, then lets connections finish for the drain time.
 // Static listeners serve at once, or when clusters know whom they may use.
 func (p *Proxy) Run(ctx context.Context) error {
+	disks, err := p.watchDisk()
+	if err != nil {
+		p.listeners.Close()
+		return err
+	}
+	if disks != nil {
+		defer disks.Close()
+	}
 	// Before any request, which may want clusters by name.
 	switch b := p.config.Bootstrap; {
 	case b.ClusterSource != nil:
@@ -283,6 +291,9 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 	p.started.Store(true)
 	g, running := errgroup.WithContext(ctx)
+	if disks != nil {
+		g.Go(func() error { return p.followDisk(running, disks) })
+	}
 	g.Go(func() error { return p.state.Run(running) })
 	if len(unheard) > 0 {
 		g.Go(func() error {

@@ -42,6 +42,8 @@ type Config struct {
 	// elsewhere.
 	Runtime []runtime.Layer
 	RTDS    []RTDS
+	// Disks are those layers that are directories.
+	Disks []Disk
 	// Statistics says which of Envoy's statistics are kept, by name; nil is all.
 	Statistics *metricsv3.StatsMatcher
 	// LocalCluster is the cluster of the proxies that are like this one; empty when it

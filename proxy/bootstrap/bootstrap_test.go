@@ -87,7 +87,7 @@ func TestRefusals(t *testing.T) {
 		{"the source that is meant by nobody", "dynamic_resources: {lds_config: {self: {}}}", "dynamic_resources.lds_config.self: is not supported"},
 		{"REST for all types", "dynamic_resources: {ads_config: {api_type: REST, cluster_names: [x]}}", "dynamic_resources.ads_config.api_type: REST is not aggregated"},
 		{"an engine that there is not", `default_regex_engine: {name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}`, "default_regex_engine.typed_config: envoy.extensions.filters.http.router.v3.Router is no engine"},
-		{"a runtime on disk", "layered_runtime: {layers: [{name: x, disk_layer: {}}]}", "layered_runtime.layers[0].disk_layer: is not supported"},
+		{"a runtime on no disk", "layered_runtime: {layers: [{name: x, disk_layer: {}}]}", "layered_runtime.layers[0].disk_layer.symlink_root: is missing"},
 		{"a runtime of nobody", "layered_runtime: {layers: [{name: x, rtds_layer: {name: r}}]}", "layered_runtime.layers[0].rtds_layer.rtds_config: is missing"},
 		{"no runtime", "layered_runtime: {layers: [{name: x}]}", "layered_runtime.layers[0].layer_specifier: value is required"},
 		{"an extension", `bootstrap_extensions: [{name: x, typed_config: {"@type": type.googleapis.com/udpa.type.v1.TypedStruct, type_url: type.googleapis.com/a.B}}]`, "bootstrap_extensions[0].typed_config: a.B is not supported"},

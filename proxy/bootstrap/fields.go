@@ -33,8 +33,9 @@ var fields = fieldcheck.NewChecker(fieldcheck.Table{
 	},
 	"envoy.config.core.v3.TypedExtensionConfig":         {Read: "name typed_config"},
 	"envoy.config.bootstrap.v3.LayeredRuntime":          {Read: "layers"},
-	"envoy.config.bootstrap.v3.RuntimeLayer":            {Read: "name static_layer admin_layer rtds_layer"},
+	"envoy.config.bootstrap.v3.RuntimeLayer":            {Read: "name static_layer disk_layer admin_layer rtds_layer"},
 	"envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer": {},
+	"envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer":  {Read: "symlink_root subdirectory append_service_cluster"},
 	"envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer":  {Read: "name rtds_config"},
 	"google.protobuf.Struct":                            {Read: "*"},
 	"envoy.config.metrics.v3.StatsConfig": {Read: "stats_matcher", Ignored: map[string]string{

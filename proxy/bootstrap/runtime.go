@@ -34,6 +34,11 @@ func (c *Config) readRuntime(b *bootstrapv3.Bootstrap) error {
 		case *bootstrapv3.RuntimeLayer_StaticLayer:
 			layer.Values = SettingsOf(t.StaticLayer)
 			fixed = append(fixed, layer)
+		case *bootstrapv3.RuntimeLayer_DiskLayer_:
+			if t.DiskLayer.GetSymlinkRoot() == "" {
+				return fieldcheck.Refuse(at+".disk_layer.symlink_root", "is missing: it is the link that is replaced when the layer changes")
+			}
+			c.Disks = append(c.Disks, diskOf(l.GetName(), t.DiskLayer, c.Node))
 		case *bootstrapv3.RuntimeLayer_AdminLayer_:
 			if slices.ContainsFunc(c.Runtime, func(other runtime.Layer) bool { return other.Admin }) {
 				return fieldcheck.Refuse(at+".admin_layer", "there is another one")
@@ -52,7 +57,7 @@ func (c *Config) readRuntime(b *bootstrapv3.Bootstrap) error {
 			}
 			c.RTDS = append(c.RTDS, RTDS{Layer: l.GetName(), Resource: t.RtdsLayer.GetName(), Source: source})
 		default:
-			return fieldcheck.Refuse(at, "has no layer: write static_layer, admin_layer or rtds_layer")
+			return fieldcheck.Refuse(at, "has no layer: write static_layer, disk_layer, admin_layer or rtds_layer")
 		}
 		c.Runtime = append(c.Runtime, layer)
 	}
