@@ -39,3 +39,35 @@ func portManagers() []managed {
 	}
 	return out
 }
+
+// callerManagers find out who calls in other ways than by the socket, and tell who they
+// are themselves.
+func callerManagers() []managed {
+	var asks []ask
+	for _, fields := range [][]string{
+		nil, {"x-from: 10.1.2.3"}, {"x-from: 1.2.3.4"}, {"x-from: ::1"}, {"x-from: nobody"}, {"x-from:"}, {"x-forwarded-for: 10.1.2.3"}, {"x-forwarded-for: 1.2.3.4"}, {"x-forwarded-for: 1.2.3.4, 10.1.2.3"}, {"x-forwarded-for: 5.6.7.8,1.2.3.4,10.1.2.3"},
+		{"x-forwarded-for: 1.2.3.4, x"}, {"x-forwarded-for: 10.1.2.4,10.1.2.3"}, {"x-forwarded-for: x,10.1.2.3"}, {"x-from: 1.2.3.4", "x-forwarded-for: 10.1.2.3"}, {"x-from: x", "x-forwarded-for: 10.1.2.3"}, {"user-agent: mine"}, {"user-agent:", "x-envoy-downstream-service-cluster: mine"},
+	} {
+		asks = append(asks, get("/", fields...), get("/", append([]string{"x-envoy-max-retries: 5"}, fields...)...))
+	}
+	for i := range asks { // from elsewhere: of this machine itself Envoy tells another address
+		asks[i].preamble = "PROXY TCP4 10.1.2.9 10.1.2.8 1000 80\r\n"
+	}
+	stories := []story{{name: "a.example", routes: `
+response_headers_to_add: [{header: {key: x-client, value: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}}]
+routes: [{match: {prefix: /}, route: {cluster: v1}}]`, asks: asks}}
+	const extension = `{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.http.original_ip_detection.`
+	header := func(more string) string {
+		return extension + "custom_header.v3.CustomHeaderConfig, header_name: X-From" + more + "}}"
+	}
+	xff := func(fields string) string { return extension + "xff.v3.XffConfig" + fields + "}}" }
+	out := []managed{{name: "caller-agent", manager: "add_user_agent: true", stories: stories}}
+	for name, list := range map[string]string{
+		"header": header(""), "trusted": header(", allow_extension_to_set_address_as_trusted: true"), "refused": header(", reject_with_status: {code: NotFound}"), "bad": header(", reject_with_status: {code: BadRequest}"), "forbidden": header(", reject_with_status: {code: Continue}"),
+		"xff": xff(""), "hop": xff(", xff_num_trusted_hops: 1"), "append": xff(", skip_xff_append: false"), "proxies": xff(", xff_trusted_cidrs: {cidrs: [{address_prefix: 10.1.2.0, prefix_len: 24}, {address_prefix: 127.0.0.0, prefix_len: 8}]}"),
+		"strangers": xff(", skip_xff_append: false, xff_trusted_cidrs: {cidrs: [{address_prefix: 10.1.3.0, prefix_len: 24}]}"), "either": header("") + ", " + xff(", skip_xff_append: false"),
+	} {
+		out = append(out, managed{name: "caller-" + name, manager: "original_ip_detection_extensions: [" + list + "]", stories: stories})
+	}
+	return out
+}

@@ -33,6 +33,11 @@ type Config struct {
 	// TrustedHops is how many proxies in front are believed.
 	TrustedHops uint32
 	SkipAppend  bool // leaves x-forwarded-for as it came
+	// Detectors find the client in other ways, where UseRemoteAddress and TrustedHops are
+	// not set; empty are none.
+	Detectors []Detector
+	// UserAgent tells upstreams who calls; nil does not.
+	UserAgent *UserAgent
 	// Internal are the addresses whose requests are from inside, when no proxy stood
 	// between: they may steer the router, and keep their ids.
 	Internal []netip.Prefix
@@ -228,9 +233,13 @@ func (h *Handler) admit(req *stream.Request) error {
 		}
 	}
 	c.strip(req)
-	internal := c.internal(req)
+	found, err := c.detect(req)
+	if err != nil {
+		return err
+	}
+	internal := c.internal(req, found)
 	edge := c.UseRemoteAddress && !internal
-	h.forwarded(req, edge)
+	h.forwarded(req, edge, found)
 	if c.Scheme != "" {
 		req.Scheme = c.Scheme
 		req.Header.Set("x-forwarded-proto", c.Scheme)
@@ -239,6 +248,9 @@ func (h *Handler) admit(req *stream.Request) error {
 		req.Header.Set("x-envoy-internal", "true")
 	} else {
 		clean(req, edge)
+	}
+	if c.UserAgent != nil {
+		c.UserAgent.tell(&req.Header)
 	}
 	c.ClientCert.apply(req)
 	if !c.NoRequestID {
@@ -255,12 +267,14 @@ func (h *Handler) admit(req *stream.Request) error {
 }
 
 // forwarded notes where the request came from.
-func (h *Handler) forwarded(req *stream.Request, edge bool) {
+func (h *Handler) forwarded(req *stream.Request, edge bool, found Detected) {
 	c := &h.config
-	if !c.UseRemoteAddress || c.TrustedHops > 0 {
+	if len(c.Detectors) > 0 {
+		req.Info.Client = found.Client
+	} else if !c.UseRemoteAddress || c.TrustedHops > 0 {
 		req.Info.Client = c.client(req)
 	}
-	if c.UseRemoteAddress && !c.SkipAppend && req.Conn.Remote.IsValid() {
+	if (c.UseRemoteAddress && !c.SkipAppend || found.Append) && req.Conn.Remote.IsValid() {
 		at := len(req.Scratch)
 		if before, found := req.Header.Joined("x-forwarded-for"); found && before != "" {
 			req.Scratch = append(append(req.Scratch, before...), ',')
@@ -296,8 +310,11 @@ func (h *Handler) forwarded(req *stream.Request, edge bool) {
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // internal reports whether a request is from inside: from an address that is, with
-// at most that one in x-forwarded-for.
-func (c *Config) internal(req *stream.Request) bool {
+// at most that one in x-forwarded-for, or as it was found.
+func (c *Config) internal(req *stream.Request, found Detected) bool {
+	if len(c.Detectors) > 0 {
+		return found.Inside && among(c.Internal, found.Client)
+	}
 	if len(c.Internal) == 0 && !c.InternalSockets {
 		return false
 	}
@@ -311,7 +328,7 @@ func (c *Config) internal(req *stream.Request) bool {
 	case !from.IsValid():
 		return c.InternalSockets
 	}
-	return slices.ContainsFunc(c.Internal, func(p netip.Prefix) bool { return p.Contains(from) })
+	return among(c.Internal, from)
 }
 
 // client is the address that counts as the client's as the hops before tell it;
@@ -326,18 +343,7 @@ func (c *Config) client(req *stream.Request) netip.Addr {
 	if c.UseRemoteAddress {
 		skip--
 	}
-	for ; skip > 0; skip-- {
-		i := strings.LastIndexByte(list, ',')
-		if i < 0 {
-			return netip.Addr{}
-		}
-		list = list[:i]
-	}
-	a, err := netip.ParseAddr(strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:]))
-	if err != nil {
-		return netip.Addr{}
-	}
-	return a.Unmap()
+	return hopBefore(list, skip)
 }
 
 // fromOutside are fields with which a caller would steer the proxy; they are

@@ -12,7 +12,7 @@ var connectionFields = fieldcheck.Table{
 		Read: "codec_type stat_prefix rds route_config scoped_routes http_filters access_log use_remote_address xff_num_trusted_hops skip_xff_append via normalize_path merge_slashes " +
 			"path_with_escaped_slashes_action stream_idle_timeout common_http_protocol_options request_headers_timeout http_protocol_options http2_protocol_options server_name server_header_transformation " +
 			"generate_request_id preserve_external_request_id always_set_request_id_in_response forward_client_cert_details set_current_client_cert_details proxy_100_continue " +
-			"upgrade_configs max_request_headers_kb append_x_forwarded_port tracing request_timeout internal_address_config strip_trailing_host_dot strip_any_host_port strip_matching_host_port scheme_header_transformation add_user_agent local_reply_config",
+			"upgrade_configs max_request_headers_kb append_x_forwarded_port tracing request_timeout internal_address_config strip_trailing_host_dot strip_any_host_port strip_matching_host_port scheme_header_transformation add_user_agent local_reply_config original_ip_detection_extensions",
 		Ignored: map[string]string{
 			"drain_timeout":                        "connections end with their request when draining",
 			"delayed_close_timeout":                "a connection is closed when its last byte is out",
@@ -22,9 +22,12 @@ var connectionFields = fieldcheck.Table{
 			"flush_access_log_on_new_request":      "a line is written when the request ends",
 		},
 	},
-	"envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig": {Read: "mappers body_format"},
-	"envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper":   {Read: "filter status_code body body_format_override headers_to_add"},
-	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":              {Read: "config_source route_config_name"},
+	"envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig": {Read: "header_name allow_extension_to_set_address_as_trusted reject_with_status"},
+	"envoy.extensions.http.original_ip_detection.xff.v3.XffConfig":                    {Read: "xff_num_trusted_hops xff_trusted_cidrs skip_xff_append"},
+	"envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs":              {Read: "cidrs"},
+	"envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig":    {Read: "mappers body_format"},
+	"envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper":      {Read: "filter status_code body body_format_override headers_to_add"},
+	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":                 {Read: "config_source route_config_name"},
 	scopedRoutes:                                      {Read: "name scope_key_builder rds_config_source scoped_route_configurations_list scoped_rds"},
 	scopedRoutes + ".ScopeKeyBuilder":                 {Read: "fragments"},
 	scopedRoutes + ".ScopeKeyBuilder.FragmentBuilder": {Read: "header_value_extractor"},

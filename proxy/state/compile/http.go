@@ -29,6 +29,9 @@ func (c *Compiler) http(m *hcmv3.HttpConnectionManager, direction listener.Direc
 	if err != nil {
 		return nil, err
 	}
+	if m.GetAddUserAgent().GetValue() {
+		config.UserAgent = &entry.UserAgent{Service: c.Service, Node: c.NodeID}
+	}
 	if config.LocalReply, err = c.localReply(m.GetLocalReplyConfig()); err != nil {
 		return nil, fieldcheck.At("local_reply_config", err)
 	}
@@ -163,8 +166,8 @@ func entryConfig(m *hcmv3.HttpConnectionManager) (entry.Config, error) {
 		out.DropUnderscores = true
 	}
 	out.RequestTimeout = m.GetRequestTimeout().AsDuration()
-	if m.GetAddUserAgent().GetValue() {
-		return out, fieldcheck.Refuse("add_user_agent", "is not supported: write the fields as request_headers_to_add of the routes")
+	if out.Detectors, err = detectors(m); err != nil {
+		return out, fieldcheck.At("original_ip_detection_extensions", err)
 	}
 	for i, u := range m.GetUpgradeConfigs() {
 		if strings.EqualFold(u.GetUpgradeType(), "connect-udp") {

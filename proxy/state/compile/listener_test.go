@@ -62,12 +62,19 @@ func chainOf(t *testing.T, filters string) *listenerv3.Listener {
 
 const routerFilter = `{"name": "router", "typedConfig": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}`
 
+const byField = `{"name": "x", "typedConfig": {"@type": "type.googleapis.com/envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig", "headerName": "x-from"}}`
+
 // What a connection manager asks for and does not get is refused by its path.
 func TestManagersAreRefused(t *testing.T) {
 	for fields, want := range map[string]string{
-		`"httpFilters": [` + routerFilter + `]`:                        "",
-		`"httpFilters": [` + routerFilter + `], "addUserAgent": true`:  "filters[0].typed_config.add_user_agent: is not supported",
-		`"httpFilters": [` + routerFilter + `], "addUserAgent": false`: "",
+		`"httpFilters": [` + routerFilter + `]`:                                                                               "",
+		`"httpFilters": [` + routerFilter + `], "addUserAgent": true`:                                                         "",
+		`"httpFilters": [` + routerFilter + `], "addUserAgent": false`:                                                        "",
+		`"httpFilters": [` + routerFilter + `], "originalIpDetectionExtensions": [` + byField + `]`:                           "",
+		`"httpFilters": [` + routerFilter + `], "originalIpDetectionExtensions": [` + byField + `], "useRemoteAddress": true`: "filters[0].typed_config.original_ip_detection_extensions: cannot stand beside",
+		`"httpFilters": [` + routerFilter + `], "originalIpDetectionExtensions": [` + byField + `], "xffNumTrustedHops": 1`:   "filters[0].typed_config.original_ip_detection_extensions: cannot stand beside",
+		`"httpFilters": [` + routerFilter + `], "originalIpDetectionExtensions": [` + routerFilter + `]`:                      "original_ip_detection_extensions[0].typed_config: envoy.extensions.filters.http.router.v3.Router is not supported",
+		`"httpFilters": [` + routerFilter + `], "localReplyConfig": {"bodyFormat": {"textFormat": "%NO%"}}`:                   "filters[0].typed_config.local_reply_config.body_format",
 	} {
 		_, err := managed(t, fields)
 		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
