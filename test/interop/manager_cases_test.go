@@ -71,3 +71,9 @@ routes: [{match: {prefix: /}, route: {cluster: v1}}]`, asks: asks}}
 	}
 	return out
 }
+
+// codingManager is asked with codings of transfers.
+var codingManager = managed{name: "codings", stories: []story{{name: "a.example", routes: "routes: [{match: {prefix: /}, route: {cluster: v1}}]", asks: []ask{
+	get("/", "te: trailers"), get("/", "te: trailers, deflate"), get("/", "te: gzip;q=0.5 ,trailers"), get("/", "te: deflate"), get("/", "te: Trailers"), get("/", "te: gzip", "te: trailers"), get("/", "te: trailers;q=1"),
+	get("/", "te:"),
+}}}}

@@ -17,7 +17,7 @@ type managed struct {
 }
 
 // managers are all of them.
-var managers = slices.Concat(entryManagers, pathManagers(), portManagers(), replyManagers(), callerManagers())
+var managers = slices.Concat(entryManagers, pathManagers(), portManagers(), replyManagers(), callerManagers(), []managed{codingManager})
 
 var entryManagers = []managed{
 	{name: "parameters", table: "ignore_path_parameters_in_path_matching: true", stories: []story{{name: "a.example", routes: `

@@ -252,6 +252,9 @@ func (h *Handler) admit(req *stream.Request) error {
 	if c.UserAgent != nil {
 		c.UserAgent.tell(&req.Header)
 	}
+	if req.Upgrade == "" {
+		acceptTrailers(&req.Header)
+	}
 	c.ClientCert.apply(req)
 	if !c.NoRequestID {
 		if edge && !c.KeepRequestID || !req.Header.Has("x-request-id") {
@@ -264,6 +267,22 @@ func (h *Handler) admit(req *stream.Request) error {
 		appendList(&req.Header, "via", c.Via)
 	}
 	return nil
+}
+
+// acceptTrailers leaves of the field "te" that trailers are accepted: codings of the
+// transfer are this proxy's own affair (RFC 9110 section 10.1.4).
+func acceptTrailers(h *stream.Header) {
+	list, found := h.Joined("te")
+	if !found || list == "" || list == "trailers" {
+		return
+	}
+	h.Del("te")
+	for each := range strings.SplitSeq(list, ",") {
+		if strings.TrimSpace(each) == "trailers" {
+			h.Set("te", "trailers")
+			return
+		}
+	}
 }
 
 // forwarded notes where the request came from.
