@@ -46,7 +46,7 @@ func (Filter) Handle(req *stream.Request, next stream.Handler) (*stream.Response
 			return refused(err, answer)
 		}
 	}
-	req.Header.Set("content-type", "application/grpc"+rest)
+	req.Header.Set("content-type", "application/grpc") // of whatever codec, as Envoy has it
 	req.Header.Set("te", "trailers")
 	req.Header.Set("grpc-accept-encoding", "identity")
 	req.Length = stream.Unknown

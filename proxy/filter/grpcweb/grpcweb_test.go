@@ -61,7 +61,7 @@ func TestBinaryAndText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := s.seen.Header.Get("content-type"); got != "application/grpc+proto" || s.seen.Header.Get("te") != "trailers" {
+		if got := s.seen.Header.Get("content-type"); got != "application/grpc" || s.seen.Header.Get("te") != "trailers" {
 			t.Errorf("the service got %q, te %q", got, s.seen.Header.Get("te"))
 		}
 		if got := resp.Header.Get("content-type"); got != tc.answered {
