@@ -181,7 +181,7 @@ func TestFollowedRedirects(t *testing.T) {
 	}
 	var s service
 	resp, err := Filter{}.Handle(req, &s)
-	if err != nil || s.seen.Header.Get("content-type") != "application/grpc+proto" || resp.Header.Get("content-type") != "application/grpc-web-text+proto" {
+	if err != nil || s.seen.Header.Get("content-type") != "application/grpc" || resp.Header.Get("content-type") != "application/grpc-web-text+proto" {
 		t.Errorf("sent %v, got %+v, %v", s.seen.Header, resp, err)
 	}
 }
