@@ -5,23 +5,13 @@ import (
 	"testing/synctest"
 
 	oracle "golang.org/x/net/http2"
-
-	"github.com/lateenmesh/lateen/proxy/stream"
 )
 
 // RFC 9113 section 6.8: what comes on streams that a GOAWAY has left out is ignored.
 // All of it may come late, trailers too: requests that were taken up do not suffer.
 func TestStreamsBehindADrainAreIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		conn, _, drain := serve(t, Config{}, func(*stream.Request) (*stream.Response, error) {
-			<-release
-			return &stream.Response{Status: 200}, nil
-		})
-		r := newRaw(t, conn)
-		r.headers(1, true, get...)
-		synctest.Wait()
-		close(drain)
+		r, release := draining(t)
 		r.next() // the first GOAWAY
 		r.must(r.framer.WritePing(true, r.next().(*oracle.PingFrame).Data))
 		if f, ok := r.next().(*oracle.GoAwayFrame); !ok || f.LastStreamID != 1 {

@@ -280,18 +280,25 @@ func TestGoAway(t *testing.T) {
 	})
 }
 
+// draining is a connection that drains while the request of its first stream waits to
+// be released.
+func draining(t *testing.T) (r *raw, release chan struct{}) {
+	release = make(chan struct{})
+	conn, _, drain := serve(t, Config{}, func(*stream.Request) (*stream.Response, error) {
+		<-release
+		return &stream.Response{Status: 200}, nil
+	})
+	r = newRaw(t, conn)
+	r.headers(1, true, get...)
+	synctest.Wait()
+	close(drain)
+	return r, release
+}
+
 // A drain loses no request: what the client has begun before it knew is served.
 func TestDrainServesWhatHasBegun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		conn, _, drain := serve(t, Config{}, func(*stream.Request) (*stream.Response, error) {
-			<-release
-			return &stream.Response{Status: 200}, nil
-		})
-		r := newRaw(t, conn)
-		r.headers(1, true, get...)
-		synctest.Wait()
-		close(drain)
+		r, release := draining(t)
 		if f, ok := r.next().(*oracle.GoAwayFrame); !ok || f.LastStreamID != maxID {
 			t.Fatalf("got %v", f)
 		}
@@ -583,49 +590,47 @@ func TestBound(t *testing.T) {
 		took   time.Duration
 	}{time.Second: {"504", time.Second}, 10 * time.Second: {"200", 5 * time.Second}, 0: {"200", 5 * time.Second}} {
 		synctest.Test(t, func(t *testing.T) {
-			conn, _, _ := serve(t, Config{StreamDuration: 3 * time.Second}, func(req *stream.Request) (*stream.Response, error) {
-				req.Bound(limit)
-				if req.Waiting.Pause(5 * time.Second) {
-					return &stream.Response{Status: 200}, nil
-				}
-				return nil, req.GivenUp()
-			})
-			r := newRaw(t, conn)
-			r.settle()
-			start := time.Now()
-			r.headers(1, true, get...)
-			f, ok := r.next().(*oracle.MetaHeadersFrame)
-			if took := time.Since(start); !ok || f.PseudoValue("status") != want.status || took != want.took {
-				t.Errorf("%v: got %v after %v; want %s after %v", limit, f, took, want.status, want.took)
+			status, took := patient(t, Config{StreamDuration: 3 * time.Second}, 5*time.Second, func(req *stream.Request) { req.Bound(limit) })
+			if status != want.status || took != want.took {
+				t.Errorf("%v: got %s after %v; want %s after %v", limit, status, took, want.status, want.took)
 			}
-			conn.Close()
-			time.Sleep(20 * time.Second)
 		})
 	}
+}
+
+// patient tells what a request is answered whose handler bounds it and then takes some
+// time, and when.
+func patient(t *testing.T, cfg Config, takes time.Duration, bound func(*stream.Request)) (status string, took time.Duration) {
+	t.Helper()
+	conn, _, _ := serve(t, cfg, func(req *stream.Request) (*stream.Response, error) {
+		bound(req)
+		if req.Waiting.Pause(takes) {
+			return &stream.Response{Status: 200}, nil
+		}
+		return nil, req.GivenUp()
+	})
+	r := newRaw(t, conn)
+	r.settle()
+	start := time.Now()
+	r.headers(1, true, get...)
+	f, ok := r.next().(*oracle.MetaHeadersFrame)
+	took = time.Since(start)
+	conn.Close()
+	time.Sleep(20 * time.Second) // nothing is left that wakes late
+	if !ok {
+		return "none", took
+	}
+	return f.PseudoValue("status"), took
 }
 
 // A stream may rest as long as its handler says, whatever its listener does.
 func TestBoundIdle(t *testing.T) {
 	for idle, status := range map[time.Duration]string{time.Second: "504", 0: "200", 10 * time.Second: "200"} {
 		synctest.Test(t, func(t *testing.T) {
-			conn, _, _ := serve(t, Config{StreamIdleTimeout: 5 * time.Second}, func(req *stream.Request) (*stream.Response, error) {
-				req.BoundIdle(idle)
-				if req.Waiting.Pause(8 * time.Second) {
-					return &stream.Response{Status: 200}, nil
-				}
-				return nil, req.GivenUp()
-			})
-			r := newRaw(t, conn)
-			r.settle()
-			start := time.Now()
-			r.headers(1, true, get...)
-			f, ok := r.next().(*oracle.MetaHeadersFrame)
-			took := time.Since(start)
-			if late := idle == time.Second && (took < idle || took > idle*5/4); !ok || f.PseudoValue("status") != status || late {
-				t.Errorf("%v: got %v after %v; want %s", idle, f, took, status)
+			got, took := patient(t, Config{StreamIdleTimeout: 5 * time.Second}, 8*time.Second, func(req *stream.Request) { req.BoundIdle(idle) })
+			if late := idle == time.Second && (took < idle || took > idle*5/4); got != status || late {
+				t.Errorf("%v: got %s after %v; want %s", idle, got, took, status)
 			}
-			conn.Close()
-			time.Sleep(20 * time.Second)
 		})
 	}
 }
