@@ -357,6 +357,9 @@ type Conn struct {
 	// SNI is the server name that a look at the first bytes found, when TLS is
 	// not ended here.
 	SNI string
+	// Cluster is where a filter sends the connection's bytes; empty leaves that to who
+	// carries them.
+	Cluster string
 	// JA3 and JA4 are fingerprints of a TLS client, where its listener takes them.
 	JA3, JA4 string
 	Start    time.Time

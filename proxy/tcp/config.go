@@ -12,6 +12,9 @@ import (
 type Config struct {
 	StatPrefix string
 	Clusters   []Weighted
+	// Find finds the cluster that a filter has chosen for a connection, nil when there is
+	// none of that name.
+	Find func(name string) *cluster.Handle
 	// IdleTimeout ends a connection on which nothing moves; default 1 h,
 	// negative never.
 	IdleTimeout time.Duration

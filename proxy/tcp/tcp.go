@@ -78,7 +78,7 @@ func (p *Proxy) Serve(conn net.Conn, facts *stream.Conn, _ <-chan struct{}) {
 
 // connect finds an endpoint that accepts, and notes why when there is none.
 func (p *Proxy) connect(facts *stream.Conn, info *stream.Info) (*cluster.Cluster, *cluster.Host, *pool.Conn) {
-	handle := p.choose()
+	handle := p.choose(facts)
 	var c *cluster.Cluster
 	if handle != nil {
 		c = handle.Load()
@@ -133,7 +133,10 @@ func reason(err error) string {
 	return strings.ReplaceAll(err.Error(), " ", "_")
 }
 
-func (p *Proxy) choose() *cluster.Handle {
+func (p *Proxy) choose(facts *stream.Conn) *cluster.Handle {
+	if facts.Cluster != "" {
+		return p.cfg.Find(facts.Cluster)
+	}
 	if len(p.cfg.Clusters) == 1 {
 		return p.cfg.Clusters[0].Cluster
 	}

@@ -105,6 +105,7 @@ var listenerFields = fieldcheck.Table{
 	"envoy.config.core.v3.PerHostConfig":                                                  {Read: "added_tlvs"},
 	"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule":              {Read: "*"},
 	"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair":      {Read: "*"},
+	"envoy.extensions.filters.network.sni_cluster.v3.SniCluster":                          {},
 	"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": {
 		Read: "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts max_downstream_connection_duration hash_policy tunneling_config",
 		Ignored: map[string]string{

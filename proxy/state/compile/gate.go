@@ -7,6 +7,7 @@ import (
 	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ext_authz/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
+	sniv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/sni_cluster/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
@@ -29,9 +30,23 @@ func (c *Compiler) gate(m proto.Message) (gate, error) {
 		return c.connectionState(t)
 	case *authzv3.ExtAuthz:
 		return c.authzGate(t)
+	case *sniv3.SniCluster:
+		return toNamed{}, nil
 	default:
 		return nil, fieldcheck.Refuse("", "%s is not a network filter that is supported", m.ProtoReflect().Descriptor().FullName())
 	}
+}
+
+// toNamed sends connections to the cluster that has the name of the server that their
+// client wants. One whose client wants none goes where it would go anyhow.
+type toNamed struct{}
+
+// Admit implements gate.
+func (toNamed) Admit(conn *stream.Conn, _ *stream.Info) (bool, string) {
+	if conn.Cluster = conn.SNI; conn.TLS != nil {
+		conn.Cluster = conn.TLS.SNI
+	}
+	return true, ""
 }
 
 // guarded asks its gates before it lets a handler have a connection.

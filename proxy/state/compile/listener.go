@@ -231,7 +231,7 @@ func (c *Compiler) tcp(m *tcpv3.TcpProxy, stats []*statsv3.PluginConfig, gates [
 		observer = stream.Observers{observer, out.log}
 	}
 	config := tcp.Config{
-		StatPrefix: m.GetStatPrefix(), ConnectAttempts: int(m.GetMaxConnectAttempts().GetValue()),
+		StatPrefix: m.GetStatPrefix(), Find: c.Lookup, ConnectAttempts: int(m.GetMaxConnectAttempts().GetValue()),
 		MaxDuration: m.GetMaxDownstreamConnectionDuration().AsDuration(), Observer: observer,
 	}
 	if d := m.GetIdleTimeout(); d != nil {
@@ -254,6 +254,9 @@ func (c *Compiler) tcp(m *tcpv3.TcpProxy, stats []*statsv3.PluginConfig, gates [
 		}
 	}
 	if t := m.GetTunnelingConfig(); t != nil {
+		if slices.Contains(gates, gate(toNamed{})) {
+			return nil, fieldcheck.Refuse("tunneling_config", "is not supported behind sni_cluster: write a filter chain for each server name")
+		}
 		if config.Tunnel, err = c.tunnel(t, &config); err != nil {
 			return nil, fieldcheck.At("tunneling_config", err)
 		}
