@@ -169,13 +169,16 @@ func (s *State) updateHosts(u ads.Update) error {
 	for _, ref := range slices.SortedFunc(maps.Keys(edits), ads.Ref.Compare) {
 		failed = append(failed, s.setHosts(s.hostTable(ref), edits[ref]))
 	}
+	before := s.demandedHosts.total
 	for _, m := range mentions {
 		t := s.hostTable(m.ref)
 		for _, name := range m.names {
 			s.decideHost(t, t.host(name), t.hosts[m.resource] != nil)
 		}
 	}
-	s.wantHosts(u.Source)
+	if s.demandedHosts.total != before {
+		s.wantHosts(u.Source)
+	}
 	return errors.Join(append(failed, s.warmListeners())...)
 }
 

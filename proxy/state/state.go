@@ -110,16 +110,16 @@ type State struct {
 	listeners     map[string]*listenerEntry
 	scopes        map[string]*scopeSet // by source
 	routes        map[ads.Ref]*raw
-	hosts         map[ads.Ref]*hostSet      // by route configuration
-	tables        map[ads.Ref]*hostTable    // by their name and source
-	extensions    map[ads.Ref]*raw          // configurations of filters
-	lacking       map[ads.Ref]bool          // those that whoever was asked does not have
-	bodies        map[ads.Ref]*raw          // secrets
-	files         map[ads.Ref]*tlsv3.Secret // secrets that name files
-	watch         *watch.Watch              // of these files; nil before the first one
-	absent        map[ads.Ref]bool          // secrets that whoever was asked does not have
-	demanded      demands                   // clusters
-	demandedHosts demands
+	hosts         map[ads.Ref]*hostSet       // by route configuration
+	tables        map[ads.Ref]*hostTable     // by their name and source
+	extensions    map[ads.Ref]*raw           // configurations of filters
+	lacking       map[ads.Ref]bool           // those that whoever was asked does not have
+	bodies        map[ads.Ref]*raw           // secrets
+	files         map[ads.Ref]*tlsv3.Secret  // secrets that name files
+	watch         *watch.Watch               // of these files; nil before the first one
+	absent        map[ads.Ref]bool           // secrets that whoever was asked does not have
+	demanded      demands                    // clusters
+	demandedHosts demands                    // virtual hosts
 	asked         map[string]map[string]bool // sources that have been asked, by type URL
 	stale         bool                       // what is of interest may have changed since it was asked for
 	serving       bool                       // listeners may be put in force
@@ -138,7 +138,9 @@ func New(c Config) *State {
 	s := &State{
 		config: c, secrets: credential.NewStore(),
 		handles: map[string]*cluster.Handle{}, passing: map[string]bool{}, clusters: map[string]*clusterEntry{}, services: map[ads.Ref]map[*clusterEntry]bool{}, endpoints: map[ads.Ref]*raw{},
-		listeners: map[string]*listenerEntry{}, scopes: map[string]*scopeSet{}, routes: map[ads.Ref]*raw{}, hosts: map[ads.Ref]*hostSet{}, tables: map[ads.Ref]*hostTable{}, extensions: map[ads.Ref]*raw{}, lacking: map[ads.Ref]bool{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{}, demanded: newDemands(), demandedHosts: newDemands(), asked: map[string]map[string]bool{},
+		listeners: map[string]*listenerEntry{}, scopes: map[string]*scopeSet{}, routes: map[ads.Ref]*raw{}, hosts: map[ads.Ref]*hostSet{}, tables: map[ads.Ref]*hostTable{},
+		extensions: map[ads.Ref]*raw{}, lacking: map[ads.Ref]bool{}, bodies: map[ads.Ref]*raw{}, absent: map[ads.Ref]bool{}, files: map[ads.Ref]*tlsv3.Secret{},
+		demanded: newDemands(), demandedHosts: newDemands(), asked: map[string]map[string]bool{},
 	}
 	if c.Locate != nil {
 		s.secrets.Locate = func(name string, at *corev3.ConfigSource) (string, error) {

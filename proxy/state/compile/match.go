@@ -212,13 +212,19 @@ func (c *Compiler) flag(p *corev3.RuntimeFeatureFlag) runtime.Flag {
 }
 
 func perMillion(p *typev3.FractionalPercent) uint32 {
+	all := denominator(p)
+	return min(p.GetNumerator(), all) * (1_000_000 / all)
+}
+
+// denominator is of how many the numerator tells.
+func denominator(p *typev3.FractionalPercent) uint32 {
 	switch p.GetDenominator() {
 	case typev3.FractionalPercent_HUNDRED:
-		return min(p.GetNumerator(), 100) * 10_000
+		return 100
 	case typev3.FractionalPercent_TEN_THOUSAND:
-		return min(p.GetNumerator(), 10_000) * 100
+		return 10_000
 	default:
-		return min(p.GetNumerator(), 1_000_000)
+		return 1_000_000
 	}
 }
 

@@ -3,7 +3,6 @@ package compile
 import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	samplersv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/tracers/opentelemetry/samplers/v3"
-	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
 	"github.com/lateenmesh/lateen/internal/fieldcheck"
 	"github.com/lateenmesh/lateen/proxy/trace"
@@ -23,7 +22,7 @@ func sampler(m *corev3.TypedExtensionConfig) (trace.Sampler, error) {
 		return trace.Always, nil
 	case *samplersv3.TraceIdRatioBasedSamplerConfig:
 		p := s.GetSamplingPercentage()
-		return trace.ByID(uint64(p.GetNumerator()), denominator(p.GetDenominator())), nil
+		return trace.ByID(uint64(p.GetNumerator()), uint64(denominator(p))), nil
 	case *samplersv3.ParentBasedSamplerConfig:
 		first, err := sampler(s.GetWrappedSampler())
 		if err == nil && first == nil {
@@ -35,14 +34,4 @@ func sampler(m *corev3.TypedExtensionConfig) (trace.Sampler, error) {
 		return trace.ByCaller(first), nil
 	}
 	return nil, fieldcheck.Refuse("typed_config", "%s is no sampler that is supported", opened.ProtoReflect().Descriptor().FullName())
-}
-
-func denominator(d typev3.FractionalPercent_DenominatorType) uint64 {
-	switch d {
-	case typev3.FractionalPercent_TEN_THOUSAND:
-		return 10_000
-	case typev3.FractionalPercent_MILLION:
-		return 1_000_000
-	}
-	return 100
 }
