@@ -342,6 +342,9 @@ func (s *State) dropUnheardHosts() {
 			}
 		}
 	}
+	for source := range s.hostSources() {
+		s.wantHosts(source)
+	}
 }
 
 // wantHosts asks a source for all virtual hosts that it has, and for those by name that
